@@ -110,6 +110,8 @@ kinds! {
     TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";
     BUSY, SERVICE_UNAVAILABLE, "busy", "Busy", "other requests kept the database busy until the timeout";
     TOO_MANY_CONNECTIONS, SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections", "all connections are in use; only health and metrics are answered";
+    NOT_STORED, SERVICE_UNAVAILABLE, "not_stored", "Not stored yet", "the record that `min_seq` names was not stored within 5 seconds";
+    TOO_MANY_WAITING, SERVICE_UNAVAILABLE, "too_many_waiting", "Too many waiting requests", "64 requests wait for the record that their `min_seq` names";
     TOO_MANY_STREAMS, SERVICE_UNAVAILABLE, "too_many_streams", "Too many streams", "half of all connections are streams of events";
 }
 
@@ -888,6 +890,30 @@ impl ApiError {
                 .to_owned(),
         )
         .retry_after_s(5)
+    }
+
+    pub(crate) fn not_stored(id: central::RecordId, waited: Duration) -> Self {
+        Self::new(
+            &NOT_STORED,
+            format!(
+                "The record {id} was not stored within {} s; /api/v1/messages/{id}/trace says where it is.",
+                waited.as_secs()
+            ),
+        )
+        .retry_after_s(1)
+    }
+
+    pub(crate) fn too_many_waiting(max: usize) -> Self {
+        Self::new(
+            &TOO_MANY_WAITING,
+            format!("{max} requests wait for a record already; repeat the request."),
+        )
+        .retry_after_s(1)
+    }
+
+    /// Whether the database did not answer.
+    pub(crate) fn is_of_database(&self) -> bool {
+        [&UNAVAILABLE, &TIMEOUT].contains(&self.kind)
     }
 
     pub(crate) fn too_many_streams() -> Self {

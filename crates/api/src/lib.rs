@@ -16,12 +16,12 @@
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
-//! etag.rs            entity tags
+//! etag.rs            entity tags                    freshness.rs     how fresh answers are, waiting for a record
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
 //! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs
-//! tokens.rs  local_lists.rs  transaction_messages.rs   one file per resource
+//! tokens.rs  local_lists.rs  traces.rs  transaction_messages.rs   one file per resource
 //! ```
 
 mod actions;
@@ -39,6 +39,7 @@ mod docs_page;
 mod error;
 mod etag;
 mod events;
+mod freshness;
 mod handshakes;
 mod health;
 mod health_reserve;
@@ -58,6 +59,7 @@ mod schema;
 mod server;
 mod state;
 mod tokens;
+mod traces;
 mod transaction_messages;
 mod transactions;
 mod write_timeout;

@@ -10,8 +10,8 @@ use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, docs_page,
-    events, handshakes, health, local_lists, messages, operations, pipeline, quirks, reports,
-    routes, schema, tokens, transaction_messages, transactions,
+    events, freshness, handshakes, health, local_lists, messages, operations, pipeline, quirks,
+    reports, routes, schema, tokens, traces, transaction_messages, transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -55,6 +55,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         closings::close,
         messages::list,
         messages::one,
+        traces::one,
         messages::dead_letters,
         quirks::list,
         tokens::list,
@@ -189,6 +190,9 @@ fn complete(operation: &mut Value, route: &Route, method: &str) {
         contents["application/x-ndjson"] = text.clone();
         contents["text/csv"] = text;
     }
+    if method == "get" && freshness::is_dated(route.path) {
+        add_freshness(operation);
+    }
     if method == "get" && has_tag(route) {
         operation["responses"]["304"] =
             json!({"description": "The client has this answer: `If-None-Match`"});
@@ -212,9 +216,38 @@ fn complete(operation: &mut Value, route: &Route, method: &str) {
     }
 }
 
+/// Adds the parameter that waits for a record, and the headers that say how fresh the answer is.
+fn add_freshness(operation: &mut Value) {
+    let parameter = json!({
+        "name": freshness::MIN_SEQ,
+        "in": "query",
+        "description": "Answer only when this record (`GATEWAY/NUMBER`) is stored; waits 5 seconds at most",
+        "required": false,
+        "schema": {"type": "string"},
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(parameter),
+        None => operation["parameters"] = json!([parameter]),
+    }
+    operation["responses"]["200"]["headers"] = json!({
+        "Wattpost-As-Of": {
+            "description": "For when the answer is",
+            "schema": {"type": "string", "format": "date-time"},
+        },
+        "Wattpost-Lag-Ms": {
+            "description": "By how many milliseconds at most the database was behind; absent if that is not known",
+            "schema": {"type": "integer"},
+        },
+        "Wattpost-Stale": {
+            "description": "Only if the database is unavailable and this is an earlier answer: why",
+            "schema": {"type": "string"},
+        },
+    });
+}
+
 /// Whether the answers have an entity tag: those of one object.
 fn has_tag(route: &Route) -> bool {
-    let has_none = ["/commands", "/actions/", "/batches/"];
+    let has_none = ["/commands", "/actions/", "/batches/", "/trace"];
     route.path.contains('{') && !has_none.iter().any(|part| route.path.contains(part))
 }
 
@@ -336,6 +369,8 @@ mod tests {
             let parameters = operation["parameters"].as_array().unwrap_or(&empty);
             let named = |place: &str| -> Vec<&str> {
                 let here = parameters.iter().filter(|one| one["in"] == place);
+                // It is added to every route of its kind.
+                let here = here.filter(|one| one["name"] != freshness::MIN_SEQ);
                 here.map(|one| one["name"].as_str().expect("a name"))
                     .collect()
             };

@@ -13,10 +13,11 @@ use crate::state::AppState;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use central::Timestamp;
 use central::model::{PROCESS_REPORT_EVERY_MS, ProcessReport};
 use central::pipeline::{Counted, DatabaseSeen, Observed, pipeline, unexplained};
 use central::ports::{Health, KnownProcess, Processes, Unavailable};
+use central::trace::{GatewaySeen, Positions};
+use central::{GatewayId, RecordId, Timestamp};
 use common::clock::now_ms;
 use common::lock::lock;
 use count::Counts;
@@ -48,6 +49,8 @@ const KEPT_REPORTS: usize = 5;
 const RATE_MS_MIN: i64 = 3_000;
 /// Processes that are kept; when there are more, the one with the oldest report is dropped.
 const PROCESSES_MAX: usize = 1_000;
+/// Positions that are kept of each gateway: those of about half an hour.
+const POSITIONS_MAX: usize = 360;
 
 /// What is known of all processes and of the database.
 pub(crate) struct Overview {
@@ -70,6 +73,38 @@ struct Entry {
     earlier: VecDeque<ProcessReport>,
     is_retired: bool,
     counted: Result<Counted, String>,
+    /// The positions of a gateway, oldest first, for traces.
+    positions: VecDeque<Positions>,
+}
+
+impl Entry {
+    fn observed(&self, at: Instant) -> Observed {
+        let age = at.saturating_duration_since(self.heard);
+        Observed {
+            report: self.report.clone(),
+            before: self.earlier.front().cloned(),
+            age_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
+            is_retired: self.is_retired,
+            counted: self.counted.clone(),
+        }
+    }
+
+    /// Keeps the positions that are known now.
+    fn note_positions(&mut self, now: Timestamp) {
+        let Some(gateway) = &self.report.gateway else {
+            return;
+        };
+        let new = Positions {
+            at: now,
+            durable: gateway.durable,
+            delivered: gateway.delivered,
+            stored: self.counted.as_ref().ok().map(|counted| counted.all_stored),
+        };
+        if self.positions.len() >= POSITIONS_MAX {
+            self.positions.pop_front();
+        }
+        self.positions.push_back(new);
+    }
 }
 
 impl Overview {
@@ -127,6 +162,78 @@ impl Overview {
         }
     }
 
+    /// Whether records go through RabbitMQ.
+    pub(crate) const fn has_broker(&self) -> bool {
+        self.deps.has_broker
+    }
+
+    /// What is known of this gateway; `None` if nothing.
+    pub(crate) fn gateway(&self, id: GatewayId) -> Option<GatewaySeen> {
+        let now = Timestamp(now_ms());
+        self.hear((self.deps.own)());
+        let known = lock(&self.known);
+        let is_it = |entry: &&Entry| {
+            let gateway = entry.report.gateway.as_ref();
+            gateway.is_some_and(|gateway| gateway.id == id)
+        };
+        let entry = known.processes.values().find(is_it)?;
+        let gateway = entry.report.gateway.as_ref()?;
+        let mut history: Vec<Positions> = entry.positions.iter().copied().collect();
+        history.push(Positions {
+            at: now,
+            durable: gateway.durable,
+            delivered: gateway.delivered,
+            stored: entry
+                .counted
+                .as_ref()
+                .ok()
+                .map(|counted| counted.all_stored),
+        });
+        Some(GatewaySeen {
+            state: entry.observed(Instant::now()).state(),
+            history,
+        })
+    }
+
+    /// Whether every record of its gateway up to this one is known to be stored.
+    pub(crate) fn has_stored(&self, id: RecordId) -> bool {
+        lock(&self.known).processes.values().any(|entry| {
+            let gateway = entry.report.gateway.as_ref();
+            let counted = entry.counted.as_ref();
+            gateway.is_some_and(|gateway| gateway.id == id.gateway)
+                && counted.is_ok_and(|counted| id.seq.0 <= counted.all_stored)
+        })
+    }
+
+    /// By how many milliseconds at most the database is behind what chargers were answered for; `None` if it is not known.
+    pub(crate) fn lag_ms(&self) -> Option<i64> {
+        let now = Timestamp(now_ms());
+        let known = lock(&self.known);
+        let mut lag = None;
+        for entry in known.processes.values() {
+            let Some(gateway) = &entry.report.gateway else {
+                continue;
+            };
+            lag = lag.max(Some(0));
+            let age = i64::try_from(entry.heard.elapsed().as_millis()).unwrap_or(i64::MAX);
+            if gateway.delivered < gateway.durable {
+                let oldest = i64::try_from(gateway.oldest_age_ms?).ok()?;
+                lag = lag.max(Some(oldest.saturating_add(age)));
+            }
+            let stored = entry.counted.as_ref().ok()?.all_stored;
+            if stored < gateway.delivered {
+                // The first that is missing was delivered after the last moment at which it was not.
+                let before = entry.positions.iter().rev();
+                let before = before
+                    .take_while(|positions| positions.delivered > stored)
+                    .last();
+                let since = before.map_or(now, |positions| positions.at);
+                lag = lag.max(Some(now.as_millis() - since.as_millis()));
+            }
+        }
+        lag
+    }
+
     /// Reads the reports and counts records. Blocks.
     fn read(&self, counts: &mut Counts) {
         let now = Timestamp(now_ms());
@@ -139,6 +246,9 @@ impl Overview {
                 entry.counted = Err(why.clone());
             }
             known.database.dead_letters = Some(Err(why));
+        }
+        for entry in known.processes.values_mut() {
+            entry.note_positions(now);
         }
         let observed = known.observed(Instant::now());
         known.database.unexplained_since = match unexplained(self.deps.has_broker, &observed) {
@@ -195,6 +305,7 @@ impl Known {
                 heard,
                 is_retired,
                 counted,
+                positions: VecDeque::new(),
             };
             self.processes.insert(entry.report.id, entry);
             return;
@@ -263,16 +374,7 @@ impl Known {
         let mut observed: Vec<Observed> = self
             .processes
             .values()
-            .map(|entry| {
-                let age = at.saturating_duration_since(entry.heard);
-                Observed {
-                    report: entry.report.clone(),
-                    before: entry.earlier.front().cloned(),
-                    age_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
-                    is_retired: entry.is_retired,
-                    counted: entry.counted.clone(),
-                }
-            })
+            .map(|entry| entry.observed(at))
             .collect();
         observed.sort_by_key(|one| (one.report.role, one.report.id));
         observed

@@ -177,7 +177,7 @@ pub(crate) fn record_id(text: &str) -> Option<RecordId> {
 }
 
 /// Form decoding: `+` is a space, `%XX` a byte.
-fn decode(text: &str) -> Result<String, ApiError> {
+pub(crate) fn decode(text: &str) -> Result<String, ApiError> {
     let with_spaces = text.replace('+', " ");
     match percent_decode(with_spaces.as_bytes()).decode_utf8() {
         Ok(decoded) => Ok(decoded.into_owned()),

@@ -9,8 +9,8 @@ use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, events,
-    handshakes, health, local_lists, messages, openapi, operations, pipeline, quirks, reports,
-    schema, tokens, transaction_messages, transactions,
+    freshness, handshakes, health, local_lists, messages, openapi, operations, pipeline, quirks,
+    reports, schema, tokens, traces, transaction_messages, transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -158,6 +158,14 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(messages::one),
+    },
+    Route {
+        path: "/api/v1/messages/{gateway_id}/{seq}/trace",
+        purpose: "where one message is now, and when it passed each station",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(traces::one),
     },
     Route {
         path: "/api/v1/quirks",
@@ -545,6 +553,10 @@ fn routes(selected: impl Fn(&Route) -> bool) -> Router<Arc<AppState>> {
 fn finish(router: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
     router
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            freshness::dated,
+        ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&state),
             authenticated,

@@ -1139,6 +1139,20 @@ pub(crate) struct Page<T> {
     items: Vec<T>,
     /// The `cursor` of the next page; null at the end.
     next: Option<String>,
+    /// For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    as_of: Option<String>,
+    /// By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_ms: Option<i64>,
+    /// Whether the database is unavailable and this is an earlier answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    stale: Option<bool>,
+    /// Why it is stale; null if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_because: Option<String>,
 }
 
 /// The answer of `/health/live`.
@@ -1380,4 +1394,63 @@ pub(crate) struct Balance {
     unexplained_since: Option<String>,
     /// Why members are null, by their names.
     unknown: std::collections::BTreeMap<String, String>,
+}
+
+/// Where one record is, and when it passed each station.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Trace {
+    /// `GATEWAY/NUMBER`
+    record_id: String,
+    /// For when it is made.
+    #[schema(format = DateTime)]
+    as_of: String,
+    place: TracePlace,
+    /// The same in words.
+    detail: String,
+    /// The stations in their order.
+    stations: Vec<TraceStation>,
+}
+
+/// Where a record is: not written by its gateway; only in its journal; delivered and not in the database; in the database;
+/// in the database as a dead letter; deleted from the database after it was stored; not known.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TracePlace {
+    NotWritten,
+    Journal,
+    Rabbitmq,
+    Stored,
+    DeadLetter,
+    Deleted,
+    Unknown,
+}
+
+/// A station on the way of a record.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TraceStation {
+    /// `received`, `durable` (in the journal), `delivered` (confirmed by RabbitMQ, or stored directly), `stored`,
+    /// `projected` (in the same database transaction) or, instead of these two, `dead_letter`.
+    station: String,
+    passed: TracePassed,
+    /// When, exactly.
+    #[schema(format = DateTime)]
+    at: Option<String>,
+    /// When, at the earliest.
+    #[schema(format = DateTime)]
+    not_before: Option<String>,
+    /// When, at the latest.
+    #[schema(format = DateTime)]
+    not_after: Option<String>,
+    /// Why the time is not known, or not exactly.
+    unknown: Option<String>,
+}
+
+/// Whether a record has passed a station; `never`: it is a dead letter.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TracePassed {
+    Yes,
+    NotYet,
+    Never,
+    Unknown,
 }

@@ -6,6 +6,7 @@ use crate::auth::Keys;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
 use crate::events::EventHub;
+use crate::freshness::Freshness;
 use crate::page::ListAnswer;
 use crate::pipeline::Overview;
 use crate::wrong_port::WrongPort;
@@ -56,6 +57,7 @@ pub(crate) struct AppState {
     pub(crate) version: &'static str,
     pub(crate) wrong_port: Arc<WrongPort>,
     pub(crate) pipeline: Option<Arc<Overview>>,
+    pub(crate) freshness: Freshness,
     calls: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -110,6 +112,7 @@ impl AppState {
             version: deps.version,
             wrong_port: Arc::default(),
             pipeline,
+            freshness: Freshness::default(),
             calls: Arc::new(Semaphore::new(config.database_calls_max)),
             timeout: config.request_timeout(),
         }

@@ -33,6 +33,7 @@ pub mod status_request;
 pub mod time;
 pub mod token_fields;
 pub mod token_import;
+pub mod trace;
 pub mod transaction_id;
 
 pub use quirk::Quirk;

@@ -12,6 +12,7 @@ mod effects;
 mod errors;
 mod events;
 mod forms;
+mod freshness;
 mod handshakes;
 mod health;
 mod keys;

@@ -51,14 +51,18 @@ async fn examples_are_answers_of_the_api() {
     ] {
         let answer = get(api.local_addr(), target).await;
         assert_eq!(answer.status, 200, "{target}");
+        let mut shown = answer.json();
+        if shown["as_of"].is_string() {
+            shown["as_of"] = serde_json::json!("2026-01-31T12:05:00.000Z");
+        }
         if std::env::var_os("WATTPOST_UPDATE_EXAMPLES").is_some() {
             let file = format!("{}/src/examples/{file}.json", env!("CARGO_MANIFEST_DIR"));
-            std::fs::write(file, format!("{:#}\n", answer.json())).expect("write the example");
+            std::fs::write(file, format!("{shown:#}\n")).expect("write the example");
             continue;
         }
         let content = &api::openapi()["paths"][path]["get"]["responses"]["200"]["content"];
         let example = &content["application/json"]["example"];
-        assert_eq!(*example, answer.json(), "{path}");
+        assert_eq!(*example, shown, "{path}");
     }
 }
 

@@ -231,6 +231,13 @@ impl QueryStore for MemoryRows {
         self.page(&self.dead_letters, page, place, |_| true)
     }
 
+    fn dead_letter_row(&self, id: RecordId) -> Result<Option<DeadLetterRow>, QueryError> {
+        self.begin(0)?;
+        let id = id.to_string();
+        let mut letters = self.dead_letters.iter();
+        Ok(letters.find(|letter| letter.record_id == id).cloned())
+    }
+
     fn audit(
         &self,
         filter: &AuditFilter,

@@ -101,6 +101,12 @@ pub trait QueryStore: Send + Sync + 'static {
     /// As [`QueryStore::chargers`].
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError>;
 
+    /// The dead letter of one record; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn dead_letter_row(&self, id: RecordId) -> Result<Option<DeadLetterRow>, QueryError>;
+
     /// The quirks of one charger, by their number; empty if it has none or is not known. The letter case of `id` is
     /// ignored.
     ///

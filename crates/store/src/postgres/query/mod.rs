@@ -105,6 +105,10 @@ impl QueryStore for PostgresStore {
         self.query(async |connection| dead_letter_page(connection, after, page.rows()).await)
     }
 
+    fn dead_letter_row(&self, id: RecordId) -> Result<Option<DeadLetterRow>, QueryError> {
+        self.query(async |connection| records::dead_letter(connection, id).await)
+    }
+
     fn audit(
         &self,
         filter: &AuditFilter,

@@ -98,6 +98,10 @@ impl QueryStore for SqliteStore {
         self.query(|connection| dead_letter_page(connection, after, page.rows()))
     }
 
+    fn dead_letter_row(&self, id: RecordId) -> Result<Option<DeadLetterRow>, QueryError> {
+        self.query(|connection| records::dead_letter(connection, id))
+    }
+
     fn audit(
         &self,
         filter: &AuditFilter,
