@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use central::command_request::RequestError;
 use central::model::{BATCHES_OPEN_MAX, BatchState, EventId, Scope};
 use central::operation;
-use central::ports::{EventBounds, NotClosed, Unavailable};
+use central::ports::{EventBounds, NotClosed, NotSelected, Unavailable};
 use serde::Serialize;
 use std::time::Duration;
 use uuid::Uuid;
@@ -68,6 +68,7 @@ kinds! {
     UNKNOWN_MESSAGE, NOT_FOUND, "unknown_message", "Unknown message", "not in the database: it was never recorded, has not arrived yet, or was deleted after the retention; its `/trace` says which as far as it is known";
     UNKNOWN_COMMAND, NOT_FOUND, "unknown_command", "Unknown command", "not in the database";
     UNKNOWN_BATCH, NOT_FOUND, "unknown_batch", "Unknown batch", "not in the database";
+    UNKNOWN_DEAD_LETTER, NOT_FOUND, "unknown_dead_letter", "Unknown dead letter", "no dead letter has this `record_id`: it was applied, the retention has deleted it, or it never was one";
     NO_REPORT, NOT_FOUND, "no_report", "No report", "the command asks for no report";
     UNKNOWN_ACTION, NOT_FOUND, "unknown_action", "Unknown action", "no such action in this version of OCPP, or no such version";
     UNKNOWN_API_KEY, NOT_FOUND, "unknown_api_key", "Unknown API key", "no key has this name";
@@ -87,6 +88,8 @@ kinds! {
     ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
     CHARGER_OFFLINE, CONFLICT, "charger_offline", "Charger not connected", "no gateway has a connection of the charger, and the command does not wait; `command` is the address of the command, which is stored as not sent";
     BATCH_ENDED, CONFLICT, "batch_ended", "Batch ended", "the batch is done or cancelled, so it cannot be paused, resumed or cancelled";
+    DEAD_LETTER_DISCARDED, CONFLICT, "dead_letter_discarded", "Dead letter discarded", "the dead letter was discarded before, and its content is deleted";
+    OTHER_NUMBER, CONFLICT, "other_number", "Another number matches", "the number of dead letters that match is not `expected`; `detail` has it";
     VERSION_UNKNOWN, CONFLICT, "version_unknown", "Version unknown", "the charger has sent no message yet, so its version of OCPP is not known";
     TRANSACTION_ENDED, CONFLICT, "transaction_ended", "Transaction ended", "the transaction has ended or was closed, so it can be neither stopped nor closed";
     TRANSACTION_MAY_RUN, CONFLICT, "transaction_may_run", "Transaction may run", "the charger sent a message about the transaction within the last 15 minutes; `force` closes it nevertheless";
@@ -346,6 +349,29 @@ impl ApiError {
         Self::new(
             &UNKNOWN_COMMAND,
             format!("No command is known by the id {}.", quoted(id)),
+        )
+    }
+
+    pub(crate) fn unknown_dead_letter(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_DEAD_LETTER,
+            format!("There is no dead letter of record {}.", quoted(id)),
+        )
+    }
+
+    pub(crate) fn dead_letter_discarded(why: &NotSelected) -> Self {
+        Self::new(
+            &DEAD_LETTER_DISCARDED,
+            format!("Nothing is changed: {why}."),
+        )
+    }
+
+    pub(crate) fn other_number(why: &NotSelected) -> Self {
+        Self::new(
+            &OTHER_NUMBER,
+            format!(
+                "Nothing is changed: {why}. Look at them again, then repeat with the new number."
+            ),
         )
     }
 

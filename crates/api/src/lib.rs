@@ -20,7 +20,7 @@
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
-//! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs
+//! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
 //! tokens.rs  local_lists.rs  traces.rs  transaction_messages.rs   one file per resource
 //! ```
 
@@ -35,6 +35,7 @@ mod chargers;
 mod closings;
 mod commands;
 mod config;
+mod dead_letters;
 mod docs_page;
 mod error;
 mod etag;
@@ -71,8 +72,8 @@ pub use openapi::openapi;
 pub use pipeline::PipelineDeps;
 
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, EventLog, Handshakes,
-    HealthProbe, LocalLists, Tokens,
+    ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, DeadLetters, EventLog,
+    Handshakes, HealthProbe, LetterRetries, LocalLists, Tokens,
 };
 use central::query::QueryStore;
 use common::settings::SettingError;
@@ -98,6 +99,10 @@ pub struct ApiDeps {
     pub local_lists: Option<Arc<dyn LocalLists>>,
     /// Closes transactions; `None` in a process without a store.
     pub closings: Option<Arc<dyn Closings>>,
+    /// The dead letters; `None` in a process without a store.
+    pub dead_letters: Option<Arc<dyn DeadLetters>>,
+    /// Tries dead letters again; `None` in a process without a store.
+    pub letter_retries: Option<Arc<dyn LetterRetries>>,
     /// The queue of commands to chargers; `None` in a process without a store.
     pub commands: Option<Arc<dyn Commands>>,
     /// The batches of commands; `None` in a process without a store. This process then drives batches.

@@ -1,5 +1,4 @@
-//! `/api/v1/messages`: all messages of chargers with their answers; `/api/v1/dead-letters`: records that could not be
-//! applied.
+//! `/api/v1/messages`: all messages of chargers with their answers.
 
 use crate::error::ApiError;
 use crate::page::ListRequest;
@@ -20,9 +19,6 @@ use std::sync::Arc;
 pub(crate) const PARAMETERS: &[&str] = &[
     "charger", "action", "kind", "from", "to", "pairs", "after", "cursor", "limit", "fields",
 ];
-
-/// The parameters of the list of dead letters.
-pub(crate) const DEAD_LETTER_PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
 
 /// `GET /api/v1/messages`
 #[utoipa::path(
@@ -140,28 +136,4 @@ pub(crate) fn shown(page: Page<MessageRow>) -> Page<ShownMessage> {
         items: page.items.into_iter().map(ShownMessage::from).collect(),
         next: page.next,
     }
-}
-
-/// `GET /api/v1/dead-letters`
-#[utoipa::path(
-    get,
-    path = "/api/v1/dead-letters",
-    params(
-        ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
-        ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
-        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
-    ),
-    responses((status = 200, description = "A page", body = schema::Page<schema::DeadLetter>))
-)]
-pub(crate) async fn dead_letters(
-    State(state): State<Arc<AppState>>,
-    request: ListRequest,
-) -> Result<Response, ApiError> {
-    let query = request.query(DEAD_LETTER_PARAMETERS)?;
-    let wanted = request.wanted(&query, "DeadLetter")?;
-    state
-        .answer_list(move |store| {
-            page::collected(wanted, |_| {}, |page| store.dead_letters(page))?.into_answer()
-        })
-        .await
 }

@@ -9,9 +9,10 @@ use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, docs_page,
-    events, freshness, handshakes, health, local_lists, messages, operations, pipeline, quirks,
-    reports, routes, schema, tokens, traces, transaction_messages, transactions,
+    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands,
+    dead_letters, docs_page, events, freshness, handshakes, health, local_lists, messages,
+    operations, pipeline, quirks, reports, routes, schema, tokens, traces, transaction_messages,
+    transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -56,7 +57,12 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         messages::list,
         messages::one,
         traces::one,
-        messages::dead_letters,
+        dead_letters::list,
+        dead_letters::one,
+        dead_letters::retry,
+        dead_letters::discard,
+        dead_letters::retry_matching,
+        dead_letters::discard_matching,
         quirks::list,
         tokens::list,
         tokens::one,

@@ -8,9 +8,10 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, events,
-    freshness, handshakes, health, local_lists, messages, openapi, operations, pipeline, quirks,
-    reports, schema, tokens, traces, transaction_messages, transactions,
+    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands,
+    dead_letters, events, freshness, handshakes, health, local_lists, messages, openapi,
+    operations, pipeline, quirks, reports, schema, tokens, traces, transaction_messages,
+    transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -178,11 +179,45 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/dead-letters",
         purpose: "records that could not be applied, with the reason",
-        parameters: messages::DEAD_LETTER_PARAMETERS,
+        parameters: dead_letters::PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Read),
-        handler: || get(messages::dead_letters),
+        handler: || get(dead_letters::list),
     },
+    Route {
+        path: "/api/v1/dead-letters/retry",
+        purpose: "`POST` tries the dead letters that match a filter again",
+        parameters: dead_letters::CHANGE_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Operate),
+        handler: || post(dead_letters::retry_matching),
+    },
+    Route {
+        path: "/api/v1/dead-letters/discard",
+        purpose: "`POST` discards the dead letters that match a filter",
+        parameters: dead_letters::CHANGE_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Operate),
+        handler: || post(dead_letters::discard_matching),
+    },
+    Route {
+        path: "/api/v1/dead-letters/{gateway_id}/{seq}",
+        purpose: "one dead letter, also a discarded one",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(dead_letters::one),
+    },
+    operation(
+        "/api/v1/dead-letters/{gateway_id}/{seq}/retry",
+        "`POST` tries a dead letter again",
+        || post(dead_letters::retry),
+    ),
+    operation(
+        "/api/v1/dead-letters/{gateway_id}/{seq}/discard",
+        "`POST` discards a dead letter, with a reason",
+        || post(dead_letters::discard),
+    ),
     Route {
         path: "/api/v1/actions",
         purpose: "the actions of each version of OCPP",

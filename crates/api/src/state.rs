@@ -15,8 +15,8 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use central::model::CommandId;
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvent, ClusterEvents, Commands, EventLog,
-    Handshakes, HealthProbe, LocalLists, Tokens,
+    ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvent, ClusterEvents, Commands, DeadLetters,
+    EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, Tokens,
 };
 use central::query::QueryStore;
 use serde::Serialize;
@@ -37,6 +37,8 @@ pub(crate) struct AppState {
     local_lists: Option<Arc<dyn LocalLists>>,
     handshakes: Option<Arc<dyn Handshakes>>,
     closings: Option<Arc<dyn Closings>>,
+    dead_letters: Option<Arc<dyn DeadLetters>>,
+    letter_retries: Option<Arc<dyn LetterRetries>>,
     commands: Option<Arc<dyn Commands>>,
     batches: Option<Arc<dyn Batches>>,
     /// Wakes the driver of batches.
@@ -96,6 +98,8 @@ impl AppState {
             local_lists: deps.local_lists,
             handshakes: deps.handshakes,
             closings: deps.closings,
+            dead_letters: deps.dead_letters,
+            letter_retries: deps.letter_retries,
             commands: deps.commands,
             batches: deps.batches,
             driver: Notify::new(),
@@ -249,6 +253,16 @@ impl AppState {
     /// Closes transactions. A process without a store has no route that uses it.
     pub(crate) fn closings(&self) -> Result<Arc<dyn Closings>, ApiError> {
         self.closings.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The dead letters. A process without a store has no route that uses them.
+    pub(crate) fn dead_letters(&self) -> Result<Arc<dyn DeadLetters>, ApiError> {
+        self.dead_letters.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// Tries dead letters again. A process without a store has no route that uses it.
+    pub(crate) fn letter_retries(&self) -> Result<Arc<dyn LetterRetries>, ApiError> {
+        self.letter_retries.clone().ok_or_else(ApiError::internal)
     }
 
     /// The queue of commands. A process without a store has no route that uses it.

@@ -10,6 +10,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use central::Timestamp;
+use central::query::DeadLetterState;
 use central::trace::{InDatabase, trace};
 use common::clock::now_ms;
 use std::sync::Arc;
@@ -40,7 +41,9 @@ pub(crate) async fn one(
                 if let Some(row) = store.message(id)? {
                     return Ok(InDatabase::Message(Box::new(row)));
                 }
+                // A discarded one is deleted.
                 let letter = store.dead_letter_row(id)?;
+                let letter = letter.filter(|letter| letter.state == DeadLetterState::Waiting);
                 Ok(letter.map_or(InDatabase::Nothing, InDatabase::DeadLetter))
             };
             Ok(found().unwrap_or_else(|error: central::query::QueryError| {

@@ -7,6 +7,7 @@
 mod batches;
 mod closings;
 mod commands;
+mod dead_letters;
 mod directory;
 mod local_lists;
 mod rows;
@@ -50,6 +51,7 @@ pub struct MemoryStore {
     batches: Mutex<Vec<batches::StoredBatch>>,
     tokens: Mutex<BTreeMap<String, Token>>,
     wishes: Mutex<local_lists::Wishes>,
+    letters: Mutex<dead_letters::Letters>,
 }
 
 impl MemoryStore {

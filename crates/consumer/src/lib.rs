@@ -26,7 +26,7 @@ pub use self::metrics::METRICS;
 pub use applier::Applier;
 pub use config::Config;
 pub use consumer::{Consumer, ConsumerDeps, Ping};
-pub use dead_letters::{Retried, retry_dead_letter};
+pub use dead_letters::LetterRetry;
 pub use event_task::EventTask;
 pub use local_lists::{LocalListDeps, LocalListTask};
 pub use maintenance::{MaintenanceTask, Round};

@@ -11,7 +11,7 @@ use central::ports::{
     Batch, DeadLetter, DeadLetters, Holding, QueryError, QueryStore, Store, Transfer, Unavailable,
 };
 use central::project::Changes;
-use central::query::{MessageFilter, PAGE_MAX, PageRequest, all_messages};
+use central::query::{DeadLetterFilter, MessageFilter, PAGE_MAX, PageRequest, all_messages};
 use central::{GatewayId, Record, RecordId, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -342,7 +342,9 @@ fn retry_dead_letters(source: ReplaySource<'_>, target: &dyn Store) -> Result<u6
     };
     let mut count = 0;
     loop {
-        let found = source.queries.dead_letters(&page)?;
+        let found = source
+            .queries
+            .dead_letters(&DeadLetterFilter::default(), &page)?;
         for row in found.items {
             let Ok(id) = row.record_id.parse() else {
                 continue;

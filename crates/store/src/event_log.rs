@@ -6,6 +6,7 @@
 //! same object as the API. Which events a session has had is kept beside the log, because several changes of a session
 //! are one entry: its start and its end are two events, whatever was read when.
 
+use crate::dead_letters::charger_of_entry;
 use crate::quirks::NewRecords;
 use crate::refusal::Refusal;
 use central::model::truncate;
@@ -555,7 +556,7 @@ impl Log {
                     self.push(
                         EventType::DeadLetterAdded,
                         letter.at,
-                        None,
+                        letter.charger_id.as_deref(),
                         subject,
                         json(letter)?,
                     );
@@ -566,8 +567,15 @@ impl Log {
                 if let Some(audited) = audited
                     && let Some(kind) = EventType::of_audit(&audited.action)
                 {
-                    let charger = matches!(kind, EventType::ChargerSet | EventType::ChargerRemoved)
-                        .then_some(audited.subject.as_str());
+                    let charger = match kind {
+                        EventType::ChargerSet | EventType::ChargerRemoved => {
+                            Some(audited.subject.as_str())
+                        }
+                        EventType::DeadLetterApplied | EventType::DeadLetterDiscarded => {
+                            charger_of_entry(audited.before.as_ref())
+                        }
+                        _ => None,
+                    };
                     let subject = audited.subject.clone();
                     self.push(kind, audited.at, charger, subject, json(&audited.change())?);
                 }

@@ -52,6 +52,7 @@ pub(crate) const COPIED: &[CopiedTable] = &[
     replaced("event_sessions", &["key"]),
     replaced("refused_handshakes", &["no"]),
     replaced("set_aside", &["no"]),
+    replaced("discarded_letters", &["no"]),
     CopiedTable {
         name: "settings",
         key: &["name"],

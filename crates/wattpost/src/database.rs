@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens,
+    EventLog, Handshakes, LetterRetries, LocalLists, Maintenance, Processes, QueryStore, Store,
+    Tokens,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,14 @@ impl Database {
             event_log: Arc::clone(&store) as _,
             processes: store,
         }
+    }
+
+    /// Tries dead letters again with this store.
+    pub(crate) fn letter_retries(&self) -> Arc<dyn LetterRetries> {
+        Arc::new(consumer::LetterRetry {
+            store: Arc::clone(&self.store),
+            letters: Arc::clone(&self.dead_letters),
+        })
     }
 }
 

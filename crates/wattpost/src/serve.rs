@@ -227,6 +227,8 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             local_lists: roles.has_api().then(|| Arc::clone(&database.local_lists)),
             handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
             closings: roles.has_api().then(|| Arc::clone(&database.closings)),
+            dead_letters: roles.has_api().then(|| Arc::clone(&database.dead_letters)),
+            letter_retries: roles.has_api().then(|| database.letter_retries()),
             commands: roles.has_api().then(|| Arc::clone(&database.commands)),
             batches: roles.has_api().then(|| Arc::clone(&database.batches)),
             event_log: roles.has_api().then(|| Arc::clone(&database.event_log)),

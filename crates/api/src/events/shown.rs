@@ -27,6 +27,8 @@ struct Links {
     transaction: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<String>,
 }
 
 impl Shown {
@@ -35,7 +37,7 @@ impl Shown {
             let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
             format!("/api/v1/chargers/{id}")
         });
-        let (mut transaction, mut command) = (None, None);
+        let (mut transaction, mut command, mut dead_letter) = (None, None, None);
         match event.kind {
             EventType::TransactionStarted
             | EventType::TransactionUpdated
@@ -47,13 +49,17 @@ impl Shown {
             EventType::CommandSent | EventType::CommandFinished | EventType::CommandEffectSeen => {
                 command = Some(format!("/api/v1/commands/{}", event.subject));
             }
+            // One that was applied is no dead letter any more.
+            EventType::DeadLetterAdded | EventType::DeadLetterDiscarded => {
+                dead_letter = Some(format!("/api/v1/dead-letters/{}", event.subject));
+            }
             EventType::ChargerConnected
             | EventType::ChargerDisconnected
             | EventType::ChargerBooted
             | EventType::ChargerSet
             | EventType::ChargerRemoved
             | EventType::ConnectorStatusChanged
-            | EventType::DeadLetterAdded
+            | EventType::DeadLetterApplied
             | EventType::SecurityEvent
             | EventType::TokenSet
             | EventType::TokenRemoved => {}
@@ -71,6 +77,7 @@ impl Shown {
                 charger,
                 transaction,
                 command,
+                dead_letter,
             },
         }
     }

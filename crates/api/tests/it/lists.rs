@@ -280,7 +280,7 @@ async fn every_list_stays_within_its_limit_of_bytes() {
         dead_letters: (1..=30)
             .map(|seq| {
                 let mut row = dead_letter(seq);
-                row.content = huge();
+                row.content = Some(huge());
                 row
             })
             .collect(),

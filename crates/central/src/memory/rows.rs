@@ -7,9 +7,9 @@ use crate::model::{
 };
 use crate::ports::{ChargerAdmin, CloseRequest, Closing, Closings, NotClosed, Once, Unavailable};
 use crate::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MentionFilter, MessageFilter,
-    MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
-    WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
+    MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
+    TransactionFilter, WireId,
 };
 use crate::record::{RecordId, RecordKind};
 use crate::time::Timestamp;
@@ -225,10 +225,14 @@ impl QueryStore for MemoryRows {
         Ok(all)
     }
 
-    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
+    fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &PageRequest,
+    ) -> Result<Page<DeadLetterRow>, QueryError> {
         let place =
             |i: usize, _: &DeadLetterRow| Place::DeadLetter(i64::try_from(i).unwrap_or(i64::MAX));
-        self.page(&self.dead_letters, page, place, |_| true)
+        self.page(&self.dead_letters, page, place, |row| filter.has(row))
     }
 
     fn dead_letter_row(&self, id: RecordId) -> Result<Option<DeadLetterRow>, QueryError> {

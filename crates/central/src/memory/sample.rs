@@ -1,7 +1,7 @@
 //! Rows for [`MemoryRows`](super::MemoryRows) with plausible values, which a test changes where it needs others.
 
 use crate::model::{ChargerView, ConnectionState, ConnectorView, TransactionView};
-use crate::query::{DeadLetterRow, MessageRow};
+use crate::query::{DeadLetterRow, DeadLetterState, MessageRow};
 use crate::record::{AnswerKind, Epoch, GatewayId, Notes, RecordId, RecordKind, Seq};
 use crate::time::Timestamp;
 use uuid::Uuid;
@@ -104,9 +104,13 @@ pub fn message(charger_id: &str, seq: u64, action: &str) -> MessageRow {
 pub fn dead_letter(seq: u64) -> DeadLetterRow {
     DeadLetterRow {
         record_id: format!("00000000-0000-0000-0000-00000000feed/{seq}"),
+        charger_id: None,
+        action: None,
+        state: DeadLetterState::Waiting,
         reason: "record is damaged: unknown kind".to_owned(),
         at: Timestamp(START),
         size_bytes: 3,
-        content: "\u{fffd}ab".to_owned(),
+        content: Some("\u{fffd}ab".to_owned()),
+        discarded: None,
     }
 }

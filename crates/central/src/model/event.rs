@@ -45,6 +45,10 @@ pub enum EventType {
     CommandEffectSeen,
     /// A record could not be applied.
     DeadLetterAdded,
+    /// A record that could not be applied is applied now.
+    DeadLetterApplied,
+    /// A person has discarded a record that could not be applied.
+    DeadLetterDiscarded,
     /// A charger has reported a security event.
     SecurityEvent,
     /// A token was added or changed.
@@ -55,7 +59,7 @@ pub enum EventType {
 
 impl EventType {
     /// All types, by name.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ChargerBooted,
         Self::ChargerConnected,
         Self::ChargerDisconnected,
@@ -66,6 +70,8 @@ impl EventType {
         Self::CommandSent,
         Self::ConnectorStatusChanged,
         Self::DeadLetterAdded,
+        Self::DeadLetterApplied,
+        Self::DeadLetterDiscarded,
         Self::SecurityEvent,
         Self::TokenRemoved,
         Self::TokenSet,
@@ -95,6 +101,8 @@ impl EventType {
             Self::CommandEffectSeen => "command.effect_seen",
             Self::CommandFinished => "command.finished",
             Self::DeadLetterAdded => "dead_letter.added",
+            Self::DeadLetterApplied => "dead_letter.applied",
+            Self::DeadLetterDiscarded => "dead_letter.discarded",
             Self::SecurityEvent => "security.event",
             Self::TokenSet => "token.set",
             Self::TokenRemoved => "token.removed",
@@ -113,7 +121,12 @@ impl EventType {
         let kind = Self::from_name(action)?;
         matches!(
             kind,
-            Self::ChargerSet | Self::ChargerRemoved | Self::TokenSet | Self::TokenRemoved
+            Self::ChargerSet
+                | Self::ChargerRemoved
+                | Self::DeadLetterApplied
+                | Self::DeadLetterDiscarded
+                | Self::TokenSet
+                | Self::TokenRemoved
         )
         .then_some(kind)
     }

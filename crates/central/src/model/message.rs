@@ -224,11 +224,42 @@ impl MessageRow {
     }
 }
 
+/// Whether a dead letter waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterState {
+    /// It can be retried or discarded.
+    #[default]
+    Waiting,
+    /// A person has discarded it; its content is deleted.
+    Discarded,
+}
+
+impl DeadLetterState {
+    /// All states.
+    pub const ALL: [Self; 2] = [Self::Waiting, Self::Discarded];
+
+    /// The name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
 /// A record that could not be applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetterRow {
     /// The record's id, as `GATEWAY-UUID/SEQ`.
     pub record_id: String,
+    /// The charger; `None` if the record has none or cannot be decoded.
+    pub charger_id: Option<String>,
+    /// The action of OCPP; `None` likewise.
+    pub action: Option<String>,
+    /// Whether it waits.
+    pub state: DeadLetterState,
     /// Why it cannot be applied.
     pub reason: String,
     /// When it became a dead letter, by the database's clock.
@@ -236,8 +267,22 @@ pub struct DeadLetterRow {
     pub at: Timestamp,
     /// Its length in bytes.
     pub size_bytes: u64,
-    /// Its bytes; U+FFFD replaces what is not UTF-8.
-    pub content: String,
+    /// Its bytes; U+FFFD replaces what is not UTF-8. `None` if it was discarded.
+    pub content: Option<String>,
+    /// Who discarded it; `None` while it waits.
+    pub discarded: Option<Discarded>,
+}
+
+/// That a person has discarded a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Discarded {
+    /// When.
+    #[serde(serialize_with = "as_text")]
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// JSON nested deeper than this is shown as a string, because many parsers reject it.

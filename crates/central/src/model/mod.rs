@@ -57,7 +57,7 @@ pub use connector::{
 };
 pub use effect::{EffectPhase, EffectState, EffectStatus, EffectView, Moment, ReportView};
 pub use event::{ChangeView, EVENT_LATE_AFTER_MS, Event, EventId, EventType, SecurityEventView};
-pub use message::{DeadLetterRow, MessageRow, ShownMessage};
+pub use message::{DeadLetterRow, DeadLetterState, Discarded, MessageRow, ShownMessage};
 pub use process::{
     GATEWAY_SHOWN_MS, GatewayReport, PROCESS_REPORT_EVERY_MS, PROCESS_SHOWN_MS,
     PROCESS_SILENT_MS_MAX, PartError, PartReport, ProcessReport, ProcessRole, QueuesReport,

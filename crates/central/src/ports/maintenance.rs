@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 
 /// Checks of the database and its maintenance. Calls block.
 ///
-/// Laws: a sequence number counts as stored once its record is a message or a dead letter that is not discarded.
+/// Laws: a sequence number counts as stored once its record is a message or a dead letter, also one that was discarded.
 /// A maintenance round changes nothing that [`QueryStore`](super::QueryStore) returns, except that rows past the
 /// retention are gone. It may run in several processes at once and beside [`Store::apply`](super::Store::apply);
 /// a round that fails keeps what it has done, and the next one does the rest.

@@ -9,6 +9,7 @@ mod charger_admin;
 mod closings;
 mod cluster;
 mod commands;
+mod dead_letters;
 mod delivery;
 mod directory;
 mod event_log;
@@ -35,6 +36,10 @@ pub use commands::{
     Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
     OpenClaim, QUEUED_PER_CHARGER_MAX,
 };
+pub use dead_letters::{
+    DISCARD_REASON_CHARS_MAX, DeadLetter, DeadLetters, DiscardRequest, ID_USED_TWICE,
+    LETTERS_CHANGED_MAX, LetterRetries, LetterSelection, NotSelected, Retried, StillDead,
+};
 pub use delivery::{Batch, CollectBounds, Collected, Queued, Sink, Source, Subscription};
 pub use directory::{DirectorySnapshot, DirectorySource};
 pub use event_log::{
@@ -46,7 +51,7 @@ pub use local_lists::{LocalListFilter, LocalLists};
 pub use maintenance::Maintenance;
 pub use processes::{KnownProcess, Processes};
 pub use query::{QueryError, QueryStore};
-pub use store::{Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store};
+pub use store::{Applied, Store};
 pub use tokens::{TokenChange, Tokens};
 pub use transfer::{COPIED_ROWS_MAX, CopiedRow, CopiedTable, CopyMode, Holding, Transfer};
 

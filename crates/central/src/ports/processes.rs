@@ -47,8 +47,8 @@ pub trait Processes: Send + Sync + 'static {
     /// When the database refuses.
     fn retire_process(&self, gateway: GatewayId) -> Result<(), Unavailable>;
 
-    /// How many of the sequence numbers `first` to `last` of this gateway are stored, as messages or as dead letters. The
-    /// time grows with the range.
+    /// How many of the sequence numbers `first` to `last` of this gateway are stored, as messages or as dead letters, also
+    /// discarded ones. The time grows with the range.
     ///
     /// # Errors
     /// When the database cannot be read now.

@@ -13,8 +13,8 @@ use crate::model::{
     AuditView, CommandId, DeadLetterRow, MessageRow, QuirkSummary, QuirkView, TransactionView,
 };
 use crate::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, MentionFilter, MessageFilter, Page, PageRequest,
-    QuirkFilter, TransactionFilter, WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, MentionFilter, MessageFilter,
+    Page, PageRequest, QuirkFilter, TransactionFilter, WireId,
 };
 use crate::record::RecordId;
 use uuid::Uuid;
@@ -99,7 +99,11 @@ pub trait QueryStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`QueryStore::chargers`].
-    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError>;
+    fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &PageRequest,
+    ) -> Result<Page<DeadLetterRow>, QueryError>;
 
     /// The dead letter of one record; `None` if there is none.
     ///

@@ -1,23 +1,8 @@
-//! The database's writing side: records with their changes, and dead letters.
+//! The database's writing side: records with their changes.
 
-use super::Unavailable;
+use super::{DeadLetter, Unavailable};
 use crate::project::Changes;
 use crate::record::{Record, RecordId};
-
-/// A record that can never be applied, kept with its reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The record's id.
-    pub id: RecordId,
-    /// Its bytes, as in the journal.
-    pub bytes: Vec<u8>,
-    /// Why it can never be applied.
-    pub reason: String,
-}
-
-/// The reason of a dead letter whose id another record has already.
-pub const ID_USED_TWICE: &str = "another record has this id: two journals used the same gateway id, \
-     as when one is restored from an old copy (docs/operations.md, Backup)";
 
 /// The result of [`Store::apply`]. A record that is neither new nor known became a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +18,7 @@ pub struct Applied {
 /// Laws: `apply` is one database transaction: after `Ok` all of it is durable, after `Err` none of it is visible. If the
 /// database can never store one of the records, parts of the batch may be visible after `Err`, and the next call counts
 /// them as known. Applying twice equals applying once (record ids are the inbox). A different record with a stored id
-/// becomes a dead letter ([`ID_USED_TWICE`]). Changes are merged into the stored state ([`crate::model::Merge`]), so the
+/// becomes a dead letter ([`ID_USED_TWICE`](super::ID_USED_TWICE)). Changes are merged into the stored state ([`crate::model::Merge`]), so the
 /// order of calls does not matter.
 pub trait Store: Send + Sync + 'static {
     /// Applies records, the changes that follow from them, and dead letters.
@@ -46,19 +31,4 @@ pub trait Store: Send + Sync + 'static {
         changes: &Changes,
         dead: &[DeadLetter],
     ) -> Result<Applied, Unavailable>;
-}
-
-/// Reads and discards dead letters. Calls block.
-pub trait DeadLetters: Send + Sync + 'static {
-    /// The complete dead letter of this record; `None` if there is none.
-    ///
-    /// # Errors
-    /// When the database cannot be read now.
-    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable>;
-
-    /// Deletes the dead letter of this record; `false` if there was none.
-    ///
-    /// # Errors
-    /// When the database refuses now.
-    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Unavailable>;
 }

@@ -5,7 +5,7 @@ mod pairs;
 pub mod parameters;
 mod scan;
 
-pub use crate::model::{DeadLetterRow, MessageRow};
+pub use crate::model::{DeadLetterRow, DeadLetterState, Discarded, MessageRow};
 pub use crate::ports::{QueryError, QueryStore};
 pub use cursor::{Cursor, Place};
 pub use pairs::{MessageWithPair, SessionMessages, with_pairs, without_answered_calls};
@@ -176,6 +176,45 @@ impl MentionFilter {
             && (row.payload.contains(&self.text)
                 || row.answer.contains(&self.text)
                 || self.at.contains(&row.received_at))
+    }
+}
+
+/// Selects dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeadLetterFilter {
+    /// Only those of this charger, in any letter case.
+    pub charger: Option<String>,
+    /// Only this action, in the spelling of OCPP.
+    pub action: Option<String>,
+    /// Only those whose reason contains this text, in this letter case.
+    pub reason: Option<String>,
+    /// Only those that became dead letters at this time or later.
+    pub from: Option<Timestamp>,
+    /// Only those that became dead letters before this time.
+    pub to: Option<Timestamp>,
+    /// Only those in this state.
+    pub state: DeadLetterState,
+}
+
+impl DeadLetterFilter {
+    /// Whether it selects this letter.
+    #[must_use]
+    pub fn has(&self, letter: &DeadLetterRow) -> bool {
+        let charger = letter.charger_id.as_deref().map(ChargerKey::of);
+        self.charger
+            .as_deref()
+            .is_none_or(|wanted| charger == Some(ChargerKey::of(wanted)))
+            && self
+                .action
+                .as_ref()
+                .is_none_or(|action| Some(action) == letter.action.as_ref())
+            && self
+                .reason
+                .as_ref()
+                .is_none_or(|text| letter.reason.contains(text))
+            && self.from.is_none_or(|from| letter.at >= from)
+            && self.to.is_none_or(|to| letter.at < to)
+            && self.state == letter.state
     }
 }
 

@@ -2,71 +2,94 @@
 
 use crate::support::{id, record};
 use central::memory::MemoryStore;
-use central::model::ChargerKey;
+use central::model::{Actor, ActorKind, ChargerKey, Origin};
 use central::ports::{
-    Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store, Unavailable, UnavailableKind,
+    Applied, ChangeRequest, DeadLetter, DeadLetters, ID_USED_TWICE, Idempotency, LetterRetries,
+    LetterSelection, NotSelected, Once, Retried, StillDead, Store, Unavailable, UnavailableKind,
 };
 use central::project::Changes;
-use central::{Record, RecordId};
-use consumer::{Retried, retry_dead_letter};
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use central::{Record, RecordId, Timestamp};
+use consumer::LetterRetry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A store with dead letters.
+/// A store that skips the changes of known records, as the real ones do, and that can be unavailable.
 #[derive(Default)]
-struct StoreWithDeadLetters {
-    inner: MemoryStore,
-    letters: Mutex<BTreeMap<RecordId, DeadLetter>>,
+struct Database {
+    inner: Arc<MemoryStore>,
     is_unavailable: AtomicBool,
 }
 
-impl StoreWithDeadLetters {
-    fn with(letter: DeadLetter) -> Self {
-        let store = Self::default();
-        store.letters.lock().unwrap().insert(letter.id, letter);
-        store
-    }
-
-    fn check_available(&self) -> Result<(), Unavailable> {
-        if !self.is_unavailable.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        Err(Unavailable {
-            component: "database",
-            kind: UnavailableKind::Locked,
-            detail: "set by the test".to_owned(),
-        })
-    }
-}
-
-impl Store for StoreWithDeadLetters {
+impl Store for Database {
     fn apply(
         &self,
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
     ) -> Result<Applied, Unavailable> {
-        self.check_available()?;
+        if self.is_unavailable.load(Ordering::SeqCst) {
+            return Err(Unavailable {
+                component: "database",
+                kind: UnavailableKind::Locked,
+                detail: "set by the test".to_owned(),
+            });
+        }
         let known = self.inner.record_ids();
         if !records.is_empty() && records.iter().all(|(id, _)| known.contains(id)) {
-            // Like the real stores: the changes of known records are skipped.
             return self.inner.apply(records, &Changes::default(), dead);
         }
         self.inner.apply(records, changes, dead)
     }
 }
 
-impl DeadLetters for StoreWithDeadLetters {
-    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable> {
-        self.check_available()?;
-        Ok(self.letters.lock().unwrap().get(&id).cloned())
-    }
+/// A database with one letter.
+fn with(letter: DeadLetter) -> (Arc<Database>, LetterRetry) {
+    let database = Arc::new(Database::default());
+    database.apply(&[], &Changes::default(), &[letter]).unwrap();
+    let retry = LetterRetry {
+        store: Arc::clone(&database) as _,
+        letters: Arc::clone(&database.inner) as _,
+    };
+    (database, retry)
+}
 
-    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Unavailable> {
-        self.check_available()?;
-        Ok(self.letters.lock().unwrap().remove(&id).is_some())
+fn request(key: Option<&str>) -> ChangeRequest {
+    ChangeRequest {
+        idempotency: key.map(|key| Idempotency {
+            key: key.to_owned(),
+            digest: [0; 32],
+        }),
+        ..ChangeRequest::of(Origin {
+            at: Timestamp(1),
+            by: Actor {
+                kind: ActorKind::CommandLine,
+                name: Some("anna".to_owned()),
+            },
+            from: "test".to_owned(),
+            request_id: None,
+        })
     }
+}
+
+fn first() -> LetterSelection {
+    LetterSelection::Ids(vec![id(1, 1)])
+}
+
+fn applied() -> Once<Retried, NotSelected> {
+    Once::Done(Retried {
+        applied: vec![id(1, 1).to_string()],
+        still_dead: Vec::new(),
+    })
+}
+
+fn still_dead(reason: &str) -> Once<Retried, NotSelected> {
+    Once::Done(Retried {
+        applied: Vec::new(),
+        still_dead: vec![StillDead {
+            record_id: id(1, 1).to_string(),
+            reason: reason.to_owned(),
+        }],
+    })
 }
 
 fn letter(bytes: Vec<u8>, reason: &str) -> DeadLetter {
@@ -79,12 +102,9 @@ fn letter(bytes: Vec<u8>, reason: &str) -> DeadLetter {
 
 #[test]
 fn a_dead_letter_that_is_applied_is_removed() {
-    let store = StoreWithDeadLetters::with(letter(record(1), "a bug that is fixed"));
-    assert_eq!(
-        retry_dead_letter(&store, &store, id(1, 1)),
-        Ok(Retried::Applied)
-    );
-    let contents = store.inner.contents();
+    let (database, retry) = with(letter(record(1), "a bug that is fixed"));
+    assert_eq!(retry.retry_letters(&first(), &request(None)), Ok(applied()));
+    let contents = database.inner.contents();
     assert_eq!(contents.records[&id(1, 1)], record(1));
     assert!(
         contents
@@ -92,26 +112,33 @@ fn a_dead_letter_that_is_applied_is_removed() {
             .chargers
             .contains_key(&ChargerKey::of("cp-1"))
     );
+    let again = retry.retry_letters(&first(), &request(None));
     assert_eq!(
-        retry_dead_letter(&store, &store, id(1, 1)),
-        Ok(Retried::NotFound)
+        again,
+        Ok(Once::Refused(NotSelected::Unknown { id: id(1, 1) }))
     );
 }
 
 #[test]
+fn a_repeated_retry_has_the_same_answer() {
+    let (_database, retry) = with(letter(record(1), "a bug that is fixed"));
+    let once = request(Some("k1"));
+    assert_eq!(retry.retry_letters(&first(), &once), Ok(applied()));
+    let Once::Done(first_answer) = applied() else {
+        panic!("not done");
+    };
+    let repeated = retry.retry_letters(&first(), &once);
+    assert_eq!(repeated, Ok(Once::Repeated(first_answer)));
+}
+
+#[test]
 fn a_dead_letter_that_is_stored_as_a_message_gets_its_changes_applied() {
-    let store = StoreWithDeadLetters::with(letter(record(1), "projecting it panicked"));
+    let (database, retry) = with(letter(record(1), "projecting it panicked"));
     let bytes = record(1);
     let records = [(id(1, 1), Record::decode(&bytes).unwrap())];
-    store
-        .inner
-        .apply(&records, &Changes::default(), &[])
-        .unwrap();
-    assert_eq!(
-        retry_dead_letter(&store, &store, id(1, 1)),
-        Ok(Retried::Applied)
-    );
-    let contents = store.inner.contents();
+    database.apply(&records, &Changes::default(), &[]).unwrap();
+    assert_eq!(retry.retry_letters(&first(), &request(None)), Ok(applied()));
+    let contents = database.inner.contents();
     assert!(
         contents
             .states
@@ -122,38 +149,41 @@ fn a_dead_letter_that_is_stored_as_a_message_gets_its_changes_applied() {
 
 #[test]
 fn a_dead_letter_that_is_not_a_record_stays_with_its_reason() {
-    let store = StoreWithDeadLetters::with(letter(b"no record".to_vec(), "not JSON"));
-    let retried = retry_dead_letter(&store, &store, id(1, 1)).unwrap();
-    assert_eq!(
-        retried,
-        Retried::StillDead("record is damaged: shorter than its header".to_owned())
-    );
-    assert!(store.dead_letter(id(1, 1)).unwrap().is_some());
-    assert!(store.inner.contents().records.is_empty());
+    let (database, retry) = with(letter(b"no record".to_vec(), "not JSON"));
+    let expected = still_dead("record is damaged: shorter than its header");
+    assert_eq!(retry.retry_letters(&first(), &request(None)), Ok(expected));
+    assert!(database.inner.dead_letter(id(1, 1)).unwrap().is_some());
+    assert!(database.inner.contents().records.is_empty());
 }
 
 #[test]
 fn a_dead_letter_with_the_id_of_another_record_stays() {
-    let store = StoreWithDeadLetters::with(letter(record(2), ID_USED_TWICE));
+    let (database, retry) = with(letter(record(2), ID_USED_TWICE));
     let other = record(1);
     let records = [(id(1, 1), Record::decode(&other).unwrap())];
-    store
-        .inner
-        .apply(&records, &Changes::default(), &[])
-        .unwrap();
-    let retried = retry_dead_letter(&store, &store, id(1, 1)).unwrap();
-    assert_eq!(retried, Retried::StillDead(ID_USED_TWICE.to_owned()));
-    assert!(store.dead_letter(id(1, 1)).unwrap().is_some());
+    database.apply(&records, &Changes::default(), &[]).unwrap();
+    let retried = retry.retry_letters(&first(), &request(None));
+    assert_eq!(retried, Ok(still_dead(ID_USED_TWICE)));
+    assert!(database.inner.dead_letter(id(1, 1)).unwrap().is_some());
+}
+
+#[test]
+fn a_dry_run_applies_nothing() {
+    let (database, retry) = with(letter(record(1), "a bug that is fixed"));
+    let tried = retry.try_letters(&first()).unwrap().unwrap();
+    assert_eq!(tried.applied, [id(1, 1).to_string()]);
+    assert!(database.inner.contents().records.is_empty());
+    assert!(database.inner.dead_letter(id(1, 1)).unwrap().is_some());
 }
 
 #[test]
 fn while_the_database_is_unavailable_the_dead_letter_stays_for_a_later_retry() {
-    let store = StoreWithDeadLetters::with(letter(record(1), "a bug that is fixed"));
-    store.is_unavailable.store(true, Ordering::SeqCst);
-    assert!(retry_dead_letter(&store, &store, id(1, 1)).is_err());
-    store.is_unavailable.store(false, Ordering::SeqCst);
+    let (database, retry) = with(letter(record(1), "a bug that is fixed"));
+    database.is_unavailable.store(true, Ordering::SeqCst);
+    assert!(retry.retry_letters(&first(), &request(Some("k1"))).is_err());
+    database.is_unavailable.store(false, Ordering::SeqCst);
     assert_eq!(
-        retry_dead_letter(&store, &store, id(1, 1)),
-        Ok(Retried::Applied)
+        retry.retry_letters(&first(), &request(Some("k1"))),
+        Ok(applied())
     );
 }

@@ -15,6 +15,7 @@ GRANT SELECT, INSERT, DELETE ON transactions_to_list TO :"role";
 GRANT SELECT, INSERT ON messages, message_days, meter_values, events, set_aside TO :"role";
 GRANT SELECT ON messages_outside, meter_values_outside TO :"role";
 GRANT SELECT, INSERT, DELETE ON dead_letters TO :"role";
+GRANT SELECT, INSERT ON discarded_letters TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON charger_profiles, tokens, api_keys TO :"role";
 GRANT SELECT, INSERT, DELETE ON audit_log TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON local_list_wishes, local_lists, local_list_contents TO :"role";
@@ -28,4 +29,5 @@ GRANT EXECUTE ON FUNCTION
     wattpost_move(text, text, bigint, bigint),
     wattpost_maintain(bigint, integer, boolean),
     wattpost_expire(bigint, integer, integer),
-    wattpost_expire_commands(bigint, integer, integer) TO :"role";
+    wattpost_expire_commands(bigint, integer, integer),
+    wattpost_expire_discarded(bigint, integer, integer) TO :"role";

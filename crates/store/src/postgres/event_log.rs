@@ -16,12 +16,12 @@ use crate::event_log::{
 use crate::paging::at_most;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
+use central::Timestamp;
 use central::model::{ChargerKey, Event, EventId};
 use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
     Unavailable,
 };
-use central::{GatewayId, RecordId, Seq, Timestamp};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -285,22 +285,18 @@ async fn letters(
     if numbers.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<(i64, Uuid, i64, Vec<u8>, String, i64)> = sqlx::query_as(
-        "SELECT d.no, g.id, d.seq, d.bytes, d.reason, d.at FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
-         WHERE d.no = ANY($1)",
-    )
+    let rows: Vec<dead_letters::Waiting> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "SELECT {} FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no WHERE d.no = ANY($1)",
+        dead_letters::WAITING
+    )))
     .bind(numbers)
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    let letter = |(no, gateway, seq, bytes, reason, at): (i64, Uuid, i64, Vec<u8>, String, i64)| {
-        let id = RecordId {
-            gateway: GatewayId(gateway),
-            seq: Seq(seq.cast_unsigned()),
-        };
-        (no, dead_letters::row(id, &bytes, reason, at))
-    };
-    Ok(rows.into_iter().map(letter).collect())
+    let letters = rows
+        .into_iter()
+        .map(|row| (row.0, dead_letters::waiting(row)));
+    Ok(letters.collect())
 }
 
 async fn audited(

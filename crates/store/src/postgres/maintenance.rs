@@ -140,7 +140,7 @@ impl PostgresStore {
             sqlx::query_as(
                 "SELECT relname::text, greatest(reltuples, 0)::float8, pg_total_relation_size(oid)::float8
                  FROM pg_class WHERE oid = ANY (ARRAY['chargers', 'connectors', 'transactions',
-                    'transaction_views', 'gateways', 'dead_letters', 'set_aside', 'commands',
+                    'transaction_views', 'gateways', 'dead_letters', 'discarded_letters', 'set_aside', 'commands',
                     'command_progress']::regclass[])",
             )
             .fetch_all(connection)
@@ -196,7 +196,8 @@ impl PostgresStore {
     fn expire(&self, now: Timestamp, retain_days: i32) -> Result<i64, Unavailable> {
         self.read(async |connection| {
             sqlx::query_scalar(
-                "SELECT wattpost_expire($1, $2, $3) + wattpost_expire_commands($1, $2, $3)",
+                "SELECT wattpost_expire($1, $2, $3) + wattpost_expire_commands($1, $2, $3)
+                     + wattpost_expire_discarded($1, $2, $3)",
             )
             .bind(now.as_millis())
             .bind(retain_days)

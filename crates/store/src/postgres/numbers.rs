@@ -174,7 +174,7 @@ pub(crate) fn clean(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// The greatest sequence stored of a gateway, as a message or as a dead letter.
+/// The greatest sequence stored of a gateway, as a message or as a dead letter, also a discarded one.
 pub(crate) async fn last_seq(
     connection: &mut PgConnection,
     id: GatewayId,
@@ -182,7 +182,8 @@ pub(crate) async fn last_seq(
     let last: Option<i64> = sqlx::query_scalar(
         "SELECT greatest(
             (SELECT m.seq FROM messages m WHERE m.gateway_no = g.no ORDER BY m.seq DESC LIMIT 1),
-            (SELECT d.seq FROM dead_letters d WHERE d.gateway_no = g.no ORDER BY d.seq DESC LIMIT 1))
+            (SELECT d.seq FROM dead_letters d WHERE d.gateway_no = g.no ORDER BY d.seq DESC LIMIT 1),
+            (SELECT d.seq FROM discarded_letters d WHERE d.gateway_no = g.no ORDER BY d.seq DESC LIMIT 1))
          FROM gateways g WHERE g.id = $1",
     )
     .bind(id.0)
@@ -193,7 +194,7 @@ pub(crate) async fn last_seq(
     Ok(last.map(|seq| Seq(seq.cast_unsigned())))
 }
 
-/// Which of the numbers `first` to `last` of a gateway are stored, as messages or as dead letters.
+/// Which of the numbers `first` to `last` of a gateway are stored, as messages or as dead letters, also discarded ones.
 pub(crate) async fn stored_seqs(
     connection: &mut PgConnection,
     id: GatewayId,
@@ -206,6 +207,9 @@ pub(crate) async fn stored_seqs(
          WHERE g.id = $1 AND m.seq BETWEEN $2 AND $3
          UNION ALL
          SELECT d.seq FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
+         WHERE g.id = $1 AND d.seq BETWEEN $2 AND $3
+         UNION ALL
+         SELECT d.seq FROM discarded_letters d JOIN gateways g ON g.no = d.gateway_no
          WHERE g.id = $1 AND d.seq BETWEEN $2 AND $3",
     )
     .bind(id.0)

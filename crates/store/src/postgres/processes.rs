@@ -78,8 +78,12 @@ impl Processes for PostgresStore {
         self.read(async |connection| {
             let stored: Option<i64> = sqlx::query_scalar(
                 "SELECT (SELECT count(*) FROM messages m WHERE m.gateway_no = g.no AND m.seq BETWEEN $2 AND $3)
-                    + (SELECT count(*) FROM dead_letters d WHERE d.gateway_no = g.no AND d.seq BETWEEN $2 AND $3
-                        AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.gateway_no = d.gateway_no AND m.seq = d.seq))
+                    + (SELECT count(*) FROM (
+                            SELECT d.seq FROM dead_letters d WHERE d.gateway_no = g.no AND d.seq BETWEEN $2 AND $3
+                            UNION
+                            SELECT d.seq FROM discarded_letters d
+                            WHERE d.gateway_no = g.no AND d.seq BETWEEN $2 AND $3) d
+                        WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.gateway_no = g.no AND m.seq = d.seq))
                  FROM gateways g WHERE g.id = $1",
             )
             .bind(gateway.0)

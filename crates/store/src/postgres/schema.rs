@@ -2,7 +2,7 @@
 //! program or with a newer schema, because writing to an unknown schema could corrupt it.
 
 use super::error::{self, PostgresOpenError};
-use super::late;
+use super::{dead_letters, late};
 use crate::refusal::Refusal;
 use central::ports::Unavailable;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_api_keys.sql"),
     include_str!("../../migrations/postgres/0003_quirks.sql"),
@@ -26,7 +26,11 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("../../migrations/postgres/0012_refused_handshakes.sql"),
     include_str!("../../migrations/postgres/0013_processes.sql"),
     include_str!("../../migrations/postgres/0014_batches.sql"),
+    include_str!("../../migrations/postgres/0015_discarded_letters.sql"),
 ];
+
+/// The migration after which the columns that it adds to dead letters are filled.
+const LETTERS_DESCRIBED: i32 = 15;
 
 /// The schema's version that this build writes.
 const LATEST: i32 = MIGRATIONS.len() as i32;
@@ -141,6 +145,11 @@ pub(crate) async fn migrate(
         for sql in MIGRATIONS.iter().skip(found.unsigned_abs() as usize) {
             sqlx::raw_sql(*sql)
                 .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        if found < LETTERS_DESCRIBED {
+            dead_letters::describe_all(&mut transaction)
                 .await
                 .map_err(failed)?;
         }

@@ -1,7 +1,6 @@
 //! The log of events on SQLite; [`crate::event_log`] describes its contents. SQLite has one writer at a time, so the queue
 //! is in the order of the commits; it is moved to the log as on PostgreSQL, so that both have the same events.
 
-use super::listing::uuid_of;
 use super::query::{chargers, transactions};
 use super::{SqliteStore, commands};
 use crate::event_log::{
@@ -11,12 +10,12 @@ use crate::event_log::{
 use crate::paging::at_most;
 use crate::refusal::Refusal;
 use crate::{audit, dead_letters};
+use central::Timestamp;
 use central::model::{ChargerKey, CommandId, EventId};
 use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
     Unavailable,
 };
-use central::{GatewayId, RecordId, Seq, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use uuid::Uuid;
 
@@ -226,21 +225,15 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
             objects.commands.insert(id, command.view(now));
         }
     }
-    let mut letter = connection.prepare_cached(
-        "SELECT g.id, d.seq, d.bytes, d.reason, d.at FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
-         WHERE d.no = ?1",
-    )?;
+    let mut letter = connection.prepare_cached(&format!(
+        "SELECT {} FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no WHERE d.no = ?1",
+        dead_letters::WAITING
+    ))?;
     for no in round.dead_letters() {
         let found = letter
-            .query_row([no], |row| {
-                let id = RecordId {
-                    gateway: GatewayId(uuid_of(row, 0)?),
-                    seq: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
-                };
-                let bytes: Vec<u8> = row.get(2)?;
-                Ok(dead_letters::row(id, &bytes, row.get(3)?, row.get(4)?))
-            })
+            .query_row([no], super::dead_letters::waiting_row)
             .optional()?;
+        let found = found.map(dead_letters::waiting);
         objects.dead_letters.extend(found.map(|found| (no, found)));
     }
     let mut entry = connection.prepare_cached(&format!(

@@ -130,7 +130,7 @@ pub(crate) fn gateway_no(
         .optional()
 }
 
-/// The greatest sequence stored of a gateway, as a message or as a dead letter.
+/// The greatest sequence stored of a gateway, as a message or as a dead letter, also a discarded one.
 pub(crate) fn last_seq(connection: &Connection, id: GatewayId) -> Result<Option<Seq>, Refusal> {
     let Some(no) = gateway_no(connection, id)? else {
         return Ok(None);
@@ -145,15 +145,15 @@ pub(crate) fn last_seq(connection: &Connection, id: GatewayId) -> Result<Option<
         .optional()?;
     let letter: Option<i64> = connection
         .prepare_cached(
-            "SELECT seq FROM dead_letters WHERE gateway_no = ?1 ORDER BY seq DESC LIMIT 1",
+            "SELECT max(seq) FROM (SELECT max(seq) AS seq FROM dead_letters WHERE gateway_no = ?1
+             UNION ALL SELECT max(seq) FROM discarded_letters WHERE gateway_no = ?1)",
         )?
-        .query_row([no], |row| row.get(0))
-        .optional()?;
+        .query_row([no], |row| row.get(0))?;
     let message = message.map(|no| split_message_no(no).1);
     Ok(message.max(letter.map(|seq| Seq(seq.cast_unsigned()))))
 }
 
-/// Which of the numbers `first` to `last` of a gateway are stored, as messages or as dead letters.
+/// Which of the numbers `first` to `last` of a gateway are stored, as messages or as dead letters, also discarded ones.
 pub(crate) fn stored_seqs(
     connection: &Connection,
     id: GatewayId,
@@ -175,7 +175,8 @@ pub(crate) fn stored_seqs(
         .collect::<Result<Vec<_>, _>>()?;
     let letters = connection
         .prepare_cached(
-            "SELECT seq FROM dead_letters WHERE gateway_no = ?1 AND seq BETWEEN ?2 AND ?3",
+            "SELECT seq FROM dead_letters WHERE gateway_no = ?1 AND seq BETWEEN ?2 AND ?3
+             UNION ALL SELECT seq FROM discarded_letters WHERE gateway_no = ?1 AND seq BETWEEN ?2 AND ?3",
         )?
         .query_map([no, first.0.cast_signed(), last.0.cast_signed()], |row| {
             row.get::<_, i64>(0).map(|seq| Seq(seq.cast_unsigned()))

@@ -87,8 +87,11 @@ impl Processes for SqliteStore {
                 // The number of a message is that of its gateway and its sequence number, in 44 bits.
                 let letters: i64 = connection
                     .prepare_cached(
-                        "SELECT count(*) FROM dead_letters d WHERE gateway_no = ?1 AND seq BETWEEN ?2 AND ?3
-                         AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = d.seq + ?4)",
+                        "SELECT count(*) FROM (
+                             SELECT seq FROM dead_letters WHERE gateway_no = ?1 AND seq BETWEEN ?2 AND ?3
+                             UNION
+                             SELECT seq FROM discarded_letters WHERE gateway_no = ?1 AND seq BETWEEN ?2 AND ?3) d
+                         WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = d.seq + ?4)",
                     )?
                     .query_row(
                         [

@@ -1,7 +1,7 @@
 //! Migrates a database to this build's schema, one numbered file at a time. It refuses a database of another
 //! program or with a newer schema, because writing to an unknown schema could corrupt it.
 
-use super::{listing, succession};
+use super::{dead_letters, listing, succession};
 use crate::listing::Listed;
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
@@ -9,7 +9,7 @@ use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
@@ -24,10 +24,14 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("../../migrations/sqlite/0012_refused_handshakes.sql"),
     include_str!("../../migrations/sqlite/0013_processes.sql"),
     include_str!("../../migrations/sqlite/0014_batches.sql"),
+    include_str!("../../migrations/sqlite/0015_discarded_letters.sql"),
 ];
 
 /// The migration after which open sessions are listed again, with the columns that it adds.
 const LISTED_AGAIN: u32 = 4;
+
+/// The migration after which the columns that it adds to dead letters are filled.
+const LETTERS_DESCRIBED: u32 = 15;
 
 /// `application_id` of our databases: the bytes `WATT`.
 const APPLICATION_ID: i32 = 0x5741_5454;
@@ -49,6 +53,9 @@ pub(crate) fn migrate(connection: &Connection) -> Result<u32, Refusal> {
             transaction.execute_batch(sql)?;
             if number == LISTED_AGAIN {
                 list_open_again(&transaction)?;
+            }
+            if number == LETTERS_DESCRIBED {
+                dead_letters::describe_all(&transaction)?;
             }
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", number)?;

@@ -61,7 +61,12 @@ fn sequence(store: &impl EventLog) -> usize {
     }
 }
 
-fn read(store: &impl EventLog, after: EventId, filter: &EventFilter, limit: usize) -> Vec<Event> {
+pub(crate) fn read(
+    store: &impl EventLog,
+    after: EventId,
+    filter: &EventFilter,
+    limit: usize,
+) -> Vec<Event> {
     let (mut after, mut all) = (after, Vec::new());
     loop {
         match store.events_after(after, filter, limit).unwrap() {
@@ -83,7 +88,7 @@ fn read(store: &impl EventLog, after: EventId, filter: &EventFilter, limit: usiz
     }
 }
 
-fn all(store: &impl EventLog) -> Vec<Event> {
+pub(crate) fn all(store: &impl EventLog) -> Vec<Event> {
     sequence(store);
     let events = read(store, EventId::START, &EventFilter::default(), 1_000);
     for (position, event) in (1..).zip(&events) {

@@ -12,6 +12,7 @@ mod batches;
 mod charger_settings;
 mod commands;
 mod crash;
+mod dead_letters;
 mod directory;
 mod effects;
 mod event_log;

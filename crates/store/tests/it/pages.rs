@@ -1,20 +1,24 @@
 //! Hard cases of queries: a long history in which few rows match, ids that several records share, texts that
-//! PostgreSQL cannot store; and reading and discarding single dead letters.
+//! PostgreSQL cannot store; and reading single dead letters.
 
 use crate::common::{
     Adapter, PostgresDatabase, Sent, apply, at, call, heartbeat, id, on_every_adapter, origin,
     start,
 };
 use central::RecordId;
-use central::ports::{DeadLetter, DeadLetters, DirectorySource, Store, Token, TokenStatus, Tokens};
+use central::ports::{
+    DeadLetter, DeadLetters, DirectorySource, LetterSelection, Once, Store, Token, TokenStatus,
+    Tokens,
+};
 use central::project::Changes;
 use central::query::{
-    ChargerFilter, Cursor, MessageFilter, PageRequest, QueryStore, TransactionFilter,
+    ChargerFilter, Cursor, DeadLetterFilter, MessageFilter, PageRequest, QueryStore,
+    TransactionFilter,
 };
 
 on_every_adapter!(
     text_with_a_nul_is_queried_like_any_other,
-    dead_letter_is_read_whole_and_discarded,
+    dead_letter_is_read_whole,
     dead_letter_with_the_greatest_sequence_number_is_found,
 );
 
@@ -181,7 +185,7 @@ fn letter(id: RecordId, byte: u8) -> DeadLetter {
     }
 }
 
-fn dead_letter_is_read_whole_and_discarded<A: Adapter>() {
+fn dead_letter_is_read_whole<A: Adapter>() {
     let database = A::new();
     let store = database.open();
     let letters = [
@@ -195,22 +199,7 @@ fn dead_letter_is_read_whole_and_discarded<A: Adapter>() {
     }
     for unknown in [id(0, 9), id(9, 7)] {
         assert_eq!(store.dead_letter(unknown).unwrap(), None);
-        assert!(!store.discard_dead_letter(unknown).unwrap());
     }
-    assert!(store.discard_dead_letter(letters[0].id).unwrap());
-    assert!(!store.discard_dead_letter(letters[0].id).unwrap());
-    assert_eq!(store.dead_letter(letters[0].id).unwrap(), None);
-    // Only that one is gone, also for another process.
-    let other = database.open();
-    let left = other.dead_letters(&page(None, 10)).unwrap().items;
-    let left: Vec<_> = left.into_iter().map(|row| row.record_id).collect();
-    assert_eq!(
-        left,
-        letters[1..]
-            .iter()
-            .map(|one| one.id.to_string())
-            .collect::<Vec<_>>()
-    );
 }
 
 fn dead_letter_with_the_greatest_sequence_number_is_found<A: Adapter>() {
@@ -221,7 +210,12 @@ fn dead_letter_with_the_greatest_sequence_number_is_found<A: Adapter>() {
         .apply(&[], &Changes::default(), std::slice::from_ref(&odd))
         .unwrap();
     assert_eq!(store.dead_letter(odd.id).unwrap(), Some(odd.clone()));
-    let rows = store.dead_letters(&page(None, 10)).unwrap().items;
+    let all = DeadLetterFilter::default();
+    let rows = store.dead_letters(&all, &page(None, 10)).unwrap().items;
     assert_eq!(rows[0].record_id, odd.id.to_string());
-    assert!(store.discard_dead_letter(odd.id).unwrap());
+    let wanted = crate::dead_letters::discard(LetterSelection::Ids(vec![odd.id]));
+    let done = store.discard_letters(&wanted).unwrap();
+    assert_eq!(done, Once::Done(vec![odd.id.to_string()]));
+    let gone = store.dead_letter_row(odd.id).unwrap().unwrap();
+    assert_eq!(gone.record_id, odd.id.to_string());
 }

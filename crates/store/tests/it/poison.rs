@@ -5,7 +5,7 @@ use crate::common::{
 };
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
-use central::query::{PageRequest, QueryStore, TransactionFilter};
+use central::query::{DeadLetterFilter, PageRequest, QueryStore, TransactionFilter};
 use central::{AnswerKind, Epoch, Record, RecordKind, record::Notes};
 use ocpp::Version;
 use std::time::{Duration, Instant};
@@ -64,19 +64,31 @@ fn dead_letters_are_listed_with_their_reason<A: Adapter>() {
     database.refuse_poison();
     apply(&store, &batch(&[3, 9])).unwrap();
     let first = store
-        .dead_letters(&PageRequest {
-            after: None,
-            limit: 1,
-        })
+        .dead_letters(
+            &DeadLetterFilter::default(),
+            &PageRequest {
+                after: None,
+                limit: 1,
+            },
+        )
         .unwrap();
     assert_eq!(first.items[0].record_id, id(0, 3).to_string());
     assert!(first.items[0].reason.contains("not with me"));
-    assert!(first.items[0].content.contains("NEWCOMER"));
+    assert!(
+        first.items[0]
+            .content
+            .as_ref()
+            .unwrap()
+            .contains("NEWCOMER")
+    );
     let second = store
-        .dead_letters(&PageRequest {
-            after: first.next,
-            limit: 10,
-        })
+        .dead_letters(
+            &DeadLetterFilter::default(),
+            &PageRequest {
+                after: first.next,
+                limit: 10,
+            },
+        )
         .unwrap();
     assert_eq!(second.items[0].record_id, id(0, 9).to_string());
     assert_eq!(second.next, None);

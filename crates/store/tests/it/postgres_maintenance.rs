@@ -5,8 +5,8 @@ use crate::common::{
     meter_values, origin, start, stop,
 };
 use central::ports::{
-    ChargerProfile, Closings, DeadLetter, DeadLetters, DirectorySource, Maintenance, Once,
-    Registration, Store, Token, TokenStatus, Tokens,
+    ChargerProfile, Closings, DeadLetter, DeadLetters, DirectorySource, LetterSelection,
+    Maintenance, Once, Registration, Retried, Store, Token, TokenStatus, Tokens,
 };
 use central::project::Changes;
 use central::query::{PageRequest, QueryStore, TransactionFilter};
@@ -468,7 +468,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 14));
+    assert!(done.iter().all(|done| done.to == 15));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();
@@ -565,7 +565,11 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
     store
         .apply(&[], &Changes::default(), std::slice::from_ref(&letter))
         .unwrap();
-    assert!(store.discard_dead_letter(letter.id).unwrap());
+    let wanted = crate::dead_letters::discard(LetterSelection::Ids(vec![letter.id]));
+    assert!(matches!(store.discard_letters(&wanted), Ok(Once::Done(_))));
+    let nothing = Retried::default();
+    let settled = store.settle_retry(&nothing, &crate::dead_letters::request(Some("letters")));
+    assert_eq!(settled, Ok(Once::Done(nothing)));
     apply(&store, &[start(id(1, 1), "CP-3", 1, 7)]).unwrap();
     let open = TransactionFilter {
         open: Some(true),
@@ -593,7 +597,7 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
     store.put_token(&token, &origin()).unwrap();
     store.remove_token("TAG", &origin()).unwrap();
     assert!(store.load(None).unwrap().is_some());
-    assert_eq!(store.last_seq(common::gateway(0)).unwrap(), Some(Seq(4)));
+    assert_eq!(store.last_seq(common::gateway(0)).unwrap(), Some(Seq(9)));
     crate::commands::uses_every_call(&store);
     crate::batches::uses_every_call(&store);
     crate::effects::uses_every_call(&store);

@@ -534,7 +534,9 @@ fn cursor_of_another_list_is_refused<A: Adapter>() {
         assert_eq!(bad(messages), i != 0);
         assert_eq!(bad(transactions), i != 1);
         assert_eq!(bad(chargers), i != 2);
-        assert!(bad(store.dead_letters(&request).map(|_| ())));
+        assert!(bad(store
+            .dead_letters(&central::query::DeadLetterFilter::default(), &request)
+            .map(|_| ())));
     }
 }
 

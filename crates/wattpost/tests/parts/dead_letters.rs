@@ -41,8 +41,26 @@ fn message_that_is_no_record_is_listed_retried_and_discarded() {
     let id = listed.split_whitespace().next().expect("an id").to_owned();
     let (ok, said, _) = deployment.try_run("deadletters retry", &[&id]);
     assert!(!ok && said.contains("still cannot be applied"), "{said}");
-    deployment.run("deadletters discard", &[&id]);
+    let (status, body) = api.get(&format!("/api/v1/dead-letters/{id}"));
+    assert_eq!(status, 200, "{body}");
+    let (ok, _, _) = deployment.try_run("deadletters discard", &[&id]);
+    assert!(!ok, "it needs a reason");
+    let flags = ["--all", "--because", "not a record", "--reason", "a test"];
+    let (ok, _, _) = deployment.try_run("deadletters discard", &flags);
+    assert!(!ok, "no such reason");
+    let flags = [&*id, "--reason", "a test"];
+    assert!(
+        deployment
+            .run("deadletters discard", &flags)
+            .contains("discarded")
+    );
     assert_eq!(deployment.run("deadletters list", &[]), "");
-    let (ok, said, _) = deployment.try_run("deadletters discard", &[&id]);
-    assert!(!ok && said.contains("no such dead letter"), "{said}");
+    let (ok, said, _) = deployment.try_run("deadletters discard", &flags);
+    assert!(!ok && said.contains("was discarded at"), "{said}");
+    let gone = deployment.run("deadletters list", &["--discarded"]);
+    assert!(gone.contains("a test"), "{gone}");
+    let (_, body) = api.get("/api/v1/audit?action=dead_letter.discarded");
+    assert!(body.contains(&id) && body.contains("a test"), "{body}");
+    let (_, body) = api.get("/api/v1/dead-letters");
+    assert!(!body.contains("not a record at all"), "{body}");
 }

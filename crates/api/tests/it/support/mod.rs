@@ -20,6 +20,7 @@ pub(crate) use store::{Behaviour, switched};
 
 use api::{Api, ApiConfig, ApiDeps, PipelineDeps};
 use central::ports::{Health, HealthProbe};
+use consumer::LetterRetry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -61,6 +62,11 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         tokens: Some(Arc::new(MemoryStore::default())),
         local_lists: Some(Arc::new(MemoryStore::default())),
         closings: Some(Arc::clone(store) as _),
+        dead_letters: Some(Arc::clone(&memory) as _),
+        letter_retries: Some(Arc::new(LetterRetry {
+            store: Arc::clone(&memory) as _,
+            letters: Arc::clone(&memory) as _,
+        })),
         commands: Some(memory),
         event_log: Some(Arc::new(MemoryEvents::default())),
         events: None,

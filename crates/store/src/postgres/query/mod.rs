@@ -7,20 +7,20 @@ mod records;
 pub(super) mod transactions;
 
 use super::numbers::clean;
-use super::{PostgresStore, error, quirks};
+use super::{PostgresStore, dead_letters, error, quirks};
+use crate::audit;
 use crate::paging::{
     after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_received,
     after_transaction, at_most, cut,
 };
 use crate::refusal::Refusal;
-use crate::{audit, dead_letters};
+use central::RecordId;
 use central::model::{AuditView, ChargerKey, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MentionFilter, MessageFilter,
-    MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
-    WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
+    MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
+    TransactionFilter, WireId,
 };
-use central::{GatewayId, RecordId, Seq};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -100,13 +100,19 @@ impl QueryStore for PostgresStore {
         self.query(async |connection| transactions::on_wire(connection, ids).await)
     }
 
-    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
+    fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &PageRequest,
+    ) -> Result<Page<DeadLetterRow>, QueryError> {
         let after = after_dead_letter(page)?;
-        self.query(async |connection| dead_letter_page(connection, after, page.rows()).await)
+        self.query(async |connection| {
+            dead_letters::page(connection, filter, after, page.rows()).await
+        })
     }
 
     fn dead_letter_row(&self, id: RecordId) -> Result<Option<DeadLetterRow>, QueryError> {
-        self.query(async |connection| records::dead_letter(connection, id).await)
+        self.query(async |connection| dead_letters::one(connection, id).await)
     }
 
     fn audit(
@@ -161,36 +167,6 @@ async fn charger_no(connection: &mut PgConnection, id: &str) -> Result<Option<i3
         .fetch_optional(connection)
         .await
         .map_err(error::refusal)
-}
-
-type DeadLetterColumns = (i64, Uuid, i64, Vec<u8>, String, i64);
-
-async fn dead_letter_page(
-    connection: &mut PgConnection,
-    after: i64,
-    limit: usize,
-) -> Result<Page<DeadLetterRow>, Refusal> {
-    let rows: Vec<DeadLetterColumns> = sqlx::query_as(
-        "SELECT d.no, g.id, d.seq, d.bytes, d.reason, d.at
-         FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
-         WHERE d.no > $1 ORDER BY d.no LIMIT $2",
-    )
-    .bind(after)
-    .bind(at_most(limit + 1))
-    .fetch_all(connection)
-    .await
-    .map_err(error::refusal)?;
-    let letters = rows
-        .into_iter()
-        .map(|(no, gateway, seq, bytes, reason, at)| {
-            let id = RecordId {
-                gateway: GatewayId(gateway),
-                seq: Seq(seq.cast_unsigned()),
-            };
-            let letter = dead_letters::row(id, &bytes, reason, at);
-            (Place::DeadLetter(no), letter)
-        });
-    Ok(cut(letters.collect(), limit))
 }
 
 async fn audit_page(

@@ -3,14 +3,13 @@
 use super::charger_no;
 use super::messages::{Found, Key, Names, key_of};
 use crate::commands::records_of;
-use crate::dead_letters;
 use crate::paging::{DAYS_PER_PAGE, at_most, empty};
 use crate::postgres::error;
 use crate::postgres::inbox::{BLOCK_BITS, DAY_MILLIS};
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use central::model::CommandId;
-use central::query::{DeadLetterRow, MentionFilter, MessageRow, Page, Place};
+use central::query::{MentionFilter, MessageRow, Page, Place};
 use central::{RecordId, Timestamp};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -100,22 +99,6 @@ async fn by_ids(
     let rows: Vec<Found> = found.into_values().collect();
     let names = Names::of(connection, &rows, None).await?;
     rows.iter().map(|row| row.message(&names)).collect()
-}
-
-pub(super) async fn dead_letter(
-    connection: &mut PgConnection,
-    id: RecordId,
-) -> Result<Option<DeadLetterRow>, Refusal> {
-    let row: Option<(Vec<u8>, String, i64)> = sqlx::query_as(
-        "SELECT d.bytes, d.reason, d.at FROM gateways g JOIN dead_letters d ON d.gateway_no = g.no
-         WHERE g.id = $1 AND d.seq = $2",
-    )
-    .bind(id.gateway.0)
-    .bind(id.seq.0.cast_signed())
-    .fetch_optional(connection)
-    .await
-    .map_err(error::refusal)?;
-    Ok(row.map(|(bytes, reason, at)| dead_letters::row(id, &bytes, reason, at)))
 }
 
 /// `None` = the cursor names a gateway that is not in the database.

@@ -6,20 +6,20 @@ mod messages;
 mod records;
 pub(super) mod transactions;
 
+use crate::audit;
 use crate::paging::{
     after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_received,
     after_transaction, at_most, cut,
 };
 use crate::refusal::Refusal;
-use crate::sqlite::{SqliteStore, quirks};
-use crate::{audit, dead_letters};
+use crate::sqlite::{SqliteStore, dead_letters, quirks};
 use central::model::{AuditView, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MentionFilter, MessageFilter,
-    MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
-    WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
+    MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
+    TransactionFilter, WireId,
 };
-use central::{GatewayId, RecordId, Seq};
+use central::{GatewayId, RecordId};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -93,13 +93,17 @@ impl QueryStore for SqliteStore {
         self.query(|connection| transactions::on_wire(connection, ids))
     }
 
-    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
+    fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        page: &PageRequest,
+    ) -> Result<Page<DeadLetterRow>, QueryError> {
         let after = after_dead_letter(page)?;
-        self.query(|connection| dead_letter_page(connection, after, page.rows()))
+        self.query(|connection| dead_letters::page(connection, filter, after, page.rows()))
     }
 
     fn dead_letter_row(&self, id: RecordId) -> Result<Option<DeadLetterRow>, QueryError> {
-        self.query(|connection| records::dead_letter(connection, id))
+        self.query(|connection| dead_letters::one(connection, id))
     }
 
     fn audit(
@@ -143,30 +147,6 @@ fn gateways(connection: &Connection) -> Result<HashMap<i64, GatewayId>, Refusal>
         ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn dead_letter_page(
-    connection: &Connection,
-    after: i64,
-    limit: usize,
-) -> Result<Page<DeadLetterRow>, Refusal> {
-    let gateways = gateways(connection)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT no, gateway_no, seq, bytes, reason, at FROM dead_letters
-         WHERE no > ?1 ORDER BY no LIMIT ?2",
-    )?;
-    let rows = statement.query_map(params![after, at_most(limit + 1)], |row| {
-        let gateway: i64 = row.get(1)?;
-        let seq: i64 = row.get(2)?;
-        let bytes: Vec<u8> = row.get(3)?;
-        let id = RecordId {
-            gateway: gateways.get(&gateway).copied().unwrap_or(NO_GATEWAY),
-            seq: Seq(seq.cast_unsigned()),
-        };
-        let letter = dead_letters::row(id, &bytes, row.get(4)?, row.get(5)?);
-        Ok((Place::DeadLetter(row.get(0)?), letter))
-    })?;
-    Ok(cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
 /// Placeholder for a number without a gateway; every number in the tables has one.

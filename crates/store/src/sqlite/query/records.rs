@@ -3,12 +3,11 @@
 use super::gateways;
 use super::messages::{COLUMNS, message, record_id};
 use crate::commands::records_of;
-use crate::dead_letters;
 use crate::paging::{DAYS_PER_PAGE, at_most, empty};
 use crate::refusal::Refusal;
 use crate::sqlite::numbers::{self, message_no};
 use central::model::CommandId;
-use central::query::{DeadLetterRow, MentionFilter, MessageRow, Page, Place};
+use central::query::{MentionFilter, MessageRow, Page, Place};
 use central::{RecordId, Seq, Timestamp};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
@@ -55,25 +54,6 @@ fn by_ids(connection: &Connection, ids: &[RecordId]) -> Result<Vec<MessageRow>, 
         }
     }
     Ok(rows)
-}
-
-pub(super) fn dead_letter(
-    connection: &Connection,
-    id: RecordId,
-) -> Result<Option<DeadLetterRow>, Refusal> {
-    let Some(gateway_no) = numbers::gateway_no(connection, id.gateway)? else {
-        return Ok(None);
-    };
-    let found = connection
-        .prepare_cached(
-            "SELECT bytes, reason, at FROM dead_letters WHERE gateway_no = ?1 AND seq = ?2",
-        )?
-        .query_row([gateway_no, id.seq.0.cast_signed()], |row| {
-            let bytes: Vec<u8> = row.get(0)?;
-            Ok(dead_letters::row(id, &bytes, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
-    Ok(found)
 }
 
 /// `None` = the cursor names a gateway that is not in the database.
