@@ -299,7 +299,7 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
     operation(
         "/api/v1/chargers/{id}/local-list",
-        "`POST` sends the local authorisation list (SendLocalList)",
+        "`POST` sends the local authorization list (SendLocalList)",
         || post(operations::local_list),
     ),
     operation(
@@ -319,7 +319,7 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
     operation(
         "/api/v1/chargers/{id}/clear-cache",
-        "`POST` clears the charger's authorisation cache (ClearCache)",
+        "`POST` clears the charger's authorization cache (ClearCache)",
         || post(operations::clear_cache),
     ),
     operation(

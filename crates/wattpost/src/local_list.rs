@@ -8,7 +8,7 @@ use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::local_list::{LocalList, Wish};
-use central::model::Token;
+use central::model::{CHARGER_ID_EXPECTED, Token, is_charger_id};
 use central::ports::LocalListFilter;
 use central::query::{PAGE_MAX, PageRequest};
 use central::token_fields;
@@ -121,16 +121,9 @@ fn list(args: &ListArgs) -> Result<()> {
 fn charger_of(which: &Which) -> Result<Option<&str>> {
     match which.charger.as_deref() {
         None => Ok(None),
-        Some(id) if is_identity(id) => Ok(Some(id)),
-        Some(id) => bail!(
-            "{id:?} is not an identity; give 1 to 255 bytes without '/' and control characters"
-        ),
+        Some(id) if is_charger_id(id) => Ok(Some(id)),
+        Some(id) => bail!("{id:?} is not an identity; give {CHARGER_ID_EXPECTED}"),
     }
-}
-
-/// Whether a gateway accepts a charger of this identity.
-fn is_identity(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && !text.contains('/') && !text.contains(char::is_control)
 }
 
 fn wish_of(text: &str) -> Result<Wish> {

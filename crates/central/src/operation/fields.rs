@@ -113,7 +113,7 @@ const ENTRY: &[Field] = &[
     may(
         "status",
         Kind::Text(20),
-        "the authorisation status, such as `Accepted`; without it a differential list removes the token",
+        "the authorization status, such as `Accepted`; without it a differential list removes the token",
     ),
     may("expires_at", Kind::Time, "until when the entry is valid"),
     may("group", TOKEN, "the group (1.6: parentIdTag)"),

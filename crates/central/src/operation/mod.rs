@@ -43,7 +43,7 @@ pub enum Operation {
     ChargingProfile,
     /// Clears charging profiles.
     ClearChargingProfile,
-    /// Sends the local authorisation list.
+    /// Sends the local authorization list.
     LocalList,
     /// Asks for the upload of a log.
     Diagnostics,
@@ -51,7 +51,7 @@ pub enum Operation {
     Firmware,
     /// Sends data of a vendor.
     DataTransfer,
-    /// Clears the authorisation cache.
+    /// Clears the authorization cache.
     ClearCache,
     /// Reads or changes configuration keys (1.6) or variables (2.x).
     Configuration,
@@ -132,13 +132,13 @@ impl Operation {
             }
             Self::ChargingProfile => "sets a charging profile (SetChargingProfile)",
             Self::ClearChargingProfile => "clears charging profiles (ClearChargingProfile)",
-            Self::LocalList => "sends the local authorisation list (SendLocalList)",
+            Self::LocalList => "sends the local authorization list (SendLocalList)",
             Self::Diagnostics => "asks the charger to upload a log (GetDiagnostics, GetLog)",
             Self::Firmware => {
                 "asks the charger to install firmware (UpdateFirmware, SignedUpdateFirmware)"
             }
             Self::DataTransfer => "sends data of a vendor (DataTransfer)",
-            Self::ClearCache => "clears the charger's authorisation cache (ClearCache)",
+            Self::ClearCache => "clears the charger's authorization cache (ClearCache)",
             Self::Configuration => {
                 "reads or changes configuration keys of 1.6 (GetConfiguration, ChangeConfiguration) or variables of 2.x (GetVariables, SetVariables)"
             }

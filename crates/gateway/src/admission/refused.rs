@@ -8,7 +8,6 @@ use central::model::{REFUSED_TEXT_BYTES_MAX, RefusedHandshake};
 use central::ports::Handshakes;
 use central::{GatewayId, Timestamp};
 use common::lock::lock;
-use common::log_bound::cut;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,10 +64,7 @@ impl RefusedHandshakes {
         if reason == Reason::NotNow || self.port.is_none() {
             return;
         }
-        let text = |text: &str| match text {
-            "" => None,
-            text => Some(cut(text, REFUSED_TEXT_BYTES_MAX / 4).into_owned()),
-        };
+        let text = |text: &str| (!text.is_empty()).then(|| bounded(text));
         // The whole identity, because a charger is added with it; a longer one is refused anyway. Without one, the
         // attempt has the last part of the path.
         let identity = Some(attempt.identity())
@@ -122,6 +118,16 @@ impl RefusedHandshakes {
     }
 }
 
+/// The text, cut to [`REFUSED_TEXT_BYTES_MAX`] bytes; a cut ends with `…`, which is within them.
+fn bounded(text: &str) -> String {
+    const MARK: &str = "…";
+    if text.len() <= REFUSED_TEXT_BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(REFUSED_TEXT_BYTES_MAX - MARK.len());
+    format!("{}{MARK}", &text[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +146,13 @@ mod tests {
             last_at: Timestamp(at),
             count: 1,
         }
+    }
+
+    #[test]
+    fn a_text_has_at_most_255_bytes_and_is_never_cut_within_a_character() {
+        assert_eq!(bounded(&"x".repeat(255)), "x".repeat(255));
+        assert_eq!(bounded(&"x".repeat(256)), "x".repeat(252) + "…");
+        assert_eq!(bounded(&"é".repeat(200)), "é".repeat(126) + "…");
     }
 
     #[test]

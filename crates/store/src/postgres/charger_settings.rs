@@ -24,12 +24,8 @@ impl ChargerAdmin for PostgresStore {
         self.write(async |connection| {
             once(connection, &change.request, async |connection| {
                 let key = profile_key(&change.charger_id);
-                let mut before = one_profile(connection, &key).await?;
-                if before.is_none() && change.applied_to(None).is_ok() {
-                    // A charger that does not exist has no row to lock: the revision excludes another creation.
-                    lock_directory(connection).await?;
-                    before = one_profile(connection, &key).await?;
-                }
+                lock_directory(connection).await?;
+                let before = one_profile(connection, &key).await?;
                 let after = match change.applied_to(before.as_ref()) {
                     Ok(after) => after,
                     Err(refused) => return Ok(Err(refused)),
@@ -71,6 +67,7 @@ impl ChargerAdmin for PostgresStore {
     ) -> Result<Result<(), NotChanged>, Unavailable> {
         self.write(async |connection| {
             let key = profile_key(charger_id);
+            lock_directory(connection).await?;
             let Some((before, version)) = one_profile(connection, &key).await? else {
                 return Ok(Err(NotChanged::Unknown));
             };
@@ -97,8 +94,10 @@ impl ChargerAdmin for PostgresStore {
     }
 }
 
-/// Makes other changes of the directory wait until this transaction ends.
-async fn lock_directory(connection: &mut PgConnection) -> Result<(), Refusal> {
+/// Makes other changes of the directory wait until this transaction ends. It comes before any row of a charger is locked:
+/// two changes that took these locks in different orders would wait for each other. It also excludes that one charger is
+/// created twice, since a charger that does not exist has no row to lock.
+pub(super) async fn lock_directory(connection: &mut PgConnection) -> Result<(), Refusal> {
     sqlx::query("SELECT 1 FROM settings WHERE name = 'directory_revision' FOR UPDATE")
         .execute(connection)
         .await

@@ -15,11 +15,9 @@ use sqlx::postgres::PgConnection;
 
 impl Handshakes for PostgresStore {
     fn add_refused(&self, refused: &[RefusedHandshake]) -> Result<(), Unavailable> {
-        // In one order, so that two gateways do not wait for each other's rows.
-        let mut sorted: Vec<&RefusedHandshake> = refused.iter().collect();
-        sorted.sort_by_cached_key(|handshake| handshake.key());
         self.write(async |connection| {
-            for handshake in &sorted {
+            lock_rows(connection).await?;
+            for handshake in refused {
                 insert(connection, handshake).await?;
             }
             let last = refused.iter().map(|handshake| handshake.last_at.0).max();
@@ -39,7 +37,7 @@ impl Handshakes for PostgresStore {
                 "",
             )
             .await?;
-            for handshake in &sorted {
+            for handshake in refused {
                 delete(
                     "DELETE FROM refused_handshakes WHERE no IN
                          (SELECT no FROM refused_handshakes WHERE address = $2
@@ -116,6 +114,19 @@ fn key(id: &str) -> String {
     clean(ChargerKey::of(id).as_str()).into_owned()
 }
 
+/// One transaction at a time changes several rows: two that lock the same rows in different orders would wait for each
+/// other. The bounds also delete rows of other chargers, so an order of the written rows is not enough.
+const ROWS_LOCK: i64 = 0x5741_5248;
+
+async fn lock_rows(connection: &mut PgConnection) -> Result<(), Refusal> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(ROWS_LOCK)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(())
+}
+
 async fn insert(
     connection: &mut PgConnection,
     handshake: &RefusedHandshake,
@@ -155,6 +166,7 @@ pub(crate) async fn forget(
     connection: &mut PgConnection,
     charger_key: &str,
 ) -> Result<(), Refusal> {
+    lock_rows(connection).await?;
     sqlx::query("DELETE FROM refused_handshakes WHERE charger_key = $1")
         .bind(charger_key.to_owned())
         .execute(connection)

@@ -8,8 +8,8 @@ use central::model::{
     Actor, ActorKind, ChargerProfile, ChargerSettings, Origin, Registration, SettingsPatch,
 };
 use central::ports::{
-    ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, Condition, DirectorySource,
-    IDEMPOTENCY_KEPT_MS, Idempotency, NotChanged, Once,
+    ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, Condition, DirectorySource, Handshakes,
+    IDEMPOTENCY_KEPT_MS, Idempotency, NotChanged, Once, Unavailable,
 };
 use central::query::{AuditFilter, ChargerFilter, PageRequest, QueryStore};
 
@@ -22,6 +22,7 @@ on_every_adapter!(
     a_refused_request_does_not_use_up_its_idempotency_key,
     an_idempotency_key_ends_after_72_hours_and_is_deleted,
     requests_with_one_key_at_the_same_time_make_one_change,
+    changes_at_the_same_time_do_not_deadlock,
     a_charger_that_was_added_is_listed_before_it_connects,
     chargers_are_selected_by_what_they_reported_and_by_their_admission,
 );
@@ -222,6 +223,49 @@ fn requests_with_one_key_at_the_same_time_make_one_change<A: Adapter>() {
     let harmless =
         |result: &Once<_, _>| matches!(result, Once::Done(_) | Once::Repeated(_) | Once::InUse);
     assert!(results.iter().all(harmless), "{results:?}");
+}
+
+/// Creations, changes, removals and refused handshakes: in PostgreSQL each locks several rows.
+fn changes_at_the_same_time_do_not_deadlock<A: Adapter>() {
+    let database = A::new();
+    let stores: Vec<_> = (0..2).map(|_| database.open()).collect();
+    std::thread::scope(|scope| {
+        for (no, store) in stores.iter().enumerate() {
+            scope.spawn(move || {
+                for round in 0..6 {
+                    // Each process meets the same identities in another order.
+                    let id = |i: usize| format!("CP-{}", if no % 2 == 0 { i } else { 3 - i });
+                    let refused: Vec<_> = (0..4)
+                        .map(|i| crate::handshakes::refused(&id(i), "192.0.2.1", round))
+                        .collect();
+                    written(|| store.add_refused(&refused));
+                    for i in 0..4 {
+                        let set = change(ChangeKind::Set, &id(i));
+                        settings(written(|| store.change_charger(&set)));
+                        let create = change(ChangeKind::Create, &id(3 - i));
+                        written(|| store.change_charger(&create));
+                    }
+                    let origin = ChangeRequest::of(origin());
+                    let _ = written(|| store.remove_charger(&id(0), &origin));
+                }
+            });
+        }
+    });
+}
+
+/// SQLite has one writer at a time, and a waiting one can have to wait for longer than it may. A deadlock is an error.
+fn written<T>(write: impl Fn() -> Result<T, Unavailable>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        match write() {
+            Ok(done) => return done,
+            Err(error) => {
+                let waited_too_long = began.elapsed() > std::time::Duration::from_secs(30);
+                let is_busy = error.detail.contains("database is locked");
+                assert!(is_busy && !waited_too_long, "{error:?}");
+            }
+        }
+    }
 }
 
 fn a_charger_that_was_added_is_listed_before_it_connects<A: Adapter>() {

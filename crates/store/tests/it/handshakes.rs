@@ -20,7 +20,7 @@ on_every_adapter!(
     the_store_in_memory_gives_the_same_rows,
 );
 
-fn refused(identity: &str, address: &str, at: i64) -> RefusedHandshake {
+pub(crate) fn refused(identity: &str, address: &str, at: i64) -> RefusedHandshake {
     RefusedHandshake {
         charger_id: (!identity.is_empty()).then(|| identity.to_owned()),
         reason: "unknown charger".to_owned(),
