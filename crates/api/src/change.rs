@@ -217,7 +217,8 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    fn read(body: &[u8]) -> Result<Self, ApiError> {
+    /// Reads a body.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
         let Object(members) =
             serde_json::from_slice(body).map_err(|error| ApiError::bad_json(&error.to_string()))?;
         Ok(Self {

@@ -13,7 +13,7 @@ use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use central::command_request::RequestError;
-use central::model::{BATCHES_OPEN_MAX, BatchState, EventId, Scope};
+use central::model::{BATCHES_OPEN_MAX, BatchId, BatchState, EventId, Scope};
 use central::operation;
 use central::ports::{EventBounds, NotClosed, NotSelected, Unavailable};
 use serde::Serialize;
@@ -389,6 +389,16 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn batch_deleted(id: BatchId) -> Self {
+        Self::new(
+            &UNKNOWN_BATCH,
+            format!(
+                "The same request created the batch {id} before, which has ended and is no longer kept; use another \
+                 Idempotency-Key for a new batch."
+            ),
+        )
+    }
+
     pub(crate) fn batch_ended(id: &str, state: BatchState) -> Self {
         Self::new(
             &BATCH_ENDED,
@@ -407,6 +417,11 @@ impl ApiError {
             ),
         )
         .retry_after_s(60)
+    }
+
+    /// The places of the faults of a request.
+    pub(crate) fn faults(&self) -> &[Fault] {
+        &self.faults
     }
 
     /// The sentence for people.

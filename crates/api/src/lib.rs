@@ -67,6 +67,7 @@ mod write_timeout;
 mod wrong_port;
 
 pub use self::metrics::METRICS;
+pub use batches::{BatchRefused, BatchRequest};
 pub use config::ApiConfig;
 pub use openapi::openapi;
 pub use pipeline::PipelineDeps;

@@ -48,7 +48,7 @@ pub struct Contents {
 pub struct MemoryStore {
     contents: Mutex<Contents>,
     requests: Mutex<commands::Requests>,
-    batches: Mutex<Vec<batches::StoredBatch>>,
+    batches: Mutex<batches::StoredBatches>,
     tokens: Mutex<BTreeMap<String, Token>>,
     wishes: Mutex<local_lists::Wishes>,
     letters: Mutex<dead_letters::Letters>,
@@ -72,7 +72,7 @@ impl MemoryStore {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn batches_held(&self) -> MutexGuard<'_, Vec<batches::StoredBatch>> {
+    fn batches_held(&self) -> MutexGuard<'_, batches::StoredBatches> {
         // As in `lock`.
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }

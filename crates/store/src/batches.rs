@@ -1,8 +1,14 @@
 //! Rows of batches, the same for both databases.
 
+use crate::audit::shown;
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{BatchCounts, BatchId, BatchPlan, BatchState, BatchView, ItemState};
+use central::model::{
+    AuditEntry, BatchChange, BatchCounts, BatchId, BatchPlan, BatchState, BatchView, ItemState,
+    Origin,
+};
+use central::ports::{BatchNotChanged, BatchNotCreated, Once};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The columns of a [`BatchRow`], of the table `batches`.
@@ -77,6 +83,69 @@ impl BatchRow {
             created_at: Timestamp(self.created_at),
             by: self.requested_by,
         })
+    }
+}
+
+/// The audit entry of a batch that was created: what it sends, its pace, and the number of its chargers.
+pub(crate) fn created_entry(view: &BatchView, origin: &Origin) -> Result<AuditEntry, Refusal> {
+    let mut after = shown(view)?;
+    if let Value::Object(members) = &mut after {
+        members.retain(|name, _| !matches!(name.as_str(), "counts" | "detail" | "state"));
+    }
+    Ok(AuditEntry {
+        origin: origin.clone(),
+        action: "batch.created".to_owned(),
+        subject: view.id.to_string(),
+        before: None,
+        after: Some(after),
+    })
+}
+
+/// The audit entry of a batch whose state a person has changed.
+pub(crate) fn changed_entry(
+    before: &BatchView,
+    change: BatchChange,
+    origin: &Origin,
+) -> AuditEntry {
+    AuditEntry {
+        origin: origin.clone(),
+        action: change.audited().to_owned(),
+        subject: before.id.to_string(),
+        before: Some(json!({"state": before.state, "detail": before.detail})),
+        after: Some(json!({"state": change.to(), "detail": ""})),
+    }
+}
+
+/// What a request for a new batch is answered with: the batch as it is now instead of its id.
+pub(crate) fn created(
+    once: Once<BatchId, BatchNotCreated>,
+    stored: Option<BatchView>,
+) -> Result<Once<BatchView, BatchNotCreated>, Refusal> {
+    Ok(match (once, stored) {
+        (Once::Done(_), Some(view)) => Once::Done(view),
+        (Once::Done(_), None) => {
+            return Err(Refusal::corrupt("a batch that was inserted is not there"));
+        }
+        (Once::Repeated(_), Some(view)) => Once::Repeated(view),
+        (Once::Repeated(id), None) => Once::Refused(BatchNotCreated::Deleted(id)),
+        (Once::Refused(why), _) => Once::Refused(why),
+        (Once::Mismatch, _) => Once::Mismatch,
+        (Once::InUse, _) => Once::InUse,
+    })
+}
+
+/// What a request for a change is answered with: the batch as it is now.
+pub(crate) fn changed(
+    once: Once<(), BatchNotChanged>,
+    stored: Option<BatchView>,
+) -> Once<BatchView, BatchNotChanged> {
+    match (once, stored) {
+        (Once::Done(()), Some(view)) => Once::Done(view),
+        (Once::Repeated(()), Some(view)) => Once::Repeated(view),
+        (Once::Done(()) | Once::Repeated(()), None) => Once::Refused(BatchNotChanged::Unknown),
+        (Once::Refused(why), _) => Once::Refused(why),
+        (Once::Mismatch, _) => Once::Mismatch,
+        (Once::InUse, _) => Once::InUse,
     }
 }
 

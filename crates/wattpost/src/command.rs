@@ -4,6 +4,8 @@
 //! it works on each machine that reaches the database, also while the API is down. A hint over RabbitMQ makes the gateway
 //! look at once; without it, the gateway looks within a second.
 
+mod batch;
+
 use crate::SettingsArgs;
 use crate::config::Settings;
 use crate::database::{self, Database, Use};
@@ -35,6 +37,9 @@ pub(crate) enum CommandCommand {
     Report(OneArgs),
     /// Cancel a command that no gateway has claimed.
     Cancel(OneArgs),
+    /// One command to many chargers, paced.
+    #[command(subcommand)]
+    Batch(batch::BatchCommand),
 }
 
 /// Flags of `command send`.
@@ -150,6 +155,10 @@ pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
                 }
                 Cancelled::Unknown => bail!("there is no command {id}"),
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        CommandCommand::Batch(command) => {
+            batch::run(command)?;
             Ok(ExitCode::SUCCESS)
         }
     }

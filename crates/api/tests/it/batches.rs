@@ -2,8 +2,8 @@
 
 use crate::support::*;
 use central::Timestamp;
-use central::model::{BatchId, BatchPlan, BatchWork, WhenOffline};
-use central::ports::{Batches, CommandQueue, NewBatch};
+use central::model::{Actor, ActorKind, BatchId, BatchPlan, BatchWork, Origin, WhenOffline};
+use central::ports::{Batches, ChangeRequest, CommandQueue, NewBatch};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -126,9 +126,15 @@ async fn a_batch_that_this_version_cannot_carry_out_is_halted_and_holds_up_no_ot
             expires_at: Timestamp(common::clock::now_ms() + 60_000),
         },
         chargers: vec!["CP-000".to_owned()],
-        created_at: Timestamp(common::clock::now_ms()),
-        requested_by: "k".to_owned(),
-        idempotency: None,
+        request: ChangeRequest::of(Origin {
+            at: Timestamp(common::clock::now_ms()),
+            by: Actor {
+                kind: ActorKind::ApiKey,
+                name: Some("k".to_owned()),
+            },
+            from: String::new(),
+            request_id: None,
+        }),
     };
     memory.create_batch(&newer).expect("it is stored");
     let body = r#"{"action": "ClearCache", "filter": {}}"#;
@@ -212,4 +218,47 @@ async fn a_batch_that_makes_no_sense_is_refused_with_its_place() {
     let body = r#"{"action": "ClearCache", "filter": {}}"#;
     let missing = send(addr, "POST", BATCHES, &[JSON], body).await;
     assert_eq!(missing.error().0, "no_idempotency_key");
+}
+
+#[tokio::test]
+async fn a_repeated_request_for_a_batch_gets_the_first_one_also_when_it_would_no_longer_be_valid() {
+    let (api, _) = start_over(2).await;
+    let addr = api.local_addr();
+    let soon = Timestamp(common::clock::now_ms() + 700);
+    let body = format!(r#"{{"action": "ClearCache", "filter": {{}}, "expires_at": "{soon}"}}"#);
+    let first = create(addr, "k", &body).await;
+    assert_eq!(first.status, 201, "{}", first.body);
+    let address = first.header("location").expect("an address").to_owned();
+    until(addr, &address, |batch| batch["counts"]["pending"] == 0).await;
+    // A request without the key is refused from now on.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while create(addr, "late", &body).await.status == 201 {
+        assert!(Instant::now() < deadline, "{body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let repeated = create(addr, "k", &body).await;
+    assert_eq!(repeated.status, 201, "{}", repeated.body);
+    assert_eq!(repeated.json()["id"], first.json()["id"]);
+}
+
+#[tokio::test]
+async fn a_repeated_request_to_pause_a_batch_does_not_undo_a_later_one_to_resume_it() {
+    let (api, _) = start_over(2).await;
+    let addr = api.local_addr();
+    let body = r#"{"action": "ClearCache", "filter": {}, "per_second": 1, "when_offline": "wait"}"#;
+    let created = create(addr, "k", body).await;
+    let address = created.header("location").expect("an address").to_owned();
+    let change = async |what: &str, key: &str| {
+        let key = format!("Idempotency-Key: {key}");
+        send(addr, "POST", &format!("{address}/{what}"), &[&key], "").await
+    };
+    let state = |answer: Answer| answer.json()["state"].clone();
+    assert_eq!(state(change("pause", "p").await), "paused");
+    assert_eq!(state(change("resume", "r").await), "running");
+    assert_eq!(state(change("pause", "p").await), "running");
+    let other = change("cancel", "p").await;
+    assert_eq!(
+        (other.status, other.error().0.as_str()),
+        (422, "idempotency_mismatch")
+    );
 }

@@ -2,16 +2,64 @@
 
 use super::MemoryStore;
 use crate::model::{
-    BATCHES_KEPT, BATCHES_OPEN_MAX, BatchCounts, BatchId, BatchState, BatchView, CommandId,
-    ItemState, ItemView,
+    BATCHES_KEPT, BATCHES_OPEN_MAX, BatchChange, BatchCounts, BatchId, BatchState, BatchView,
+    CommandId, ItemState, ItemView,
 };
 use crate::ports::{
-    BatchCreated, Batches, Commands, Created, IDEMPOTENCY_KEPT_MS, ItemEnd, NewBatch, NewCommand,
-    QueryError, Unavailable,
+    BatchNotChanged, BatchNotCreated, Batches, ChangeRequest, Commands, Created,
+    IDEMPOTENCY_KEPT_MS, ItemEnd, NewBatch, NewCommand, Once, QueryError, Unavailable,
 };
 use crate::query::{Page, PageRequest, Place};
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 use uuid::Uuid;
+
+/// All batches, and the idempotency keys of requests about them.
+#[derive(Debug, Default)]
+pub(super) struct StoredBatches {
+    rows: Vec<StoredBatch>,
+    /// By requester and key: the digest, the batch and the time.
+    keys: BTreeMap<(String, String), ([u8; 32], BatchId, Timestamp)>,
+}
+
+impl StoredBatches {
+    fn row(&mut self, id: BatchId) -> Option<&mut StoredBatch> {
+        self.rows.iter_mut().find(|stored| stored.new.id == id)
+    }
+
+    /// The batch of an earlier request under the key of this one: the first batch, or that the requests differ.
+    fn known(&self, request: &ChangeRequest) -> Option<Result<BatchId, ()>> {
+        let wanted = request.idempotency.as_ref()?;
+        let key = (request.requested_by().to_owned(), wanted.key.clone());
+        let (digest, id, at) = self.keys.get(&key)?;
+        let is_recent = at.plus_millis(IDEMPOTENCY_KEPT_MS) >= request.origin.at;
+        is_recent.then_some(match *digest == wanted.digest {
+            true => Ok(*id),
+            false => Err(()),
+        })
+    }
+
+    fn keep(&mut self, request: &ChangeRequest, id: BatchId) {
+        if let Some(wanted) = &request.idempotency {
+            let key = (request.requested_by().to_owned(), wanted.key.clone());
+            self.keys
+                .insert(key, (wanted.digest, id, request.origin.at));
+        }
+    }
+
+    fn created_before(
+        &mut self,
+        request: &ChangeRequest,
+    ) -> Option<Once<BatchView, BatchNotCreated>> {
+        Some(match self.known(request)? {
+            Err(()) => Once::Mismatch,
+            Ok(id) => match self.row(id) {
+                Some(stored) => Once::Repeated(stored.view()),
+                None => Once::Refused(BatchNotCreated::Deleted(id)),
+            },
+        })
+    }
+}
 
 /// A batch with its chargers.
 #[derive(Debug)]
@@ -46,9 +94,18 @@ impl StoredBatch {
             total: self.items.len() as u64,
             counts,
             ignored: self.ignored,
-            created_at: self.new.created_at,
-            by: self.new.requested_by.clone(),
+            created_at: self.new.request.origin.at,
+            by: self.new.request.requested_by().to_owned(),
         }
+    }
+
+    fn set(&mut self, to: BatchState, detail: &str) {
+        if self.state == BatchState::Halted && to == BatchState::Running {
+            let counts = self.view().counts;
+            self.ignored = [counts.succeeded, counts.failed];
+        }
+        self.state = to;
+        self.detail = detail.to_owned();
     }
 
     fn is_finished(&self) -> bool {
@@ -64,29 +121,22 @@ impl StoredBatch {
 }
 
 impl Batches for MemoryStore {
-    fn create_batch(&self, new: &NewBatch) -> Result<BatchCreated, Unavailable> {
-        let mut batches = self.batches_held();
-        if let Some(stored) = batches.iter().find(|stored| stored.new.id == new.id) {
-            return Ok(BatchCreated::Repeated(stored.view()));
+    fn create_batch(
+        &self,
+        new: &NewBatch,
+    ) -> Result<Once<BatchView, BatchNotCreated>, Unavailable> {
+        let mut stored = self.batches_held();
+        if let Some(before) = stored.created_before(&new.request) {
+            return Ok(before);
         }
-        if let Some(wanted) = &new.idempotency {
-            let earlier = batches.iter().find(|stored| {
-                let is_recent =
-                    stored.new.created_at.plus_millis(IDEMPOTENCY_KEPT_MS) >= new.created_at;
-                let key = stored.new.idempotency.as_ref().map(|known| &known.key);
-                is_recent && stored.new.requested_by == new.requested_by && key == Some(&wanted.key)
-            });
-            if let Some(earlier) = earlier {
-                return Ok(match earlier.new.idempotency.as_ref() == Some(wanted) {
-                    true => BatchCreated::Repeated(earlier.view()),
-                    false => BatchCreated::Mismatch,
-                });
-            }
+        if let Some(known) = stored.row(new.id) {
+            return Ok(Once::Done(known.view()));
         }
+        let batches = &mut stored.rows;
         if batches.iter().filter(|one| !one.is_finished()).count() >= BATCHES_OPEN_MAX {
-            return Ok(BatchCreated::TooMany);
+            return Ok(Once::Refused(BatchNotCreated::TooMany));
         }
-        let stored = StoredBatch {
+        let row = StoredBatch {
             no: batches.last().map_or(1, |last| last.no + 1),
             state: BatchState::Running,
             detail: String::new(),
@@ -103,20 +153,56 @@ impl Batches for MemoryStore {
             ignored: [0, 0],
             new: new.clone(),
         };
-        let view = stored.view();
-        batches.push(stored);
+        let view = row.view();
+        batches.push(row);
         while batches.len() > BATCHES_KEPT {
             match batches.iter().position(StoredBatch::is_finished) {
                 Some(oldest) => drop(batches.remove(oldest)),
                 None => break,
             }
         }
-        Ok(BatchCreated::New(view))
+        stored.keep(&new.request, new.id);
+        Ok(Once::Done(view))
+    }
+
+    fn batch_created_before(
+        &self,
+        request: &ChangeRequest,
+    ) -> Result<Option<Once<BatchView, BatchNotCreated>>, Unavailable> {
+        Ok(self.batches_held().created_before(request))
+    }
+
+    fn change_batch(
+        &self,
+        id: BatchId,
+        change: BatchChange,
+        request: &ChangeRequest,
+    ) -> Result<Once<BatchView, BatchNotChanged>, Unavailable> {
+        let mut stored = self.batches_held();
+        let known = stored.known(request);
+        if known == Some(Err(())) {
+            return Ok(Once::Mismatch);
+        }
+        let Some(row) = stored.row(id) else {
+            return Ok(Once::Refused(BatchNotChanged::Unknown));
+        };
+        if known.is_some() {
+            return Ok(Once::Repeated(row.view()));
+        }
+        if !change.is_possible(row.state) {
+            return Ok(Once::Refused(BatchNotChanged::Ended(row.state)));
+        }
+        if row.state != change.to() {
+            row.set(change.to(), "");
+        }
+        let view = row.view();
+        stored.keep(request, id);
+        Ok(Once::Done(view))
     }
 
     fn batch(&self, id: BatchId) -> Result<Option<BatchView>, Unavailable> {
         let batches = self.batches_held();
-        let found = batches.iter().find(|stored| stored.new.id == id);
+        let found = batches.rows.iter().find(|stored| stored.new.id == id);
         Ok(found.map(StoredBatch::view))
     }
 
@@ -127,7 +213,11 @@ impl Batches for MemoryStore {
             Some(_) => return Err(QueryError::BadCursor),
         };
         let batches = self.batches_held();
-        let mut found = batches.iter().rev().filter(|stored| stored.no < before);
+        let mut found = batches
+            .rows
+            .iter()
+            .rev()
+            .filter(|stored| stored.no < before);
         let items: Vec<&StoredBatch> = found.by_ref().take(page.rows()).collect();
         let has_more = found.next().is_some();
         let last = items.last().filter(|_| has_more);
@@ -152,7 +242,7 @@ impl Batches for MemoryStore {
         let mut items = Vec::new();
         {
             let batches = self.batches_held();
-            let found = batches.iter().find(|stored| stored.new.id == id);
+            let found = batches.rows.iter().find(|stored| stored.new.id == id);
             let rows = found.into_iter().flat_map(|stored| {
                 let rows = stored.items.iter().zip(&stored.new.chargers);
                 (0_u32..).zip(rows)
@@ -193,16 +283,10 @@ impl Batches for MemoryStore {
         detail: &str,
     ) -> Result<Option<(bool, BatchView)>, Unavailable> {
         let mut batches = self.batches_held();
-        let found = batches.iter_mut().find(|stored| stored.new.id == id);
-        Ok(found.map(|stored| {
+        Ok(batches.row(id).map(|stored| {
             let is_changed = from.contains(&stored.state);
             if is_changed {
-                if stored.state == BatchState::Halted && to == BatchState::Running {
-                    let counts = stored.view().counts;
-                    stored.ignored = [counts.succeeded, counts.failed];
-                }
-                stored.state = to;
-                stored.detail = detail.to_owned();
+                stored.set(to, detail);
             }
             (is_changed, stored.view())
         }))
@@ -216,7 +300,11 @@ impl Batches for MemoryStore {
     ) -> Result<Vec<BatchView>, Unavailable> {
         let mut batches = self.batches_held();
         let mut leased = Vec::new();
-        for stored in batches.iter_mut().filter(|stored| !stored.is_finished()) {
+        for stored in batches
+            .rows
+            .iter_mut()
+            .filter(|stored| !stored.is_finished())
+        {
             let is_free = stored
                 .lease
                 .is_none_or(|(by, until)| by == holder || until <= now);
@@ -236,7 +324,7 @@ impl Batches for MemoryStore {
         now: Timestamp,
     ) -> Result<Vec<u32>, Unavailable> {
         let mut batches = self.batches_held();
-        let held = batches.iter_mut().find(|stored| {
+        let held = batches.rows.iter_mut().find(|stored| {
             stored.new.id == id
                 && stored.state == BatchState::Running
                 && stored.is_held_by(holder, now)
@@ -274,6 +362,7 @@ impl Batches for MemoryStore {
     ) -> Result<(), Unavailable> {
         let mut batches = self.batches_held();
         let held = batches
+            .rows
             .iter_mut()
             .find(|stored| stored.new.id == id && stored.is_held_by(holder, now));
         let Some(stored) = held else {

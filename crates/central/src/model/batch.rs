@@ -159,6 +159,49 @@ impl BatchState {
     }
 }
 
+/// What a person can do with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchChange {
+    /// Start no more commands until it is resumed.
+    Pause,
+    /// Continue a batch that is paused or halted.
+    Resume,
+    /// Start no more commands, and cancel those that no gateway has.
+    Cancel,
+}
+
+impl BatchChange {
+    /// The state after it.
+    #[must_use]
+    pub const fn to(self) -> BatchState {
+        match self {
+            Self::Pause => BatchState::Paused,
+            Self::Resume => BatchState::Running,
+            Self::Cancel => BatchState::Cancelled,
+        }
+    }
+
+    /// Whether it can be done with a batch in this state, or was done with it already.
+    #[must_use]
+    pub const fn is_possible(self, state: BatchState) -> bool {
+        match state {
+            BatchState::Running | BatchState::Paused | BatchState::Halted => true,
+            BatchState::Cancelled => matches!(self, Self::Cancel),
+            BatchState::Done => false,
+        }
+    }
+
+    /// The action in the audit log.
+    #[must_use]
+    pub const fn audited(self) -> &'static str {
+        match self {
+            Self::Pause => "batch.paused",
+            Self::Resume => "batch.resumed",
+            Self::Cancel => "batch.cancelled",
+        }
+    }
+}
+
 /// The state of a charger in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -38,8 +38,8 @@ pub use audit::{
 };
 pub use batch::{
     BATCH_AT_ONCE_DEFAULT, BATCH_AT_ONCE_MAX, BATCH_EXPIRES_DEFAULT_MS, BATCH_ITEMS_MAX,
-    BATCH_PER_SECOND_DEFAULT, BATCH_PER_SECOND_MAX, BATCHES_KEPT, BATCHES_OPEN_MAX, BatchCounts,
-    BatchId, BatchPlan, BatchState, BatchView, BatchWork, ItemState, ItemView,
+    BATCH_PER_SECOND_DEFAULT, BATCH_PER_SECOND_MAX, BATCHES_KEPT, BATCHES_OPEN_MAX, BatchChange,
+    BatchCounts, BatchId, BatchPlan, BatchState, BatchView, BatchWork, ItemState, ItemView,
     SHARE_NEEDS_FINISHED, WhenOffline, item_command, item_result,
 };
 pub use charger::{

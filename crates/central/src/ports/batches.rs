@@ -4,8 +4,8 @@
 //! by a lease; every step is a database transaction that checks the lease, so that a driver that was killed or has lost
 //! its lease cannot start a command twice.
 
-use super::{Idempotency, NewCommand, QueryError, Unavailable};
-use crate::model::{BatchId, BatchPlan, BatchState, BatchView, ItemState, ItemView};
+use super::{ChangeRequest, NewCommand, Once, QueryError, Unavailable};
+use crate::model::{BatchChange, BatchId, BatchPlan, BatchState, BatchView, ItemState, ItemView};
 use crate::query::{Page, PageRequest};
 use crate::time::Timestamp;
 use uuid::Uuid;
@@ -19,26 +19,27 @@ pub struct NewBatch {
     pub plan: BatchPlan,
     /// Its chargers, in the order of their turns, without repeats.
     pub chargers: Vec<String>,
-    /// When it was requested.
-    pub created_at: Timestamp,
-    /// Who requested it.
-    pub requested_by: String,
-    /// The requester's key for safe repeats.
-    pub idempotency: Option<Idempotency>,
+    /// Who requests it, when, and under which idempotency key. The condition is not used.
+    pub request: ChangeRequest,
 }
 
-/// The result of [`Batches::create_batch`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum BatchCreated {
-    /// The batch is stored.
-    New(BatchView),
-    /// The same request was made before under this idempotency key, with this batch.
-    Repeated(BatchView),
-    /// Another request was made before under this idempotency key.
-    Mismatch,
-    /// As many batches as permitted are not finished ([`BATCHES_OPEN_MAX`](crate::model::BATCHES_OPEN_MAX)): nothing
-    /// is stored.
+/// Why a batch was not created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchNotCreated {
+    /// As many batches as permitted are not finished ([`BATCHES_OPEN_MAX`](crate::model::BATCHES_OPEN_MAX)).
     TooMany,
+    /// The same request created this batch before, and it is no longer kept
+    /// ([`BATCHES_KEPT`](crate::model::BATCHES_KEPT)).
+    Deleted(BatchId),
+}
+
+/// Why the state of a batch was not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchNotChanged {
+    /// There is no such batch.
+    Unknown,
+    /// It has ended, in this state.
+    Ended(BatchState),
 }
 
 /// What a driver has found out about a charger.
@@ -54,8 +55,9 @@ pub struct ItemEnd {
 
 /// Creates, shows and drives batches. Calls block.
 ///
-/// Laws: `create_batch` stores the batch, its chargers and the idempotency key in one database transaction. Of all
-/// holders, one has the lease of a batch at a time. `start_items` and `end_items` change nothing without the lease, and a
+/// Laws: `create_batch` stores the batch, its chargers, the entry of the audit log and the idempotency key in one database
+/// transaction, `change_batch` the new state with the latter two; a change that changes nothing has no entry. What a repeat
+/// returns is the batch as it is now. Of all holders, one has the lease of a batch at a time. `start_items` and `end_items` change nothing without the lease, and a
 /// command is created with the change of its item from pending to started, so once. The counts are those of the items.
 /// The numbers of a batch that is not finished change only by these calls.
 pub trait Batches: Send + Sync + 'static {
@@ -64,7 +66,30 @@ pub trait Batches: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the database refuses.
-    fn create_batch(&self, new: &NewBatch) -> Result<BatchCreated, Unavailable>;
+    fn create_batch(&self, new: &NewBatch)
+    -> Result<Once<BatchView, BatchNotCreated>, Unavailable>;
+
+    /// What [`create_batch`](Self::create_batch) would return for a request whose idempotency key was used within
+    /// [`IDEMPOTENCY_KEPT_MS`](super::IDEMPOTENCY_KEPT_MS); `None` for another request. A request is asked about before its
+    /// chargers are selected, because what made the first one valid may have changed since.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn batch_created_before(
+        &self,
+        request: &ChangeRequest,
+    ) -> Result<Option<Once<BatchView, BatchNotCreated>>, Unavailable>;
+
+    /// Does what a person requests with a batch. A batch that has the wanted state already stays as it is.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn change_batch(
+        &self,
+        id: BatchId,
+        change: BatchChange,
+        request: &ChangeRequest,
+    ) -> Result<Once<BatchView, BatchNotChanged>, Unavailable>;
 
     /// One batch.
     ///
@@ -90,7 +115,7 @@ pub trait Batches: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Page<ItemView>, QueryError>;
 
-    /// Changes the state of a batch if it is one of `from`. Returns whether it was, and the batch; `None` if there is
+    /// Changes the state of a batch if it is one of `from`, for its driver. Returns whether it was, and the batch; `None` if there is
     /// none.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ mod transfer;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
-pub use batches::{BatchCreated, Batches, ItemEnd, NewBatch};
+pub use batches::{BatchNotChanged, BatchNotCreated, Batches, ItemEnd, NewBatch};
 pub use change::{ChangeRequest, Condition, NotChanged, Once};
 pub use charger_admin::{ChangeKind, ChargerAdmin, ChargerChange};
 pub use closings::{

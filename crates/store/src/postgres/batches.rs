@@ -1,19 +1,23 @@
 //! Batches. A row lock of the batch decides between its driver, a change of its state, and another driver.
 
+use super::idempotency::{known, once};
 use super::numbers::clean;
-use super::{PostgresStore, commands, error};
+use super::{PostgresStore, audit, commands, error};
 use crate::batches::{
-    BatchRow, COLUMNS, IS_FINISHED, QUEUE_FULL, SET_COUNTS, item_state, plan_text,
+    BatchRow, COLUMNS, IS_FINISHED, QUEUE_FULL, SET_COUNTS, changed, changed_entry, created,
+    created_entry, item_state, plan_text,
 };
+use crate::idempotency::OtherRequest;
 use crate::paging::{at_most, batch_before, cut, item_after};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{
-    BATCHES_KEPT, BATCHES_OPEN_MAX, BatchId, BatchState, BatchView, CommandId, ItemState, ItemView,
+    BATCHES_KEPT, BATCHES_OPEN_MAX, BatchChange, BatchId, BatchState, BatchView, CommandId,
+    ItemState, ItemView,
 };
 use central::ports::{
-    BatchCreated, Batches, Created, IDEMPOTENCY_KEPT_MS, ItemEnd, NewBatch, NewCommand, QueryError,
-    Unavailable,
+    BatchNotChanged, BatchNotCreated, Batches, ChangeRequest, Created, ItemEnd, NewBatch,
+    NewCommand, Once, QueryError, Unavailable,
 };
 use central::query::{Page, PageRequest, Place};
 use sqlx::postgres::{PgConnection, PgRow};
@@ -24,8 +28,64 @@ use uuid::Uuid;
 type ItemRow = (i64, String, i16, String, Option<Uuid>);
 
 impl Batches for PostgresStore {
-    fn create_batch(&self, new: &NewBatch) -> Result<BatchCreated, Unavailable> {
-        self.change(async |connection| create(connection, new).await)
+    fn create_batch(
+        &self,
+        new: &NewBatch,
+    ) -> Result<Once<BatchView, BatchNotCreated>, Unavailable> {
+        self.change(async |connection| {
+            let once = once(connection, &new.request, async |connection| {
+                create(connection, new).await
+            });
+            let once = once.await?;
+            answered(connection, once).await
+        })
+    }
+
+    fn batch_created_before(
+        &self,
+        request: &ChangeRequest,
+    ) -> Result<Option<Once<BatchView, BatchNotCreated>>, Unavailable> {
+        self.read(async |connection| {
+            let once = match known(connection, request).await? {
+                None => return Ok(None),
+                Some(Ok(id)) => Once::Repeated(id),
+                Some(Err(OtherRequest)) => Once::Mismatch,
+            };
+            answered(connection, once).await.map(Some)
+        })
+    }
+
+    fn change_batch(
+        &self,
+        id: BatchId,
+        change: BatchChange,
+        request: &ChangeRequest,
+    ) -> Result<Once<BatchView, BatchNotChanged>, Unavailable> {
+        self.change(async |connection| {
+            let once = once(connection, request, async |connection| {
+                // The batch's driver, and another request, wait for this transaction.
+                sqlx::query("SELECT 1 FROM batches WHERE id = $1 FOR NO KEY UPDATE")
+                    .bind(id.0)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(error::refusal)?;
+                let Some(before) = find(connection, id).await? else {
+                    return Ok(Err(BatchNotChanged::Unknown));
+                };
+                if !change.is_possible(before.state) {
+                    return Ok(Err(BatchNotChanged::Ended(before.state)));
+                }
+                if before.state != change.to() {
+                    set_state(connection, id, &[before.state], change.to(), "").await?;
+                    let entry = changed_entry(&before, change, &request.origin);
+                    audit::insert(connection, &entry).await?;
+                }
+                Ok(Ok(()))
+            });
+            let once = once.await?;
+            let stored = find(connection, id).await?;
+            Ok(changed(once, stored))
+        })
     }
 
     fn batch(&self, id: BatchId) -> Result<Option<BatchView>, Unavailable> {
@@ -107,24 +167,10 @@ impl Batches for PostgresStore {
         to: BatchState,
         detail: &str,
     ) -> Result<Option<(bool, BatchView)>, Unavailable> {
-        let number = |state: BatchState| i16::try_from(state.number()).unwrap_or_default();
-        let from: Vec<i16> = from.iter().copied().map(number).collect();
         self.change(async |connection| {
-            let done = sqlx::query(
-                "UPDATE batches SET state = $2, detail = $3,
-                     ignored_succeeded = CASE WHEN state = 2 AND $2 = 0 THEN succeeded ELSE ignored_succeeded END,
-                     ignored_failed = CASE WHEN state = 2 AND $2 = 0 THEN failed ELSE ignored_failed END
-                 WHERE id = $1 AND state = ANY ($4)",
-            )
-            .bind(id.0)
-            .bind(number(to))
-            .bind(clean(detail).into_owned())
-            .bind(&from)
-            .execute(&mut *connection)
-            .await
-            .map_err(error::refusal)?;
+            let is_changed = set_state(connection, id, from, to, detail).await?;
             let found = find(connection, id).await?;
-            Ok(found.map(|view| (done.rows_affected() > 0, view)))
+            Ok(found.map(|view| (is_changed, view)))
         })
     }
 
@@ -287,70 +333,70 @@ async fn set_counts(connection: &mut PgConnection, no: i64) -> Result<(), Refusa
     Ok(())
 }
 
-async fn create(connection: &mut PgConnection, new: &NewBatch) -> Result<BatchCreated, Refusal> {
-    if let Some(stored) = find(connection, new.id).await? {
-        return Ok(BatchCreated::Repeated(stored));
-    }
-    let requested_by = clean(&new.requested_by).into_owned();
-    let key = new
-        .idempotency
-        .as_ref()
-        .map(|known| clean(&known.key).into_owned());
-    if let Some(key) = &key {
-        sqlx::query(
-            "UPDATE batches SET key = NULL, digest = NULL WHERE requested_by = $1 AND key = $2 AND created_at < $3",
-        )
-        .bind(&requested_by)
-        .bind(key)
-        .bind(new.created_at.0 - IDEMPOTENCY_KEPT_MS)
-        .execute(&mut *connection)
-        .await
-        .map_err(error::refusal)?;
+async fn set_state(
+    connection: &mut PgConnection,
+    id: BatchId,
+    from: &[BatchState],
+    to: BatchState,
+    detail: &str,
+) -> Result<bool, Refusal> {
+    let number = |state: BatchState| i16::try_from(state.number()).unwrap_or_default();
+    let from: Vec<i16> = from.iter().copied().map(number).collect();
+    let done = sqlx::query(
+        "UPDATE batches SET state = $2, detail = $3,
+             ignored_succeeded = CASE WHEN state = 2 AND $2 = 0 THEN succeeded ELSE ignored_succeeded END,
+             ignored_failed = CASE WHEN state = 2 AND $2 = 0 THEN failed ELSE ignored_failed END
+         WHERE id = $1 AND state = ANY ($4)",
+    )
+    .bind(id.0)
+    .bind(number(to))
+    .bind(clean(detail).into_owned())
+    .bind(&from)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(done.rows_affected() > 0)
+}
+
+async fn answered(
+    connection: &mut PgConnection,
+    once: Once<BatchId, BatchNotCreated>,
+) -> Result<Once<BatchView, BatchNotCreated>, Refusal> {
+    let stored = match &once {
+        Once::Done(id) | Once::Repeated(id) => find(connection, *id).await?,
+        Once::Refused(_) | Once::Mismatch | Once::InUse => None,
+    };
+    created(once, stored)
+}
+
+async fn create(
+    connection: &mut PgConnection,
+    new: &NewBatch,
+) -> Result<Result<BatchId, BatchNotCreated>, Refusal> {
+    if find(connection, new.id).await?.is_some() {
+        return Ok(Ok(new.id));
     }
     let sql = format!("SELECT count(*) FROM batches WHERE NOT ({IS_FINISHED})");
     let open: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
         .fetch_one(&mut *connection)
         .await
         .map_err(error::refusal)?;
-    let is_full = open.unsigned_abs() >= BATCHES_OPEN_MAX as u64;
-    // Waits for another transaction with this key. With too many batches it inserts nothing, and only looks for the key.
-    let inserted: Option<i64> = sqlx::query_scalar(
+    if open.unsigned_abs() >= BATCHES_OPEN_MAX as u64 {
+        return Ok(Err(BatchNotCreated::TooMany));
+    }
+    let no: i64 = sqlx::query_scalar(
         "INSERT INTO batches (id, created_at, requested_by, plan, state, detail, total, pending, started, succeeded,
-             failed, not_started, key, digest)
-         SELECT $1, $2, $3, $4, 0, '', $5, $5, 0, 0, 0, 0, $6, $7 WHERE NOT $8
-         ON CONFLICT DO NOTHING RETURNING no",
+             failed, not_started)
+         VALUES ($1, $2, $3, $4, 0, '', $5, $5, 0, 0, 0, 0) RETURNING no",
     )
     .bind(new.id.0)
-    .bind(new.created_at.0)
-    .bind(&requested_by)
+    .bind(new.request.origin.at.0)
+    .bind(clean(new.request.requested_by()).into_owned())
     .bind(clean(&plan_text(&new.plan)?).into_owned())
     .bind(at_most(new.chargers.len()))
-    .bind(&key)
-    .bind(new.idempotency.as_ref().map(|known| known.digest.to_vec()))
-    .bind(is_full)
-    .fetch_optional(&mut *connection)
+    .fetch_one(&mut *connection)
     .await
     .map_err(error::refusal)?;
-    let Some(no) = inserted else {
-        let known: Option<(Uuid, Vec<u8>)> =
-            sqlx::query_as("SELECT id, digest FROM batches WHERE requested_by = $1 AND key = $2")
-                .bind(&requested_by)
-                .bind(&key)
-                .fetch_optional(&mut *connection)
-                .await
-                .map_err(error::refusal)?;
-        let Some((id, digest)) = known else {
-            return Ok(BatchCreated::TooMany);
-        };
-        let wanted = new
-            .idempotency
-            .as_ref()
-            .map(|known| known.digest.as_slice());
-        return Ok(match find(connection, BatchId(id)).await? {
-            Some(stored) if Some(digest.as_slice()) == wanted => BatchCreated::Repeated(stored),
-            _ => BatchCreated::Mismatch,
-        });
-    };
     let chargers: Vec<String> = new
         .chargers
         .iter()
@@ -376,10 +422,11 @@ async fn create(connection: &mut PgConnection, new: &NewBatch) -> Result<BatchCr
         .execute(&mut *connection)
         .await
         .map_err(error::refusal)?;
-    find(connection, new.id)
-        .await?
-        .map(BatchCreated::New)
-        .ok_or_else(|| Refusal::corrupt("a batch that was inserted is not there"))
+    if let Some(view) = find(connection, new.id).await? {
+        let entry = created_entry(&view, &new.request.origin)?;
+        audit::insert(connection, &entry).await?;
+    }
+    Ok(Ok(new.id))
 }
 
 async fn find(connection: &mut PgConnection, id: BatchId) -> Result<Option<BatchView>, Refusal> {

@@ -3,12 +3,34 @@
 
 use super::error;
 use super::numbers::clean;
-use crate::idempotency::{EXPIRED_DELETED, read, written};
+use crate::idempotency::{EXPIRED_DELETED, OtherRequest, judged, written};
 use crate::refusal::Refusal;
 use central::ports::{ChangeRequest, IDEMPOTENCY_KEPT_MS, Once};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgConnection;
+
+/// What was done by a request with the key of this one: `Ok` if it was the same request, `Err` if it was another.
+pub(crate) async fn known<T: DeserializeOwned>(
+    connection: &mut PgConnection,
+    request: &ChangeRequest,
+) -> Result<Option<Result<T, OtherRequest>>, Refusal> {
+    let Some(idempotency) = &request.idempotency else {
+        return Ok(None);
+    };
+    let known: Option<(Vec<u8>, String)> = sqlx::query_as(
+        "SELECT digest, result FROM idempotency_keys WHERE requested_by = $1 AND key = $2 AND at >= $3",
+    )
+    .bind(clean(request.requested_by()).into_owned())
+    .bind(clean(&idempotency.key).into_owned())
+    .bind(request.origin.at.0 - IDEMPOTENCY_KEPT_MS)
+    .fetch_optional(connection)
+    .await
+    .map_err(error::refusal)?;
+    known
+        .map(|(digest, json)| judged(&digest, &json, idempotency))
+        .transpose()
+}
 
 /// Makes a change inside the caller's transaction, unless the same request was made before. The result of `effect` is kept
 /// under the idempotency key of the request, so it must contain no secret; a refusal, its inner `Err`, is not kept, and
@@ -33,20 +55,9 @@ pub(crate) async fn once<T: Serialize + DeserializeOwned, N>(
         if !is_free {
             return Ok(Once::InUse);
         }
-        let known: Option<(Vec<u8>, String)> = sqlx::query_as(
-            "SELECT digest, result FROM idempotency_keys WHERE requested_by = $1 AND key = $2 AND at >= $3",
-        )
-        .bind(&who)
-        .bind(&key)
-        .bind(now - IDEMPOTENCY_KEPT_MS)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(error::refusal)?;
-        match known {
-            Some((digest, json)) if digest == idempotency.digest => {
-                return Ok(Once::Repeated(read(&json)?));
-            }
-            Some(_) => return Ok(Once::Mismatch),
+        match known(connection, request).await? {
+            Some(Ok(done)) => return Ok(Once::Repeated(done)),
+            Some(Err(OtherRequest)) => return Ok(Once::Mismatch),
             None => {}
         }
     }

@@ -1,27 +1,79 @@
 //! Batches. SQLite has one writer at a time, so each call is exclusive.
 
 use crate::batches::{
-    BatchRow, COLUMNS, IS_FINISHED, QUEUE_FULL, SET_COUNTS, item_state, plan_text,
+    BatchRow, COLUMNS, IS_FINISHED, QUEUE_FULL, SET_COUNTS, changed, changed_entry, created,
+    created_entry, item_state, plan_text,
 };
+use crate::idempotency::OtherRequest;
 use crate::paging::{at_most, batch_before, cut, item_after};
 use crate::refusal::Refusal;
+use crate::sqlite::idempotency::{known, once};
 use crate::sqlite::listing::uuid_of;
-use crate::sqlite::{SqliteStore, commands};
+use crate::sqlite::{SqliteStore, audit, commands};
 use central::Timestamp;
 use central::model::{
-    BATCHES_KEPT, BATCHES_OPEN_MAX, BatchId, BatchState, BatchView, CommandId, ItemState, ItemView,
+    BATCHES_KEPT, BATCHES_OPEN_MAX, BatchChange, BatchId, BatchState, BatchView, CommandId,
+    ItemState, ItemView,
 };
 use central::ports::{
-    BatchCreated, Batches, Created, IDEMPOTENCY_KEPT_MS, ItemEnd, NewBatch, NewCommand, QueryError,
-    Unavailable,
+    BatchNotChanged, BatchNotCreated, Batches, ChangeRequest, Created, ItemEnd, NewBatch,
+    NewCommand, Once, QueryError, Unavailable,
 };
 use central::query::{Page, PageRequest, Place};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 impl Batches for SqliteStore {
-    fn create_batch(&self, new: &NewBatch) -> Result<BatchCreated, Unavailable> {
-        self.transact(|connection, _| create(connection, new))
+    fn create_batch(
+        &self,
+        new: &NewBatch,
+    ) -> Result<Once<BatchView, BatchNotCreated>, Unavailable> {
+        self.transact(|connection, _| {
+            let once = once(connection, &new.request, |connection| {
+                create(connection, new)
+            })?;
+            answered(connection, once)
+        })
+    }
+
+    fn batch_created_before(
+        &self,
+        request: &ChangeRequest,
+    ) -> Result<Option<Once<BatchView, BatchNotCreated>>, Unavailable> {
+        let before = self.readers.read(|connection| {
+            let once = match known(connection, request)? {
+                None => return Ok(None),
+                Some(Ok(id)) => Once::Repeated(id),
+                Some(Err(OtherRequest)) => Once::Mismatch,
+            };
+            answered(connection, once).map(Some)
+        });
+        before.map_err(Refusal::into_unavailable)
+    }
+
+    fn change_batch(
+        &self,
+        id: BatchId,
+        change: BatchChange,
+        request: &ChangeRequest,
+    ) -> Result<Once<BatchView, BatchNotChanged>, Unavailable> {
+        self.transact(|connection, _| {
+            let once = once(connection, request, |connection| {
+                let Some(before) = find(connection, id)? else {
+                    return Ok(Err(BatchNotChanged::Unknown));
+                };
+                if !change.is_possible(before.state) {
+                    return Ok(Err(BatchNotChanged::Ended(before.state)));
+                }
+                if before.state != change.to() {
+                    set_state(connection, id, change.to(), "")?;
+                    let entry = changed_entry(&before, change, &request.origin);
+                    audit::insert(connection, &entry)?;
+                }
+                Ok(Ok(()))
+            })?;
+            Ok(changed(once, find(connection, id)?))
+        })
     }
 
     fn batch(&self, id: BatchId) -> Result<Option<BatchView>, Unavailable> {
@@ -111,13 +163,7 @@ impl Batches for SqliteStore {
             if !from.contains(&view.state) {
                 return Ok(Some((false, view)));
             }
-            connection.execute(
-                "UPDATE batches SET
-                     ignored_succeeded = iif(state = 2 AND ?2 = 0, succeeded, ignored_succeeded),
-                     ignored_failed = iif(state = 2 AND ?2 = 0, failed, ignored_failed),
-                     state = ?2, detail = ?3 WHERE id = ?1",
-                params![id.0.as_bytes(), to.number(), detail],
-            )?;
+            set_state(connection, id, to, detail)?;
             Ok(find(connection, id)?.map(|view| (true, view)))
         })
     }
@@ -242,31 +288,39 @@ fn held(
     Ok(found)
 }
 
-fn create(connection: &Connection, new: &NewBatch) -> Result<BatchCreated, Refusal> {
-    if let Some(stored) = find(connection, new.id)? {
-        return Ok(BatchCreated::Repeated(stored));
-    }
-    if let Some(idempotency) = &new.idempotency {
-        connection.execute(
-            "UPDATE batches SET key = NULL, digest = NULL WHERE requested_by = ?1 AND key = ?2 AND created_at < ?3",
-            params![
-                new.requested_by,
-                idempotency.key,
-                new.created_at.0 - IDEMPOTENCY_KEPT_MS
-            ],
-        )?;
-        let known: Option<(Uuid, Vec<u8>)> = connection
-            .prepare_cached("SELECT id, digest FROM batches WHERE requested_by = ?1 AND key = ?2")?
-            .query_row(params![new.requested_by, idempotency.key], |row| {
-                Ok((uuid_of(row, 0)?, row.get(1)?))
-            })
-            .optional()?;
-        if let Some((id, digest)) = known {
-            return Ok(match find(connection, BatchId(id))? {
-                Some(stored) if digest == idempotency.digest => BatchCreated::Repeated(stored),
-                _ => BatchCreated::Mismatch,
-            });
-        }
+fn set_state(
+    connection: &Connection,
+    id: BatchId,
+    to: BatchState,
+    detail: &str,
+) -> Result<(), Refusal> {
+    connection.execute(
+        "UPDATE batches SET
+             ignored_succeeded = iif(state = 2 AND ?2 = 0, succeeded, ignored_succeeded),
+             ignored_failed = iif(state = 2 AND ?2 = 0, failed, ignored_failed),
+             state = ?2, detail = ?3 WHERE id = ?1",
+        params![id.0.as_bytes(), to.number(), detail],
+    )?;
+    Ok(())
+}
+
+fn answered(
+    connection: &Connection,
+    once: Once<BatchId, BatchNotCreated>,
+) -> Result<Once<BatchView, BatchNotCreated>, Refusal> {
+    let stored = match &once {
+        Once::Done(id) | Once::Repeated(id) => find(connection, *id)?,
+        Once::Refused(_) | Once::Mismatch | Once::InUse => None,
+    };
+    created(once, stored)
+}
+
+fn create(
+    connection: &Connection,
+    new: &NewBatch,
+) -> Result<Result<BatchId, BatchNotCreated>, Refusal> {
+    if find(connection, new.id)?.is_some() {
+        return Ok(Ok(new.id));
     }
     let open: i64 = connection.query_row(
         &format!("SELECT count(*) FROM batches WHERE NOT ({IS_FINISHED})"),
@@ -274,22 +328,19 @@ fn create(connection: &Connection, new: &NewBatch) -> Result<BatchCreated, Refus
         |row| row.get(0),
     )?;
     if open.unsigned_abs() >= BATCHES_OPEN_MAX as u64 {
-        return Ok(BatchCreated::TooMany);
+        return Ok(Err(BatchNotCreated::TooMany));
     }
     let total = at_most(new.chargers.len());
-    let idempotency = new.idempotency.as_ref();
     connection.execute(
         "INSERT INTO batches (id, created_at, requested_by, plan, state, detail, total, pending, started, succeeded,
-             failed, not_started, key, digest)
-         VALUES (?1, ?2, ?3, ?4, 0, '', ?5, ?5, 0, 0, 0, 0, ?6, ?7)",
+             failed, not_started)
+         VALUES (?1, ?2, ?3, ?4, 0, '', ?5, ?5, 0, 0, 0, 0)",
         params![
             new.id.0.as_bytes(),
-            new.created_at.0,
-            new.requested_by,
+            new.request.origin.at.0,
+            new.request.requested_by(),
             plan_text(&new.plan)?,
-            total,
-            idempotency.map(|known| known.key.as_str()),
-            idempotency.map(|known| known.digest.as_slice())
+            total
         ],
     )?;
     let no = connection.last_insert_rowid();
@@ -309,9 +360,11 @@ fn create(connection: &Connection, new: &NewBatch) -> Result<BatchCreated, Refus
         [],
     )?;
     connection.execute(&format!("DELETE FROM batches WHERE no IN ({old})"), [])?;
-    find(connection, new.id)?
-        .map(BatchCreated::New)
-        .ok_or_else(|| Refusal::corrupt("a batch that was inserted is not there"))
+    if let Some(view) = find(connection, new.id)? {
+        let entry = created_entry(&view, &new.request.origin)?;
+        audit::insert(connection, &entry)?;
+    }
+    Ok(Ok(new.id))
 }
 
 fn find(connection: &Connection, id: BatchId) -> Result<Option<BatchView>, Refusal> {

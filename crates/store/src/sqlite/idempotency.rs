@@ -1,11 +1,37 @@
 //! Idempotency keys of requests. SQLite has one writer at a time, so two requests with one key never run at once.
 
-use crate::idempotency::{EXPIRED_DELETED, read, written};
+use crate::idempotency::{EXPIRED_DELETED, OtherRequest, judged, written};
 use crate::refusal::Refusal;
 use central::ports::{ChangeRequest, IDEMPOTENCY_KEPT_MS, Once};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+/// What was done by a request with the key of this one: `Ok` if it was the same request, `Err` if it was another.
+pub(crate) fn known<T: DeserializeOwned>(
+    connection: &Connection,
+    request: &ChangeRequest,
+) -> Result<Option<Result<T, OtherRequest>>, Refusal> {
+    let Some(idempotency) = &request.idempotency else {
+        return Ok(None);
+    };
+    let known: Option<(Vec<u8>, String)> = connection
+        .prepare_cached(
+            "SELECT digest, result FROM idempotency_keys WHERE requested_by = ?1 AND key = ?2 AND at >= ?3",
+        )?
+        .query_row(
+            params![
+                request.requested_by(),
+                idempotency.key,
+                request.origin.at.0 - IDEMPOTENCY_KEPT_MS
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    known
+        .map(|(digest, json)| judged(&digest, &json, idempotency))
+        .transpose()
+}
 
 /// Makes a change inside the caller's transaction, unless the same request was made before. The result of `effect` is kept
 /// under the idempotency key of the request, so it must contain no secret; a refusal, its inner `Err`, is not kept, and
@@ -16,23 +42,10 @@ pub(crate) fn once<T: Serialize + DeserializeOwned, N>(
     effect: impl FnOnce(&Connection) -> Result<Result<T, N>, Refusal>,
 ) -> Result<Once<T, N>, Refusal> {
     let (who, now) = (request.requested_by(), request.origin.at.0);
-    if let Some(idempotency) = &request.idempotency {
-        let known: Option<(Vec<u8>, String)> = connection
-            .prepare_cached(
-                "SELECT digest, result FROM idempotency_keys WHERE requested_by = ?1 AND key = ?2 AND at >= ?3",
-            )?
-            .query_row(
-                params![who, idempotency.key, now - IDEMPOTENCY_KEPT_MS],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        match known {
-            Some((digest, json)) if digest == idempotency.digest => {
-                return Ok(Once::Repeated(read(&json)?));
-            }
-            Some(_) => return Ok(Once::Mismatch),
-            None => {}
-        }
+    match known(connection, request)? {
+        Some(Ok(done)) => return Ok(Once::Repeated(done)),
+        Some(Err(OtherRequest)) => return Ok(Once::Mismatch),
+        None => {}
     }
     let done = match effect(connection)? {
         Ok(done) => done,

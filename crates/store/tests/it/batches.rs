@@ -4,23 +4,28 @@ use crate::common::{Adapter, at, on_every_adapter};
 use central::Timestamp;
 use central::memory::MemoryStore;
 use central::model::{
-    BATCHES_OPEN_MAX, BatchId, BatchPlan, BatchState, BatchWork, Command, ItemState, WhenOffline,
-    item_command,
+    Actor, ActorKind, BATCHES_KEPT, BATCHES_OPEN_MAX, BatchChange, BatchId, BatchPlan, BatchState,
+    BatchView, BatchWork, Command, ItemState, Origin, WhenOffline, item_command,
 };
-use central::ports::{BatchCreated, Batches, Commands, Idempotency, ItemEnd, NewBatch, NewCommand};
-use central::query::PageRequest;
-use serde_json::Map;
+use central::ports::{
+    BatchNotChanged, BatchNotCreated, Batches, ChangeRequest, Commands, IDEMPOTENCY_KEPT_MS,
+    Idempotency, ItemEnd, NewBatch, NewCommand, Once,
+};
+use central::query::{AuditFilter, PageRequest, QueryStore};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 on_every_adapter!(
     a_batch_is_started_and_ended_by_the_holder_of_its_lease,
     a_batch_has_a_key_for_repeats_and_a_bound,
+    what_people_do_with_a_batch_is_done_once_and_audited,
 );
 
 #[test]
 fn the_memory_store_keeps_the_same_laws() {
     started_and_ended(&MemoryStore::default());
     keys_and_bound(&MemoryStore::default());
+    changed_by_people(&MemoryStore::default());
 }
 
 fn a_batch_is_started_and_ended_by_the_holder_of_its_lease<A: Adapter>() {
@@ -50,9 +55,25 @@ fn new(number: u128, chargers: usize) -> NewBatch {
             expires_at: at(100),
         },
         chargers: (0..chargers).map(|one| format!("CP-{one}")).collect(),
-        created_at: at(0),
-        requested_by: "ops".to_owned(),
-        idempotency: None,
+        request: requested(at(0), None),
+    }
+}
+
+fn requested(at: Timestamp, key: Option<(&str, u8)>) -> ChangeRequest {
+    ChangeRequest {
+        idempotency: key.map(|(key, digest)| Idempotency {
+            key: key.to_owned(),
+            digest: [digest; 32],
+        }),
+        ..ChangeRequest::of(Origin {
+            at,
+            by: Actor {
+                kind: ActorKind::ApiKey,
+                name: Some("ops".to_owned()),
+            },
+            from: "192.0.2.1".to_owned(),
+            request_id: None,
+        })
     }
 }
 
@@ -87,7 +108,7 @@ fn started_and_ended(store: &(impl Batches + Commands)) {
     let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let batch = new(1, 4);
     let created = store.create_batch(&batch).unwrap();
-    let BatchCreated::New(view) = created else {
+    let Once::Done(view) = created else {
         panic!("{created:?}");
     };
     assert_eq!((view.total, view.counts.pending), (4, 4));
@@ -181,37 +202,148 @@ fn started_and_ended(store: &(impl Batches + Commands)) {
 }
 
 fn keys_and_bound(store: &impl Batches) {
-    let with_key = |number, digest| NewBatch {
-        idempotency: Some(Idempotency {
-            key: "k".to_owned(),
-            digest: [digest; 32],
-        }),
+    let with_key = |number, at, key: &str, digest| NewBatch {
+        request: requested(at, Some((key, digest))),
         ..new(number, 1)
     };
-    assert!(matches!(
-        store.create_batch(&with_key(1, 1)).unwrap(),
-        BatchCreated::New(_)
-    ));
-    let repeated = store.create_batch(&with_key(2, 1)).unwrap();
-    let BatchCreated::Repeated(view) = repeated else {
-        panic!("{repeated:?}");
-    };
-    assert_eq!(view.id, new(1, 1).id);
-    assert_eq!(
-        store.create_batch(&with_key(3, 2)).unwrap(),
-        BatchCreated::Mismatch
-    );
-    for number in 2..=BATCHES_OPEN_MAX as u128 {
-        let created = store.create_batch(&new(number + 10, 1)).unwrap();
-        assert!(matches!(created, BatchCreated::New(_)));
+    let create = |new: &NewBatch| store.create_batch(new).unwrap();
+    let first = with_key(1, at(0), "k", 1);
+    assert_eq!(store.batch_created_before(&first.request).unwrap(), None);
+    assert!(matches!(create(&first), Once::Done(_)));
+    for repeated in [
+        create(&with_key(2, at(1), "k", 1)),
+        store.batch_created_before(&first.request).unwrap().unwrap(),
+    ] {
+        let Once::Repeated(view) = repeated else {
+            panic!("{repeated:?}");
+        };
+        assert_eq!((view.id, view.by.as_str()), (new(1, 1).id, "ops"));
     }
-    assert_eq!(
-        store.create_batch(&new(99, 1)).unwrap(),
-        BatchCreated::TooMany
-    );
+    let other = with_key(3, at(1), "k", 2);
+    assert_eq!(create(&other), Once::Mismatch);
+    let before = store.batch_created_before(&other.request).unwrap();
+    assert_eq!(before, Some(Once::Mismatch));
+    for number in 2..=BATCHES_OPEN_MAX as u128 {
+        assert!(matches!(create(&new(number + 10, 1)), Once::Done(_)));
+    }
+    let refused = Once::Refused(BatchNotCreated::TooMany);
+    assert_eq!(create(&with_key(98, at(1), "k2", 1)), refused);
+    assert_eq!(create(&new(99, 1)), refused);
     let list = store.batches(&PageRequest::default()).unwrap();
     assert_eq!(list.items.len(), BATCHES_OPEN_MAX);
     assert_eq!(list.items[BATCHES_OPEN_MAX - 1].id, new(1, 1).id);
+
+    // Its repeat says so also when the batch is no longer kept.
+    let holder = Uuid::from_u128(1);
+    let later = Timestamp(i64::MAX / 2);
+    store.lease_batches(holder, at(1), later).unwrap();
+    let cancelled = |id: BatchId| {
+        let request = requested(at(2), Some((&id.to_string(), 9)));
+        store.change_batch(id, BatchChange::Cancel, &request)
+    };
+    for batch in &list.items {
+        assert!(matches!(cancelled(batch.id).unwrap(), Once::Done(_)));
+        let ends = [end(0, ItemState::NotStarted)];
+        store.end_items(batch.id, holder, &ends, at(2)).unwrap();
+    }
+    // A refusal was not kept under its key.
+    assert!(matches!(
+        create(&with_key(98, at(1), "k2", 1)),
+        Once::Done(_)
+    ));
+    // Ended ones beyond those that are kept are deleted when one is created.
+    for number in 0..BATCHES_KEPT as u128 {
+        let next = new(number + 200, 1);
+        assert!(matches!(create(&next), Once::Done(_)));
+        assert!(matches!(cancelled(next.id).unwrap(), Once::Done(_)));
+        store.lease_batches(holder, at(1), later).unwrap();
+        let ends = [end(0, ItemState::NotStarted)];
+        store.end_items(next.id, holder, &ends, at(2)).unwrap();
+    }
+    assert_eq!(store.batch(first.id).unwrap(), None);
+    let gone = Once::Refused(BatchNotCreated::Deleted(first.id));
+    assert_eq!(create(&with_key(4, at(2), "k", 1)), gone);
+    // After 72 hours the key is free again.
+    let late = at(2).plus_millis(IDEMPOTENCY_KEPT_MS + 1);
+    assert!(matches!(create(&with_key(5, late, "k", 2)), Once::Done(_)));
+}
+
+/// What people do with a batch, each with a key, and once in effect.
+fn changed_by_people(store: &impl Batches) {
+    let batch = new(1, 1);
+    store.create_batch(&batch).unwrap();
+    let change = |change, key| {
+        let request = requested(at(1), Some(key));
+        store.change_batch(batch.id, change, &request).unwrap()
+    };
+    let state = |once: Once<BatchView, BatchNotChanged>| match once {
+        Once::Done(view) => (true, view.state),
+        Once::Repeated(view) => (false, view.state),
+        other => panic!("{other:?}"),
+    };
+    let paused = change(BatchChange::Pause, ("a", 1));
+    assert_eq!(state(paused), (true, BatchState::Paused));
+    let resumed = change(BatchChange::Resume, ("b", 2));
+    assert_eq!(state(resumed), (true, BatchState::Running));
+    // A repeat after another change does nothing, and shows the batch as it is now.
+    let repeated = change(BatchChange::Pause, ("a", 1));
+    assert_eq!(state(repeated), (false, BatchState::Running));
+    assert_eq!(change(BatchChange::Cancel, ("a", 3)), Once::Mismatch);
+    let cancelled = change(BatchChange::Cancel, ("c", 3));
+    assert_eq!(state(cancelled), (true, BatchState::Cancelled));
+    let again = change(BatchChange::Cancel, ("d", 3));
+    assert_eq!(state(again), (true, BatchState::Cancelled));
+    let ended = BatchNotChanged::Ended(BatchState::Cancelled);
+    assert_eq!(change(BatchChange::Resume, ("e", 4)), Once::Refused(ended));
+    let unknown = store.change_batch(
+        BatchId(Uuid::nil()),
+        BatchChange::Pause,
+        &requested(at(1), None),
+    );
+    assert_eq!(unknown.unwrap(), Once::Refused(BatchNotChanged::Unknown));
+}
+
+fn what_people_do_with_a_batch_is_done_once_and_audited<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    changed_by_people(&store);
+    let page = PageRequest::default();
+    let audit = store.audit(&AuditFilter::default(), &page).unwrap();
+    let entries: Vec<String> = audit
+        .items
+        .iter()
+        .rev()
+        .map(|entry| {
+            let state = |value: &Option<Value>| {
+                let value = value.as_ref();
+                let state = value.and_then(|value| value["state"].as_str());
+                state.unwrap_or("-").to_owned()
+            };
+            format!(
+                "{} {} {}",
+                entry.action,
+                state(&entry.before),
+                state(&entry.after)
+            )
+        })
+        .collect();
+    // A cancelled batch that is cancelled again has not changed.
+    assert_eq!(
+        entries,
+        [
+            "batch.created - -",
+            "batch.paused running paused",
+            "batch.resumed paused running",
+            "batch.cancelled running cancelled",
+        ]
+    );
+    let created = audit.items.last().unwrap();
+    assert_eq!(created.subject, new(1, 1).id.to_string());
+    let after = created.after.as_ref().unwrap();
+    assert_eq!(
+        (&after["action"], &after["total"]),
+        (&"ClearCache".into(), &1.into())
+    );
 }
 
 /// Each call of the port once, for a role that has no more rights than the documented ones.
@@ -226,7 +358,12 @@ pub(crate) fn uses_every_call(store: &(impl Batches + Commands)) {
     store
         .end_items(batch.id, holder, &[end(0, ItemState::Succeeded)], at(2))
         .unwrap();
-    let from = [BatchState::Running];
+    store.batch_created_before(&batch.request).unwrap();
+    let request = requested(at(2), Some(("k", 1)));
+    store
+        .change_batch(batch.id, BatchChange::Pause, &request)
+        .unwrap();
+    let from = [BatchState::Paused];
     store
         .set_batch_state(batch.id, &from, BatchState::Done, "")
         .unwrap();
