@@ -12,7 +12,7 @@ export WATTPOST_PYTHON := $(CURDIR)/$(PYTHON)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: ## install what the tests need (Debian packages, Python packages)
+setup: ## install what the tests need (Debian packages, Python packages, npm packages)
 	bash scripts/setup.sh
 
 build: ## the binary, optimised: target/release/wattpost

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need: missing Debian packages, and target/python, the Python environment of
-# requirements.txt. Does nothing if everything is installed; an incomplete environment is created again.
+# Installs what the tests need: missing Debian packages, target/python, the Python environment of requirements.txt, and
+# target/node, the packages of crates/wattpost/tests/node. Does nothing if everything is installed; what is incomplete is
+# created again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,8 @@ need kill procps
 need chattr e2fsprogs
 need mount mount
 need setpriv util-linux
+need node nodejs
+need npm npm
 need python3 python3
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start their own servers on free ports, so only the programs are needed. Without RUNLEVEL=1
@@ -35,11 +38,20 @@ fi
 
 wanted=xtask/python/requirements.txt
 made=target/python/made-from.txt
-if cmp -s "$wanted" "$made"; then
-    exit 0
+if ! cmp -s "$wanted" "$made"; then
+    rm -rf target/python
+    python3 -m venv target/python
+    target/python/bin/pip install --quiet --disable-pip-version-check --no-deps -r "$wanted"
+    target/python/bin/pip check --disable-pip-version-check
+    cp "$wanted" "$made"
 fi
-rm -rf target/python
-python3 -m venv target/python
-target/python/bin/pip install --quiet --disable-pip-version-check --no-deps -r "$wanted"
-target/python/bin/pip check --disable-pip-version-check
-cp "$wanted" "$made"
+
+wanted=crates/wattpost/tests/node
+made=target/node/made-from.json
+if ! cmp -s "$wanted/package-lock.json" "$made"; then
+    rm -rf target/node
+    mkdir -p target/node
+    cp "$wanted/package.json" "$wanted/package-lock.json" target/node/
+    (cd target/node && npm ci --ignore-scripts --no-audit --no-fund --silent)
+    cp "$wanted/package-lock.json" "$made"
+fi

@@ -16,8 +16,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use central::Timestamp;
 use central::command_request::{CommandRequest, FAIL_AFTER_MS};
+use central::local_list::changes_local_list;
 use central::model::{CommandId, CommandState, CommandView, EffectPhase, NotSent};
-use central::ports::{Cancelled, Created, Idempotency};
+use central::ports::{Cancelled, Created, Idempotency, LocalLists};
 use central::query::{ChargerDetail, CommandFilter, QueryStore, parameters};
 use common::clock::now_ms;
 use ocpp::Version;
@@ -191,7 +192,7 @@ pub(crate) async fn submit(
     incoming: Incoming,
     make: impl FnOnce(&dyn QueryStore, CommandId) -> Result<Wanted, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let commands = state.commands()?;
+    let (commands, lists) = (state.commands()?, state.local_lists().ok());
     let (by, idempotency) = (incoming.by, incoming.idempotency);
     let (created, is_online, warnings) = state
         .run(move |store| {
@@ -202,6 +203,7 @@ pub(crate) async fn submit(
             }
             let id = CommandId(Uuid::now_v7());
             let wanted = make(store, id)?;
+            refuse_kept_list(lists.as_deref(), &wanted.request)?;
             let new = wanted
                 .request
                 .accept(id, &by, wanted.version, Some(idempotency), now());
@@ -262,6 +264,21 @@ pub(crate) async fn submit(
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)
+}
+
+/// Refuses a local list for a charger whose list is kept equal to the tokens.
+pub(crate) fn refuse_kept_list(
+    lists: Option<&dyn LocalLists>,
+    request: &CommandRequest,
+) -> Result<(), ApiError> {
+    let Some(lists) = lists.filter(|_| changes_local_list(&request.action)) else {
+        return Ok(());
+    };
+    let has_wish = lists.has_wish(&request.charger_id);
+    match has_wish.map_err(|error| ApiError::unavailable(&error))? {
+        true => Err(ApiError::local_list_kept(&request.charger_id)),
+        false => Ok(()),
+    }
 }
 
 /// The member `expires_at` of a body.

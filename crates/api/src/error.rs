@@ -94,6 +94,7 @@ kinds! {
     TRANSACTION_ENDED, CONFLICT, "transaction_ended", "Transaction ended", "the transaction has ended or was closed, so it can be neither stopped nor closed";
     TRANSACTION_MAY_RUN, CONFLICT, "transaction_may_run", "Transaction may run", "the charger sent a message about the transaction within the last 15 minutes; `force` closes it nevertheless";
     NO_OPEN_TRANSACTION, CONFLICT, "no_open_transaction", "No open transaction", "the charger has no open transaction that can be named";
+    LOCAL_LIST_KEPT, CONFLICT, "local_list_kept", "Local list kept in step", "a wish for a local list holds for the charger, so no other list is sent to it";
     SEVERAL_TRANSACTIONS, CONFLICT, "several_transactions", "Several open transactions", "the charger has several open transactions, and the request names none";
     CURSOR_EXPIRED, GONE, "cursor_expired", "Events expired", "events after this one are no longer kept, or it is not of this log because the database was restored";
     ETAG_MISMATCH, PRECONDITION_FAILED, "etag_mismatch", "Changed meanwhile", "the object has another version than `If-Match` names";
@@ -386,6 +387,17 @@ impl ApiError {
         Self::new(
             &UNKNOWN_BATCH,
             format!("No batch is known by the id {}.", quoted(id)),
+        )
+    }
+
+    pub(crate) fn local_list_kept(charger: &str) -> Self {
+        Self::new(
+            &LOCAL_LIST_KEPT,
+            format!(
+                "A wish for a local list holds for the charger {}, so its list is kept equal to the tokens; change the \
+                 tokens, or remove the wish (DELETE /api/v1/local-lists/{{charger}} or /api/v1/local-list-default).",
+                quoted(charger)
+            ),
         )
     }
 

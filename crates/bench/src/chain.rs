@@ -3,6 +3,7 @@
 //! machine, so compare the ratios and the CPU times.
 
 mod backlog;
+mod commands;
 mod deployment;
 
 use crate::load::Measured;
@@ -34,7 +35,10 @@ pub(crate) struct ChainPlan {
     /// Records in RabbitMQ at the start of `backlog`
     #[arg(long, default_value_t = 1_000_000)]
     records: u64,
-    /// Parts to skip: `closed`, `sustained`, `latency`, `backlog`
+    /// Commands of which the time is measured
+    #[arg(long, default_value_t = 1_000)]
+    commands: usize,
+    /// Parts to skip: `commands`, `closed`, `sustained`, `latency`, `backlog`
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
     /// Measure only these cells, `--seconds` each: `SYSTEM:CHARGERS[:RATE]`, such as `journal:200:8000`, with the rate in
@@ -84,6 +88,9 @@ pub(crate) fn run(plan: &ChainPlan) -> Result<()> {
         return cells(&mut deployment, plan);
     }
     let wanted = |part: &str| !plan.without.iter().any(|name| name == part);
+    if wanted("commands") {
+        commands::run(&mut deployment, plan.commands)?;
+    }
     if wanted("closed") {
         closed(&mut deployment, plan)?;
     }

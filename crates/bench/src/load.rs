@@ -128,6 +128,29 @@ pub(crate) async fn idle(server: SocketAddr, chargers: u32) -> Result<()> {
     Ok(())
 }
 
+/// A charger that sends one message and then answers each call with `Accepted`, until the connection ends.
+pub(crate) async fn answer_calls(server: SocketAddr, identity: &str) -> Result<()> {
+    let mut charger = Charger::connect(server, identity).await?;
+    charger.exchange().await?;
+    loop {
+        let Some(end) = charger.text_frame_end()? else {
+            if charger.socket.read_buf(&mut charger.buffer).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        // The header of a frame from a server has 2 bytes, or 4.
+        let header = if charger.buffer[1] < 126 { 2 } else { 4 };
+        let call: serde_json::Value = serde_json::from_slice(&charger.buffer[header..end])?;
+        charger.buffer.drain(..end);
+        let answer = format!(r#"[3,{},{{"status":"Accepted"}}]"#, call[1]);
+        let mut frame = vec![0x81, 0x80 | u8::try_from(answer.len())?];
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(answer.as_bytes());
+        charger.socket.write_all(&frame).await?;
+    }
+}
+
 struct Charger {
     socket: TcpStream,
     /// A complete frame: header, zero mask, text. Only digits in it change.

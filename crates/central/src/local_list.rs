@@ -18,7 +18,7 @@ mod step;
 pub use content::{Content, ContentEntry};
 pub use step::{
     Asked, ChargerFacts, Facts, Limits, MESSAGE_ENTRIES_DEFAULT, Next, Phase, Progress,
-    REFUSALS_MAX, Sending, Step, look_again, settle, step,
+    REFUSALS_MAX, Sending, Step, changes_local_list, look_again, settle, step,
 };
 
 use crate::Timestamp;

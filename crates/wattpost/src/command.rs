@@ -13,6 +13,7 @@ use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use broker::Broker;
 use central::command_request::{ANSWER_WITHIN_DEFAULT_MS, CommandRequest};
+use central::local_list::changes_local_list;
 use central::model::{CommandId, CommandState, CommandView, EffectPhase, ShownMessage};
 use central::ports::{Cancelled, ClusterEvent, Created};
 use central::query::{CommandFilter, MessageFilter, PageRequest, all_messages, parameters};
@@ -184,6 +185,13 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
     };
     let settings = args.settings.load()?;
     let database = database::open(&settings, Use::Change)?;
+    if changes_local_list(&args.action) && database.local_lists.has_wish(&args.charger)? {
+        bail!(
+            "a wish for a local list holds for charger {:?}, so its list is kept equal to the tokens; change the tokens, \
+             or remove the wish (`wattpost local-list remove`)",
+            args.charger
+        );
+    }
     let version = version_of(&database, &args.charger)?;
     let id = CommandId(Uuid::now_v7());
     let new = request.accept(id, &requested_by(), version, None, database::now())?;

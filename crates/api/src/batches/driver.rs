@@ -4,7 +4,7 @@
 //! end of a process another one, or the next process, goes on within [`LEASE_MS`]. The state of a batch is only in the
 //! database, so a driver can be killed at any moment.
 
-use crate::commands::now;
+use crate::commands::{now, refuse_kept_list};
 use crate::error::ApiError;
 use crate::operations::Work;
 use crate::page;
@@ -335,6 +335,7 @@ fn command(
         answer_within_ms: Some(batch.plan.answer_within_ms),
         ..wanted.request
     };
+    refuse_kept_list(ports.state.local_lists().ok().as_deref(), &request)?;
     let new = request.accept(id, &batch.by, wanted.version, None, now());
     new.map_err(|error| ApiError::bad_command(&error))
 }

@@ -566,3 +566,41 @@ async fn a_stop_finds_the_only_open_transaction() {
         assert_eq!((refused.status, refused.error().0.as_str()), (409, code));
     }
 }
+
+#[tokio::test]
+async fn a_list_by_hand_is_refused_while_a_wish_for_a_local_list_holds_for_the_charger() {
+    let lists = Arc::new(MemoryStore::default());
+    let store = Arc::new(MemoryRows {
+        chargers: vec![charger("CP-1", true)],
+        ..MemoryRows::default()
+    });
+    let deps = api::ApiDeps {
+        local_lists: Some(Arc::clone(&lists) as _),
+        ..deps(&store)
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    let addr = api.local_addr();
+    let list =
+        r#"{"action": "sendlocallist", "payload": {"listVersion": 3, "updateType": "Full"}}"#;
+    assert_eq!(post(addr, "free", list).await.status, 202);
+    for (wish, key) in [("local-lists/cp-1", "own"), ("local-list-default", "all")] {
+        let wish = format!("/api/v1/{wish}");
+        let set = send(addr, "PUT", &wish, &[JSON], r#"{"tokens": "none"}"#).await;
+        assert_eq!(set.status, 200, "{}", set.body);
+        let refused = post(addr, key, list).await;
+        assert_eq!(
+            (refused.status, refused.error().0.as_str()),
+            (409, "local_list_kept")
+        );
+        let key = format!("Idempotency-Key: operation {key}");
+        let operation = "/api/v1/chargers/CP-1/local-list";
+        let body = r#"{"version": 3, "update": "full"}"#;
+        let refused = send(addr, "POST", operation, &[JSON, &key], body).await;
+        assert_eq!(refused.error().0, "local_list_kept");
+        // Other commands are sent, and a repeat gets its command.
+        assert_eq!(post(addr, &key[17..], RESET).await.status, 202);
+        assert_eq!(post(addr, "free", list).await.status, 202);
+        assert_eq!(send(addr, "DELETE", &wish, &[], "").await.status, 204);
+    }
+    assert_eq!(post(addr, "free again", list).await.status, 202);
+}

@@ -257,6 +257,11 @@ impl Running {
         )
     }
 
+    /// Starts an API process beside the other roles.
+    pub(crate) fn start_api(&self) -> Result<Server> {
+        Wattpost::of(&self.environment, System::Journal).start("api")
+    }
+
     /// Whether the gateway fell back to the journal, so that some answers did not wait for RabbitMQ's confirm.
     pub(crate) fn fell_back(&self) -> Result<bool> {
         let fallbacks = self

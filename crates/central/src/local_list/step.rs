@@ -22,6 +22,15 @@ const AGAIN_MS: i64 = 60_000;
 /// How often it is looked whether a command has an outcome.
 const ASKED_MS: i64 = 1_000;
 
+/// The action that sends a list.
+const SEND: &str = "SendLocalList";
+
+/// Whether a command with this action changes the list of a charger; letter case is ignored.
+#[must_use]
+pub fn changes_local_list(action: &str) -> bool {
+    action.eq_ignore_ascii_case(SEND)
+}
+
 /// How far a list is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -425,7 +434,7 @@ fn next_message(
     progress.phase = Phase::Sending;
     Next::Send {
         step: Step::Send,
-        action: "SendLocalList",
+        action: SEND,
         payload,
     }
 }

@@ -43,6 +43,15 @@ pub trait LocalLists: Send + Sync + 'static {
     /// When the database cannot be read now.
     fn list_wish(&self, charger_id: Option<&str>) -> Result<Option<Wish>, Unavailable>;
 
+    /// Whether a wish holds for this charger. Then its list is sent only to fulfil the wish: a list of other origin would
+    /// be replaced, or be taken for the wanted one if it has the same version.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn has_wish(&self, charger_id: &str) -> Result<bool, Unavailable> {
+        Ok(self.list_wish(Some(charger_id))?.is_some() || self.list_wish(None)?.is_some())
+    }
+
     /// Gives a list to each known charger for which a wish holds, and takes it from those for which none does.
     ///
     /// # Errors

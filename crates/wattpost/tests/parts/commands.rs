@@ -1,14 +1,16 @@
-//! The outcome that is shown of each command is compared with what the charger received and answered, while the
-//! gateway is killed, RabbitMQ is cut off, and chargers drop their connections.
+//! The outcome that is shown of each command is compared with what the charger received and answered, while the gateway,
+//! the API and RabbitMQ are killed, RabbitMQ is cut off, and chargers drop their connections.
 
 use crate::charger::{Charger, Incoming};
-use crate::deployment::{Deployment, TIMEOUT, until};
+use crate::deployment::{Deployment, Role, TIMEOUT, until};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use testbed::RabbitMq;
 use testbed::commands::{SeenById, contradictions, count_by_class};
 
 const CHARGERS: [&str; 2] = ["CP-1", "cp-2"];
@@ -84,29 +86,92 @@ pub(crate) fn shown(deployment: &Deployment) -> Vec<Value> {
         .collect()
 }
 
+/// Requests a command over the API until it is answered: with the same key, so that it is one command also when the API
+/// was killed before the answer arrived.
+fn request(api: SocketAddr, charger: &'static str, key: String, waits: bool) -> JoinHandle<()> {
+    let when_offline = if waits { "wait" } else { "fail" };
+    let body = format!(
+        r#"{{"action": "Reset", "payload": {{"type": "Soft"}}, "answer_within_ms": 2000, "when_offline": "{when_offline}"}}"#
+    );
+    std::thread::spawn(move || {
+        let is_answered = until(TIMEOUT, || {
+            match try_post(api, charger, &key, "respond-async", &body) {
+                Ok((200 | 202, _)) => true,
+                // Of a repeat: the command has ended already.
+                Ok((409, problem)) => problem.contains("charger_offline"),
+                _ => false,
+            }
+        });
+        assert!(is_answered, "{charger}: the request {key} is not answered");
+    })
+}
+
+/// Status and body of a request for a command.
+fn try_post(
+    api: SocketAddr,
+    charger: &str,
+    key: &str,
+    prefer: &str,
+    body: &str,
+) -> Result<(u16, String), String> {
+    let headers =
+        format!("Content-Type: application/json\r\nIdempotency-Key: {key}\r\nPrefer: {prefer}\r\n");
+    let target = format!("POST /api/v1/chargers/{charger}/commands");
+    let answer = testbed::http::request(api, &target, &headers, body);
+    let (status, _, body) = answer.map_err(|error| format!("{error:#}"))?;
+    Ok((status, body))
+}
+
+/// A time up to 400 ms, another one with each call.
+fn random_moment() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = now.expect("a time after 1970").subsec_nanos();
+    Duration::from_micros(u64::from(nanos / 1_000 % 400_000))
+}
+
 #[test]
 fn no_outcome_differs_from_what_the_charger_received_and_answered() {
     let is_full = std::env::var_os("WATTPOST_FULL").is_some_and(|value| value == "1");
     let rounds: u32 = if is_full { 200 } else { 20 };
-    let (deployment, proxy) =
-        Deployment::through_proxy("[gateway]\nping_interval_s = 2\nbroker_grace_s = 1\n");
+    // Its own RabbitMQ, because it is killed.
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("commands-rabbit");
+    let _ = std::fs::remove_dir_all(&dir);
+    let mut rabbit = RabbitMq::start(&dir).expect("start RabbitMQ");
+    let (deployment, proxy) = Deployment::through_proxy_to(
+        &rabbit.url(),
+        "[gateway]\nping_interval_s = 2\nbroker_grace_s = 1\n",
+    );
     let mut gateway = deployment.start("gateway", "gateway");
     let _consumer = deployment.start("consumer", "consumer");
+    let mut api = deployment.start("api", "api");
     let (log, ends) = (Log::default(), Arc::new(AtomicBool::new(false)));
     let chargers = CHARGERS.map(|identity| run_charger(gateway.ocpp, identity, &log, &ends));
+    for identity in CHARGERS {
+        let path = format!("/api/v1/chargers/{identity}");
+        assert!(until(TIMEOUT, || api.get(&path).0 == 200), "{identity}");
+    }
 
     // This charger never connects.
     send(&deployment, "CP-absent", false);
+    let rabbit_starts = Duration::from_secs(120);
     for round in 0..rounds {
-        if round % 4 == 1 {
+        let waits = round % 3 != 0;
+        if round % 8 == 1 {
             proxy.cut();
         }
-        for charger in CHARGERS {
-            send(&deployment, charger, round % 3 != 0);
-        }
-        // At another moment of sending and answering in each round.
-        let moment = Duration::from_millis(37 * u64::from(round % 11));
-        match round % 4 {
+        let requests: Vec<JoinHandle<()>> = match round % 4 {
+            2 => CHARGERS
+                .map(|charger| request(api.http, charger, format!("{charger}-{round}"), waits))
+                .into(),
+            _ => {
+                for charger in CHARGERS {
+                    send(&deployment, charger, waits);
+                }
+                Vec::new()
+            }
+        };
+        let moment = random_moment();
+        match round % 8 {
             1 => {
                 until(Duration::from_secs(2), || {
                     shown(&deployment)
@@ -115,14 +180,31 @@ fn no_outcome_differs_from_what_the_charger_received_and_answered() {
                 });
                 proxy.restore();
             }
-            0 | 3 => {
+            2 | 6 => {
+                std::thread::sleep(moment);
+                api.kill();
+                api.restart();
+            }
+            5 => {
+                let ready = rabbit.wait_ready(Instant::now() + rabbit_starts);
+                ready.expect("RabbitMQ runs");
+                std::thread::sleep(moment);
+                rabbit.kill().expect("kill RabbitMQ");
+                // The next rounds run while it starts.
+                rabbit.start_again().expect("start RabbitMQ");
+            }
+            _ => {
                 std::thread::sleep(moment);
                 gateway.kill();
                 gateway.restart();
             }
-            _ => {}
+        }
+        for request in requests {
+            request.join().expect("it is answered");
         }
     }
+    let ready = rabbit.wait_ready(Instant::now() + rabbit_starts);
+    ready.expect("RabbitMQ runs");
     let mut commands = Vec::new();
     let is_settled = until(SETTLED, || {
         commands = shown(&deployment);
@@ -154,13 +236,140 @@ fn no_outcome_differs_from_what_the_charger_received_and_answered() {
 
 /// Sends a command over the API and waits for its outcome.
 fn post(api: SocketAddr, key: usize) -> Value {
-    let headers =
-        format!("Content-Type: application/json\r\nIdempotency-Key: {key}\r\nPrefer: wait=20\r\n");
-    let target = "POST /api/v1/chargers/CP-1/commands";
-    let answer = testbed::http::request(api, target, &headers, r#"{"action":"ClearCache"}"#);
-    let (status, _, body) = answer.expect("an answer");
+    let body = r#"{"action":"ClearCache"}"#;
+    let answer = try_post(api, "CP-1", &key.to_string(), "wait=20", body);
+    let (status, body) = answer.expect("an answer");
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).expect("JSON")
+}
+
+/// Chargers with a command each at the same time.
+const MANY: usize = 500;
+
+/// Answers one call of this action on each connection. `seen` counts them.
+fn answer_one_call_of_each(
+    chargers: &mut [Charger],
+    action: &str,
+    answer: &str,
+    seen: &mut SeenById,
+) {
+    for (at, charger) in chargers.iter_mut().enumerate() {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let text = match charger.try_receive() {
+                Ok(Incoming::Text(text)) => text,
+                Err(_) if Instant::now() < deadline => continue,
+                other => panic!("charger {at} got no {action}: {other:?}"),
+            };
+            let call: Value = serde_json::from_str(&text).expect("JSON");
+            let id = call[1].as_str().expect("an id").to_owned();
+            if call[2] != action {
+                // A charger that reports no status is asked for it.
+                assert_eq!(call[2], "TriggerMessage", "{text}");
+                charger.send(&format!(r#"[3,"{id}",{{"status":"Rejected"}}]"#));
+                continue;
+            }
+            let seen = seen.entry(id.clone()).or_default();
+            seen.received += 1;
+            seen.answered += 1;
+            charger.send(&format!(r#"[3,"{id}",{answer}]"#));
+            break;
+        }
+    }
+}
+
+/// Commands of this action as the API shows them, once all have an outcome.
+fn all_done(api: &Role, action: &str) -> Vec<Value> {
+    let mut commands = Vec::new();
+    let path = format!("/api/v1/commands?action={action}&limit=1000");
+    let is_done = until(TIMEOUT, || {
+        let (_, body) = api.get(&path);
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        commands = body["items"].as_array().expect("a list").clone();
+        commands.len() == MANY && commands.iter().all(|command| command["state"] == "done")
+    });
+    assert!(
+        is_done,
+        "{} commands: {:?}",
+        commands.len(),
+        commands.first()
+    );
+    commands
+}
+
+/// 500 commands to 500 chargers, first each with a request, and then in one batch while the API is killed: each charger
+/// receives each command once.
+fn many_commands_complete(deployment: &Deployment, gateway: &Role, api: &mut Role) {
+    let identities: Vec<String> = (0..MANY).map(|at| format!("MANY-{at:03}")).collect();
+    let mut chargers: Vec<Charger> = identities
+        .iter()
+        .map(|identity| Charger::connect(gateway.ocpp, identity, "ocpp1.6"))
+        .collect();
+    let are_known = until(TIMEOUT, || {
+        let (_, body) = api.get("/api/v1/chargers?q=MANY-&online=true&limit=1000");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        body["items"].as_array().map(Vec::len) == Some(MANY)
+    });
+    assert!(are_known, "the chargers are not shown as connected");
+
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for some in identities.chunks(MANY / 20) {
+            let http = api.http;
+            scope.spawn(move || {
+                for identity in some {
+                    let body = r#"{"action":"GetLocalListVersion","when_offline":"wait"}"#;
+                    let answer = try_post(http, identity, identity, "respond-async", body);
+                    assert!(matches!(answer, Ok((200 | 202, _))), "{answer:?}");
+                }
+            });
+        }
+    });
+    let mut seen = SeenById::new();
+    let action = "GetLocalListVersion";
+    answer_one_call_of_each(&mut chargers, action, r#"{"listVersion":0}"#, &mut seen);
+    let commands = all_done(api, action);
+    println!("{MANY} commands to {MANY} chargers: {:?}", began.elapsed());
+    assert_eq!(contradictions(&commands, &seen), Vec::<String>::new());
+    assert_eq!(count_by_class(&commands).get("answered"), Some(&MANY));
+
+    let request = r#"{"operation":"clear-cache","filter":{"q":"MANY-"},"at_once":500,"per_second":200,"when_offline":"wait"}"#;
+    let batch = deployment.run("command batch create", &[request]);
+    let batch: Value = serde_json::from_str(&batch).expect("JSON");
+    let address = format!("/api/v1/batches/{}", batch["id"].as_str().expect("an id"));
+    let shown = |api: &Role| -> Value {
+        let (status, body) = api.get(&address);
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).expect("JSON")
+    };
+    let has_begun = until(TIMEOUT, || {
+        let begun = shown(api)["counts"]["pending"].as_u64();
+        begun.is_some_and(|pending| pending < MANY as u64)
+    });
+    assert!(has_begun, "{}", shown(api));
+    api.kill();
+    api.restart();
+    seen.clear();
+    let accepted = r#"{"status":"Accepted"}"#;
+    answer_one_call_of_each(&mut chargers, "ClearCache", accepted, &mut seen);
+    let is_done = until(TIMEOUT, || shown(api)["state"] == "done");
+    assert!(is_done, "{}", shown(api));
+    let done: Value = shown(api);
+    assert_eq!(done["counts"]["succeeded"], MANY, "{done}");
+    // A second command would be received before the answer of a later call.
+    for charger in &mut chargers {
+        charger.send(r#"[2,"last","Heartbeat",{}]"#);
+        loop {
+            let Incoming::Text(text) = charger.receive() else {
+                panic!("the connection has ended");
+            };
+            let frame: Value = serde_json::from_str(&text).expect("JSON");
+            if frame[0] == 3 {
+                break;
+            }
+            assert_eq!(frame[2], "TriggerMessage", "{text}");
+        }
+    }
 }
 
 /// Answers `count` calls.
@@ -185,7 +394,8 @@ fn a_gateway_learns_at_once_of_a_command_from_an_api_process_and_from_the_comman
     let (deployment, proxy) = Deployment::through_proxy("");
     let gateway = deployment.start("gateway", "gateway");
     let _consumer = deployment.start("consumer", "consumer");
-    let api = deployment.start("api", "api");
+    let mut api = deployment.start("api", "api");
+    many_commands_complete(&deployment, &gateway, &mut api);
     let mut charger = Charger::connect(gateway.ocpp, "CP-1", "ocpp1.6");
     let boot = r#"{"chargePointVendor":"V","chargePointModel":"M"}"#;
     let booted = charger.call("1", "BootNotification", boot);

@@ -75,6 +75,14 @@ impl Deployment {
         Self::with(settings, name, broker_url.to_owned(), database_url)
     }
 
+    /// As [`Deployment::through_proxy`], with another RabbitMQ.
+    pub(crate) fn through_proxy_to(broker_url: &str, settings: &str) -> (Self, Proxy) {
+        let (broker_url, proxy) = behind_proxy(broker_url);
+        let deployment = Self::with_broker(settings, &broker_url);
+        deployment.run("migrate", &[]);
+        (deployment, proxy)
+    }
+
     /// As [`Deployment::new`], with RabbitMQ behind the first proxy, and PostgreSQL behind the second.
     pub(crate) fn through_proxies(settings: &str) -> (Self, Proxy, Proxy) {
         let tenant = servers().add_tenant(&unused_name());

@@ -1,4 +1,4 @@
-//! An independent OCPP client library: the Python package `ocpp`.
+//! Independent OCPP client libraries: the Python package `ocpp`, and `ocpp-rpc` for Node.js.
 
 use crate::deployment::Deployment;
 use serde_json::Value;
@@ -115,6 +115,40 @@ fn independent_client_serves_every_command_of_2_0_1() {
 #[test]
 fn independent_client_serves_every_command_of_2_1() {
     assert_all_commands_are_served("2.1", 55);
+}
+
+/// Runs `tests/node/serve_commands.js`: a charger of the package `ocpp-rpc` serves every action that a central system may
+/// send.
+fn assert_all_commands_are_served_by_node(deployment: &Deployment, version: &str, actions: usize) {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let packages = std::env::var_os("WATTPOST_NODE_PATH").map_or_else(
+        || root.join("../../target/node/node_modules"),
+        PathBuf::from,
+    );
+    assert!(
+        packages.join("ocpp-rpc").exists(),
+        "{} has no ocpp-rpc: run `make setup` first",
+        packages.display()
+    );
+    let output = Command::new("node")
+        .env("NODE_PATH", packages)
+        .arg(root.join("tests/node/serve_commands.js"))
+        .arg(format!("ws://{}/ocpp", deployment.ocpp))
+        .arg(format!("http://{}", deployment.http))
+        .arg(version)
+        .output()
+        .expect("run Node.js");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{version}: {said}");
+    let served: Vec<String> = serde_json::from_slice(&output.stdout).expect("the actions");
+    assert_eq!(served.len(), actions, "{served:?}");
+}
+
+#[test]
+fn independent_client_of_node_serves_every_command_of_1_6_and_2_0_1() {
+    let deployment = Deployment::start("");
+    assert_all_commands_are_served_by_node(&deployment, "1.6", 26);
+    assert_all_commands_are_served_by_node(&deployment, "2.0.1", 40);
 }
 
 #[test]

@@ -168,6 +168,14 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
         == 401));
     drop(charger);
 
+    // The same password in a batch, which is also in the audit log.
+    let batch = format!(
+        r#"{{"action":"ChangeConfiguration","payload":{{"key":"AuthorizationKey","value":"{COMMAND_PASSWORD}"}},"filter":{{}}}}"#
+    );
+    let said = deployment.run("command batch create", &[&batch]);
+    assert!(said.contains("***"), "{said}");
+    texts.add("command batch create", said);
+
     // Every route, with a password and a key in each place where a client may put them by mistake.
     let document: Value =
         serde_json::from_str(&deployment.get("/api/openapi.json").1).expect("JSON");
@@ -192,6 +200,7 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
     all("export transactions", &[]);
     all("charger list", &[]);
     all("command list", &[]);
+    all("command batch list", &[]);
     all("deadletters list", &[]);
     deployment.stop();
     let log = deployment.log();
