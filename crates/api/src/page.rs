@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::convert::Infallible;
 use std::fmt;
+use std::time::{Duration, Instant};
 use tracing::error;
 
 /// Maximum size of a page's items in bytes of JSON, unless the first item alone is longer.
@@ -22,6 +23,9 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Maximum number of rows per query. Each may be as long as the longest message that a charger may send, so this bounds
 /// the memory in addition to the page.
 const STEP_ROWS: usize = 16;
+/// A query that stops at the bound of its work has found few rows or none. A page with such a query ends after this time,
+/// with a cursor to continue, so that a filter which few rows match does not scan the whole history in one request.
+const SCAN_FOR: Duration = Duration::from_millis(50);
 
 /// The items of a page.
 #[derive(Debug)]
@@ -193,6 +197,7 @@ fn collected_within<T: Serialize>(
         fields,
         target,
     } = wanted;
+    let began = Instant::now();
     let mut rows_left = step.rows();
     let mut json = form.begin().to_vec();
     step.limit = STEP_ROWS.min(rows_left);
@@ -219,7 +224,8 @@ fn collected_within<T: Serialize>(
             // This step was made smaller because the next row does not fit.
             let is_full = step.limit < STEP_ROWS.min(rows_left);
             rows_left -= rows;
-            if !is_full && rows_left > 0 && page.next.is_some() {
+            let is_long = rows < step.limit && began.elapsed() >= SCAN_FOR;
+            if !is_full && !is_long && rows_left > 0 && page.next.is_some() {
                 step.after = page.next;
                 step.limit = STEP_ROWS.min(rows_left);
                 continue;

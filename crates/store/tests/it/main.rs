@@ -28,6 +28,7 @@ mod quirks;
 mod reading;
 mod records;
 mod replay;
+mod size;
 mod sqlite_outages;
 mod tokens;
 mod upgrade;

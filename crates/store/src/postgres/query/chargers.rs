@@ -35,7 +35,9 @@ pub(super) async fn page(
     let search = search.map(|text| clean(text.as_str()).into_owned());
     let mut reached = clean(after).into_owned();
     let mut found = Vec::new();
-    for _ in 0..ROWS_READ_MAX / CHUNK {
+    // If few match, more are read at a time.
+    let (mut rows_read, mut chunk) = (0, CHUNK.min(limit + 1));
+    while rows_read < ROWS_READ_MAX {
         // Both parts are read in the order of their indexes, up to the limit.
         let rows: Vec<StoredRow> = sqlx::query_as(
             "WITH keys AS (
@@ -56,11 +58,13 @@ pub(super) async fn page(
         )
         .bind(&reached)
         .bind(&search)
-        .bind(at_most(CHUNK.min(limit + 1)))
+        .bind(at_most(chunk))
         .fetch_all(&mut *connection)
         .await
         .map_err(error::refusal)?;
-        let is_last = rows.len() < CHUNK.min(limit + 1);
+        let is_last = rows.len() < chunk;
+        rows_read += rows.len();
+        chunk = (chunk * 4).min(CHUNK);
         let (mut places, mut selected) = (Vec::new(), Vec::new());
         for row in rows {
             reached.clone_from(&row.key);
