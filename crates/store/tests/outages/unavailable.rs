@@ -152,7 +152,7 @@ fn broken_connection_is_replaced() {
         assert_eq!(error.kind, UnavailableKind::Unreachable);
         apply(&store, &batch(1)).unwrap();
     }
-    assert_eq!(store.contents().unwrap().records.len(), 80);
+    assert_eq!(until_ok(|| store.contents()).records.len(), 80);
 }
 
 /// Makes every batch fail with this SQLSTATE.
@@ -189,7 +189,7 @@ fn every_temporary_error_has_its_kind_and_stores_nothing() {
         );
     }
     database.execute("DROP TRIGGER fail ON messages");
-    let contents = store.contents().unwrap();
+    let contents = until_ok(|| store.contents());
     assert!(contents.records.is_empty() && contents.dead.is_empty());
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
 }
@@ -239,7 +239,7 @@ fn locked_tables_are_waited_for_until_the_timeout() {
         release.wait();
     });
     apply_until_stored(&store, &batch(1));
-    assert_eq!(store.contents().unwrap().records.len(), 80);
+    assert_eq!(until_ok(|| store.contents()).records.len(), 80);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn missing_tables_are_an_error_with_the_remedy() {
     );
     PostgresStore::migrate(&database.url()).unwrap();
     apply_until_stored(&store, &batch(1));
-    assert_eq!(store.contents().unwrap().records.len(), 40);
+    assert_eq!(until_ok(|| store.contents()).records.len(), 40);
 }
 
 #[test]
