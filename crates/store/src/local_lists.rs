@@ -2,12 +2,13 @@
 
 use crate::directory::entry;
 use crate::refusal::Refusal;
-use central::Timestamp;
 use central::local_list::{LocalList, Wish};
 use central::model::{AuditEntry, ChargerKey, Origin};
+use central::{Record, RecordId, RecordKind, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::to_value;
+use std::collections::BTreeMap;
 
 /// Key, id, wish, when it was made, progress, revision.
 pub(crate) type ListRow = (String, String, String, i64, String, i64);
@@ -75,3 +76,19 @@ pub(crate) fn wish_entry(
 
 /// The states in which a list waits for a change of the tokens.
 pub(crate) const WAITS_FOR_TOKENS: &str = "('in_sync', 'rejected', 'too_long')";
+
+/// Chargers that these records say have connected, each with the earliest time, in the order of their keys: two writers
+/// then lock rows in the same order.
+pub(crate) fn connected(records: &[(RecordId, Record<'_>)]) -> BTreeMap<String, Timestamp> {
+    let mut connected = BTreeMap::new();
+    for (_, record) in records {
+        if record.kind == RecordKind::Connected && !record.charger_id.is_empty() {
+            let key = ChargerKey::of(record.charger_id);
+            let at = connected
+                .entry(key.as_str().to_owned())
+                .or_insert(record.received_at);
+            *at = record.received_at.min(*at);
+        }
+    }
+    connected
+}

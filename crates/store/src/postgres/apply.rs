@@ -13,8 +13,8 @@ use super::parts::Parts;
 use super::succession;
 use super::writer::{Cache, Session, Writer};
 use super::{
-    PostgresStore, dead_letters, effects, error, events, halving, inbox, messages, meter_values,
-    quirks,
+    PostgresStore, dead_letters, effects, error, events, halving, inbox, local_lists, messages,
+    meter_values, quirks,
 };
 use crate::event_log::{self, Queued};
 use crate::refusal::Refusal;
@@ -271,6 +271,7 @@ async fn apply_group(
     } = cache;
     let changed = states.merge(connection, numbers, changes).await?;
     effects::join(connection, records).await?;
+    local_lists::hasten_connected(connection, records).await?;
     let mut unnamed = Vec::new();
     for value in &changes.meter_values {
         if let Some(place) = value.unnamed_at {

@@ -3,16 +3,16 @@
 use super::numbers::clean;
 use super::{PostgresStore, audit, error};
 use crate::local_lists::{
-    COLUMNS, EVERY, FROM, ListRow, WAITS_FOR_TOKENS, WISHED, from_json, list, phase_text, to_json,
-    wish_entry,
+    COLUMNS, EVERY, FROM, ListRow, WAITS_FOR_TOKENS, WISHED, connected, from_json, list,
+    phase_text, to_json, wish_entry,
 };
 use crate::paging::{after_charger, at_most, cut};
 use crate::refusal::Refusal;
-use central::Timestamp;
 use central::local_list::{Content, LocalList, Phase, Progress, Wish};
 use central::model::{ChargerKey, Origin};
 use central::ports::{LocalListFilter, LocalLists, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError};
+use central::{Record, RecordId, Timestamp};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
@@ -282,4 +282,34 @@ async fn wish_of(connection: &mut PgConnection, key: &str) -> Result<Option<Wish
             .await
             .map_err(error::refusal)?;
     wish.as_deref().map(from_json).transpose()
+}
+
+/// Makes the lists due that wait for chargers which these records say have connected, inside the caller's transaction.
+pub(crate) async fn hasten_connected(
+    connection: &mut PgConnection,
+    records: &[(RecordId, Record<'_>)],
+) -> Result<(), Refusal> {
+    let connected = connected(records);
+    if connected.is_empty() {
+        return Ok(());
+    }
+    let (keys, times): (Vec<_>, Vec<_>) = connected
+        .into_iter()
+        .map(|(key, at)| (clean(&key).into_owned(), at.0))
+        .unzip();
+    sqlx::query(
+        "UPDATE local_lists l SET due_at = w.at, revision = l.revision + 1
+         FROM (SELECT l.charger_key, c.at
+               FROM unnest($1::text[], $2::bigint[]) AS c (key, at)
+               JOIN local_lists l ON l.charger_key = c.key
+               WHERE l.phase = 'waiting_for_charger' AND l.due_at > c.at
+               ORDER BY l.charger_key FOR UPDATE OF l) w
+         WHERE l.charger_key = w.charger_key",
+    )
+    .bind(&keys)
+    .bind(&times)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
 }

@@ -4,7 +4,8 @@
 //! constraint, a number out of bounds), the batch is stored in parts (see [`super::halving`]).
 
 use super::{
-    SqliteStore, dead_letters, effects, events, halving, messages, meter_values, quirks, succession,
+    SqliteStore, dead_letters, effects, events, halving, local_lists, messages, meter_values,
+    quirks, succession,
 };
 use crate::event_log::{self, Queued};
 use crate::refusal::Refusal;
@@ -72,6 +73,7 @@ pub(crate) fn apply_group(
         .states
         .merge(connection, &mut cache.numbers, changes)?;
     effects::join(connection, records)?;
+    local_lists::hasten_connected(connection, records)?;
     meter_values::write(connection, cache, &changes.meter_values)?;
     let mut unnamed = Vec::new();
     for value in &changes.meter_values {

@@ -2,16 +2,16 @@
 
 use super::{SqliteStore, audit};
 use crate::local_lists::{
-    COLUMNS, EVERY, FROM, WAITS_FOR_TOKENS, WISHED, from_json, list, phase_text, to_json,
-    wish_entry,
+    COLUMNS, EVERY, FROM, WAITS_FOR_TOKENS, WISHED, connected, from_json, list, phase_text,
+    to_json, wish_entry,
 };
 use crate::paging::{after_charger, at_most, cut};
 use crate::refusal::Refusal;
-use central::Timestamp;
 use central::local_list::{Content, LocalList, Phase, Progress, Wish};
 use central::model::{ChargerKey, Origin};
 use central::ports::{LocalListFilter, LocalLists, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError};
+use central::{Record, RecordId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 impl LocalLists for SqliteStore {
@@ -247,3 +247,22 @@ fn wish_of(connection: &Connection, key: &ChargerKey) -> Result<Option<Wish>, Re
         .optional()?;
     wish.as_deref().map(from_json).transpose()
 }
+
+/// Makes the lists due that wait for chargers which these records say have connected, inside the caller's transaction.
+pub(crate) fn hasten_connected(
+    connection: &Connection,
+    records: &[(RecordId, Record<'_>)],
+) -> Result<(), Refusal> {
+    let connected = connected(records);
+    if connected.is_empty() {
+        return Ok(());
+    }
+    let mut hasten = connection.prepare_cached(HASTEN_CONNECTED)?;
+    for (key, at) in connected {
+        hasten.execute(params![key, at.0])?;
+    }
+    Ok(())
+}
+
+const HASTEN_CONNECTED: &str = "UPDATE local_lists SET due_at = ?2, revision = revision + 1
+     WHERE charger_key = ?1 AND due_at > ?2 AND phase = 'waiting_for_charger'";

@@ -1,11 +1,11 @@
 //! The port `LocalLists`: wishes, and how far each charger's list is.
 
-use crate::common::{Adapter, apply, heartbeat, on_every_adapter, origin};
-use central::Timestamp;
+use crate::common::{Adapter, apply, at, event, heartbeat, id, on_every_adapter, origin};
 use central::local_list::{Content, LocalList, Phase, Wish};
 use central::model::Token;
 use central::ports::{LocalListFilter, LocalLists};
 use central::query::{AuditFilter, PageRequest, QueryStore};
+use central::{RecordKind, Timestamp};
 use ocpp::Version;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,6 +14,7 @@ on_every_adapter!(
     of_those_who_save_from_one_state_one_succeeds,
     a_new_wish_is_not_overwritten_by_a_step_of_the_old_one,
     lists_are_due_at_their_time_and_hastened_when_tokens_change,
+    a_list_that_waits_for_its_charger_is_due_when_it_connects,
     contents_are_kept_while_a_list_refers_to_them,
 );
 
@@ -175,6 +176,32 @@ fn lists_are_due_at_their_time_and_hastened_when_tokens_change<A: Adapter>() {
     let mut hastened = due(0, 9);
     hastened.sort();
     assert_eq!(hastened, ["CP-1", "CP-3"]);
+}
+
+fn a_list_that_waits_for_its_charger_is_due_when_it_connects<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    for charger in ["CP-1", "CP-2", "CP-3"] {
+        store
+            .set_list_wish(Some(charger), Some(&Wish::All), &origin())
+            .unwrap();
+    }
+    let waits = Phase::WaitingForCharger;
+    for (mut list, phase) in all(&store).into_iter().zip([waits, Phase::Sending, waits]) {
+        list.progress.phase = phase;
+        assert!(store.save_list(&list, at(5)).unwrap());
+    }
+    assert_eq!(store.due_lists(at(0), 9).unwrap(), []);
+    let connected = ["cp-1", "CP-2", "CP-9"].map(|charger| {
+        let number = u64::from(charger.as_bytes()[3]);
+        event(id(0, number), RecordKind::Connected, charger, 0, 1)
+    });
+    let read = all(&store);
+    apply(&store, &connected).unwrap();
+    let due = store.due_lists(at(0), 9).unwrap();
+    assert_eq!(ids(&due), [("CP-1", &Wish::All)]);
+    // A step that was decided when the charger was not connected yet is decided again.
+    assert!(!store.save_list(&read[0], at(0)).unwrap());
 }
 
 fn contents_are_kept_while_a_list_refers_to_them<A: Adapter>() {

@@ -50,7 +50,8 @@ fn answers_continue_during(disable: impl FnOnce(&Deployment) -> Box<dyn FnOnce()
         is_reported,
         "/health/ready does not report that the database is unavailable"
     );
-    assert!(!deployment.is_up("database"));
+    let is_named = until(Duration::from_secs(30), || !deployment.is_up("database"));
+    assert!(is_named, "{:?}", deployment.get("/health/ready"));
     let stored = deployment.metric("wattpost_consumer_records_applied_total");
     let answers = deployment.metric("wattpost_gateway_answer_seconds_count");
     let begun = Instant::now();
