@@ -15,15 +15,27 @@ help: ## this list
 setup: ## install what the tests need (Debian packages, Python packages, npm packages)
 	bash scripts/setup.sh
 
-build: ## the binary, optimised: target/release/wattpost
+# Installs exactly what package-lock.json names, again only when it has changed.
+dashboard/node_modules/.package-lock.json: dashboard/package-lock.json
+	cd dashboard && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+dashboard/dist/index.html: dashboard/node_modules/.package-lock.json dashboard/package.json dashboard/index.html dashboard/vite.config.ts $(shell find dashboard/src dashboard/public dashboard/scripts -type f)
+	cd dashboard && npm run -s check && npm run -s build
+
+dashboard: dashboard/dist/index.html ## the files of the dashboard, which become part of the binary (needs npm)
+
+build: dashboard ## the binary with the dashboard, optimised: target/release/wattpost
 	$(CARGO) build --release -p wattpost
 
-demo: ## build, then run the whole system in one process with 20 simulated chargers (Ctrl-C ends it)
+demo: dashboard ## build, then run the whole system in one process with 20 simulated chargers (Ctrl-C ends it)
 	@$(CARGO) build $(PROFILE) -p wattpost
 	@bash scripts/demo.sh
 
-test: setup ## every test: unit, property, crash, conformance, and the real binary under kill -9
+test: setup dashboard ## every test: unit, property, crash, conformance, the real binary under kill -9, the dashboard in a browser
 	$(CARGO) test --workspace $(PROFILE) --no-fail-fast
+	$(CARGO) build $(PROFILE) -p wattpost
+	cd dashboard && WATTPOST=$(CURDIR)/target/ci/wattpost npm run -s test
 
 # The two skipped tests need Python packages, which only `make setup` installs. `make test` runs them.
 quick: ## the fast tests only: seconds, no servers, no set-up
@@ -78,4 +90,4 @@ fuzz: ## cargo fuzz of one target for a minute: make fuzz T=frame (needs nightly
 clean: ## remove all build output
 	$(CARGO) clean
 
-.PHONY: help setup build demo test quick check bench drill stories codegen metrics-doc coverage-doc fuzz clean
+.PHONY: help setup dashboard build demo test quick check bench drill stories codegen metrics-doc coverage-doc fuzz clean

@@ -53,7 +53,11 @@ done
 cat "$dir/serve.out"
 cat <<EOF
 
-20 simulated chargers start charging, sped up 60 times. Meanwhile, in another terminal:
+20 simulated chargers start charging, sped up 60 times. The dashboard, open to users of this machine:
+
+  http://$http/
+
+Meanwhile, in another terminal:
 
   curl -s http://$http/api/v1/transactions?limit=3
   curl -s http://$http/health/ready

@@ -17,6 +17,7 @@ need setpriv util-linux
 need node nodejs
 need npm npm
 need python3 python3
+need chromium chromium
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start their own servers on free ports, so only the programs are needed. Without RUNLEVEL=1
 # Debian would also start a server on the usual port, now and at every boot.

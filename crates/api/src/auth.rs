@@ -2,6 +2,7 @@
 //! database for its key: each wrong key costs one hash, and known keys work while the database is unavailable.
 
 use crate::error::ApiError;
+use crate::sessions::{CSRF_HEADER, Session, Sessions};
 use axum::http::{HeaderMap, header};
 use central::Timestamp;
 use central::model::{Actor, ActorKind, ApiKey, ApiKeyHash, ApiSecret, Scope};
@@ -46,6 +47,8 @@ pub(crate) struct Keys {
     known: Mutex<Arc<Known>>,
     /// Whether requests need no key while no key exists.
     opens_without_keys: bool,
+    /// The browsers that have signed in with a key.
+    pub(crate) sessions: Sessions,
 }
 
 struct Known {
@@ -76,6 +79,7 @@ impl Keys {
             source,
             known: Mutex::new(Arc::new(known)),
             opens_without_keys,
+            sessions: Sessions::default(),
         }
     }
 
@@ -111,6 +115,21 @@ impl Keys {
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
+        let (caller, held) = self.identify(headers, now)?;
+        if held < needed {
+            let Caller(actor) = &caller;
+            let name = actor.name.as_deref().unwrap_or_default();
+            return Err(ApiError::scope_missing(name, held, needed));
+        }
+        Ok(caller)
+    }
+
+    /// Who sends this request, and the scope that they have.
+    pub(crate) fn identify(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<(Caller, Scope), ApiError> {
         let known = self.known();
         let is_fresh = known.read_at.is_some_and(|at| at.elapsed() < STALE_MAX);
         if !is_fresh {
@@ -122,15 +141,21 @@ impl Keys {
             return Err(ApiError::keys_unavailable(&why));
         }
         if known.keys.is_empty() && self.opens_without_keys {
-            return Ok(Caller(Actor {
+            let caller = Caller(Actor {
                 kind: ActorKind::WithoutKey,
                 name: None,
-            }));
+            });
+            return Ok((caller, Scope::Admin));
         }
-        let secret = bearer(headers)?;
-        let hash = secret.hash();
-        let found = known.keys.get(hash.as_bytes());
-        let Some(found) = found.filter(|found| found.hash == hash) else {
+        let found = match self.session(headers, now) {
+            Some(session) => known.keys.get(&session.key_hash),
+            None => {
+                let hash = bearer(headers)?.hash();
+                let found = known.keys.get(hash.as_bytes());
+                found.filter(|found| found.hash == hash)
+            }
+        };
+        let Some(found) = found else {
             return Err(ApiError::unknown_key());
         };
         let key = &found.key;
@@ -138,13 +163,20 @@ impl Keys {
             return Err(ApiError::key_expired(&key.name, at));
         }
         found.used_at.fetch_max(now.0, Ordering::Relaxed);
-        if key.scope < needed {
-            return Err(ApiError::scope_missing(&key.name, key.scope, needed));
-        }
-        Ok(Caller(Actor {
+        let caller = Caller(Actor {
             kind: ActorKind::ApiKey,
             name: Some(key.name.clone()),
-        }))
+        });
+        Ok((caller, key.scope))
+    }
+
+    /// The session of a request that has no key of its own.
+    pub(crate) fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
+        let has_key = headers.contains_key(header::AUTHORIZATION);
+        match has_key {
+            true => None,
+            false => self.sessions.find(headers, now),
+        }
     }
 
     fn known(&self) -> Arc<Known> {
@@ -289,7 +321,7 @@ fn bearer(headers: &HeaderMap) -> Result<ApiSecret, ApiError> {
 /// Hides the key from everything that prints headers.
 pub(crate) fn hide_key(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
-        if *name == header::AUTHORIZATION {
+        if *name == header::AUTHORIZATION || *name == header::COOKIE || *name == CSRF_HEADER {
             value.set_sensitive(true);
         }
     }

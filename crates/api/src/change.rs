@@ -90,6 +90,11 @@ impl Change {
         Query::read(self.query.as_deref(), known)
     }
 
+    /// The headers of the request.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// Who requests it, under which condition and idempotency key. A condition is optional.
     pub(crate) fn request(&self) -> Result<ChangeRequest, ApiError> {
         Ok(ChangeRequest {

@@ -63,6 +63,7 @@ kinds! {
     NO_KEY, UNAUTHORIZED, "no_key", "No valid API key", "no `Authorization: Bearer` with a key, or the key does not exist (any more)";
     KEY_EXPIRED, UNAUTHORIZED, "key_expired", "API key expired", "the key is past its `expires_at`";
     SCOPE_MISSING, FORBIDDEN, "scope_missing", "Scope missing", "the key's scope does not include what the route needs";
+    CSRF_TOKEN_MISSING, FORBIDDEN, "csrf_token_missing", "CSRF token missing", "a page that has signed in sends a change without the header `X-CSRF-Token` of its session";
     UNKNOWN_CHARGER, NOT_FOUND, "unknown_charger", "Unknown charger", "not in the database";
     UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
     UNKNOWN_MESSAGE, NOT_FOUND, "unknown_message", "Unknown message", "not in the database: it was never recorded, has not arrived yet, or was deleted after the retention; its `/trace` says which as far as it is known";
@@ -315,6 +316,15 @@ impl ApiError {
             ),
         )
         .challenge(r#"Bearer error="insufficient_scope""#)
+    }
+
+    pub(crate) fn csrf_token_missing() -> Self {
+        Self::new(
+            &CSRF_TOKEN_MISSING,
+            "The header X-CSRF-Token is absent or not that of this session; send the csrf_token of \
+             GET /api/v1/session."
+                .to_owned(),
+        )
     }
 
     /// The keys are not known, so every request that needs one is refused.

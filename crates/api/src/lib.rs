@@ -14,6 +14,7 @@
 //! page.rs            pages of lists                error.rs         errors and their format
 //! wrong_port.rs    chargers that call the API's port
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
+//! sessions.rs        sign-in to the dashboard       dashboard.rs     the files of the dashboard
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags                    freshness.rs     how fresh answers are, waiting for a record
@@ -35,6 +36,7 @@ mod chargers;
 mod closings;
 mod commands;
 mod config;
+mod dashboard;
 mod dead_letters;
 mod docs_page;
 mod error;
@@ -58,6 +60,7 @@ mod routes;
 mod row;
 mod schema;
 mod server;
+mod sessions;
 mod state;
 mod tokens;
 mod traces;

@@ -11,8 +11,8 @@ use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands,
     dead_letters, docs_page, events, freshness, handshakes, health, local_lists, messages,
-    operations, pipeline, quirks, reports, routes, schema, tokens, traces, transaction_messages,
-    transactions,
+    operations, pipeline, quirks, reports, routes, schema, sessions, tokens, traces,
+    transaction_messages, transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -91,6 +91,9 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         api_keys::create,
         api_keys::revoke,
         pipeline::overview,
+        sessions::show,
+        sessions::begin,
+        sessions::end,
         events::list,
         commands::create,
         commands::list,

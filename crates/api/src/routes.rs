@@ -8,19 +8,21 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands,
+    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, dashboard,
     dead_letters, events, freshness, handshakes, health, local_lists, messages, openapi,
-    operations, pipeline, quirks, reports, schema, tokens, traces, transaction_messages,
+    operations, pipeline, quirks, reports, schema, sessions, tokens, traces, transaction_messages,
     transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
+use central::Timestamp;
 use central::model::{API_KEY_PREFIX, Scope};
+use common::clock::now_ms;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -502,6 +504,18 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || delete(api_keys::revoke),
     },
     Route {
+        path: SESSION,
+        purpose: "who uses the API; `POST` signs a browser in to the dashboard, `DELETE` signs it out",
+        parameters: &[],
+        is_health: false,
+        access: Access::Open,
+        handler: || {
+            get(sessions::show)
+                .post(sessions::begin)
+                .delete(sessions::end)
+        },
+    },
+    Route {
         path: openapi::DOCUMENT,
         purpose: "this API as an OpenAPI 3.1 document",
         parameters: &[],
@@ -545,6 +559,8 @@ const fn operation(
 
 /// The path of the list of routes.
 const INDEX: &str = "/";
+/// The path at which browsers sign in.
+const SESSION: &str = "/api/v1/session";
 
 impl Route {
     /// The purpose, then the parameters if there are any.
@@ -557,7 +573,10 @@ impl Route {
 }
 
 pub(crate) fn router(state: Arc<AppState>) -> Router {
-    finish(routes(|_| true).fallback(no_such_path), state)
+    finish(
+        dashboard::routes(routes(|_| true)).fallback(no_such_path),
+        state,
+    )
 }
 
 /// The router of a process without a store: health and metrics.
@@ -616,10 +635,18 @@ async fn too_many_connections() -> ApiError {
 pub(crate) async fn index(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    if dashboard::wants_page(&headers) {
+        return Ok(dashboard::page(&headers));
+    }
     Query::read(query.as_deref(), &[])?;
     let body = json!({"name": "Wattpost", "version": state.version, "endpoints": endpoints()});
-    Ok(Json(body).into_response())
+    let mut response = Json(body).into_response();
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
 }
 
 /// All routes but the index itself.
@@ -648,23 +675,42 @@ async fn authenticated(
 ) -> Result<Response, ApiError> {
     auth::hide_key(request.headers_mut());
     let path = request.extensions().get::<MatchedPath>();
-    let route = path.and_then(|path| ROUTES.iter().find(|route| route.path == path.as_str()));
-    let access = route.map_or(Access::Needs(Scope::Read), |route| route.access);
+    let path = path.map_or("", MatchedPath::as_str);
+    let route = ROUTES.iter().find(|route| route.path == path);
+    let is_page =
+        dashboard::is_route(path) || (path == INDEX && dashboard::wants_page(request.headers()));
+    let access = match route {
+        _ if is_page => Access::Open,
+        Some(route) => route.access,
+        None => Access::Needs(Scope::Read),
+    };
+    let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_sign_in = path == SESSION;
     if let (Some(keys), Access::Needs(scope)) = (&state.keys, access) {
-        let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
         let scope = if is_reading {
             scope
         } else {
             scope.max(Scope::Operate)
         };
         let caller = keys.check(scope, request.headers())?;
+        let session = keys.session(request.headers(), Timestamp(now_ms()));
+        let is_forgeable =
+            session.is_some_and(|session| !session.has_csrf_token(request.headers()));
+        let Caller(actor) = &caller;
+        if !is_reading && actor.name.is_some() && is_forgeable {
+            return Err(ApiError::csrf_token_missing());
+        }
         request.extensions_mut().insert(caller);
     }
     // A name that leads to this machine makes the origin of a web page this one, which only a key prevents.
     let caller = request.extensions().get::<Caller>();
     let is_without_key = caller.is_none_or(|Caller(actor)| actor.name.is_none());
-    let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
-    if is_without_key && !is_reading && request.headers().contains_key(header::ORIGIN) {
+    let is_own_page = match is_sign_in {
+        true => sessions::is_same_origin(request.headers()),
+        false => sessions::is_page_of_this_machine(request.headers()),
+    };
+    let is_of_page = request.headers().contains_key(header::ORIGIN);
+    if is_without_key && !is_reading && is_of_page && !is_own_page {
         return Err(ApiError::no_key(
             "A web page sends this request, and it has no key",
         ));
@@ -751,7 +797,10 @@ async fn finished(
         true => "private, no-cache",
         false => "no-store",
     };
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    // The files of the dashboard that never change say so themselves.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static(caching));
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
     }

@@ -1204,6 +1204,42 @@ pub(crate) struct AddedApiKey {
     secret: Option<String>,
 }
 
+/// A key with which a browser signs in.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SignIn {
+    /// An API key of this installation.
+    #[schema(min_length = 51, max_length = 51)]
+    key: String,
+}
+
+/// Who uses the API, and what they may do.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// Without a key, while there is none; with a session or a key; or not at all.
+    access: Access,
+    /// The name of the key; null without one.
+    name: Option<String>,
+    /// What is permitted; null while signed out. Without a key, `admin` for an address of this machine and `read` for
+    /// any other.
+    scope: Option<Scope>,
+    /// What a change within this session needs in the header `X-CSRF-Token`; null without a session.
+    csrf_token: Option<String>,
+    /// When the session ends; null without one.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// The version of Wattpost.
+    version: String,
+}
+
+/// How a client of the API is known.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Access {
+    WithoutKey,
+    SignedIn,
+    SignedOut,
+}
+
 /// A page of the log of events.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EventPage {

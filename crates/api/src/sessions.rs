@@ -1,0 +1,394 @@
+//! `/api/v1/session`: a browser signs in to the dashboard with an API key and gets a cookie.
+//!
+//! A browser cannot keep a key safely where scripts could read it, and `EventSource` cannot send `Authorization`. The
+//! cookie has a random token of its own that scripts cannot read, and not the key. Sessions are held in the memory of
+//! this process: they end with it, when the key is revoked or expires, and after [`LIFETIME`].
+
+use crate::auth::Caller;
+use crate::change::{self, Change, no_content};
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::schema;
+use crate::state::AppState;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use central::Timestamp;
+use central::model::{ActorKind, ApiSecret, Scope};
+use common::clock::now_ms;
+use common::lock::lock;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a session lasts.
+const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Sessions of this process. When there are more, the one that ends first is ended.
+const SESSIONS_MAX: usize = 10_000;
+const COOKIE: &str = "wattpost_session";
+/// The header with a session's token against forged requests: pages of other sites cannot send it.
+pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
+
+/// The sessions of this process.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    /// By the hash of the cookie's token, so that the duration of a look-up discloses nothing about a token.
+    open: Mutex<HashMap<[u8; 32], Session>>,
+}
+
+/// A session: the key that it stands for.
+#[derive(Clone)]
+pub(crate) struct Session {
+    /// The hash of the API key.
+    pub(crate) key_hash: [u8; 32],
+    csrf_token: String,
+    expires_at: Timestamp,
+}
+
+impl Sessions {
+    /// Begins a session for a key. Returns the cookie's token, and the session.
+    fn begin(&self, key_hash: [u8; 32], now: Timestamp) -> Result<(String, Session), ApiError> {
+        let token = random_text()?;
+        let lifetime_ms = i64::try_from(LIFETIME.as_millis()).unwrap_or(i64::MAX);
+        let session = Session {
+            key_hash,
+            csrf_token: random_text()?,
+            expires_at: Timestamp(now.0.saturating_add(lifetime_ms)),
+        };
+        let mut open = lock(&self.open);
+        if open.len() >= SESSIONS_MAX {
+            open.retain(|_, session| session.expires_at > now);
+        }
+        if open.len() >= SESSIONS_MAX {
+            let first = open.iter().min_by_key(|(_, session)| session.expires_at);
+            if let Some(first) = first.map(|(hash, _)| *hash) {
+                open.remove(&first);
+            }
+        }
+        open.insert(hash(&token), session.clone());
+        Ok((token, session))
+    }
+
+    /// The session of a request's cookie.
+    pub(crate) fn find(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
+        let hash = hash(token(headers)?);
+        let session = lock(&self.open).get(&hash).cloned();
+        session.filter(|session| session.expires_at > now)
+    }
+
+    fn end(&self, headers: &HeaderMap) {
+        if let Some(token) = token(headers) {
+            lock(&self.open).remove(&hash(token));
+        }
+    }
+}
+
+impl Session {
+    /// Whether the request has the token of this session in its header.
+    pub(crate) fn has_csrf_token(&self, headers: &HeaderMap) -> bool {
+        let sent = headers.get(CSRF_HEADER);
+        // Hashes are compared, so that the duration discloses nothing about the token.
+        sent.is_some_and(|sent| {
+            blake3::hash(sent.as_bytes()) == blake3::hash(self.csrf_token.as_bytes())
+        })
+    }
+}
+
+/// The token in the cookie of a request.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter();
+    let cookies = cookies.filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';'));
+    pairs.find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    })
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    *blake3::hash(token.as_bytes()).as_bytes()
+}
+
+/// 256 random bits as text.
+fn random_text() -> Result<String, ApiError> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|_| ApiError::internal())?;
+    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+/// Whether a page of this API sends the request: its origin is the host that the request is sent to.
+pub(crate) fn is_same_origin(headers: &HeaderMap) -> bool {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else {
+        return false;
+    };
+    let origin = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+}
+
+/// Whether a page of this API on this machine sends the request. A foreign name that leads to this machine is not
+/// accepted: it would make a foreign page one of this API.
+pub(crate) fn is_page_of_this_machine(headers: &HeaderMap) -> bool {
+    is_same_origin(headers) && has_host_of_this_machine(headers)
+}
+
+fn has_host_of_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST);
+    let host = host
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    let address: Result<std::net::IpAddr, _> = address.parse();
+    name.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// What the dashboard may do.
+#[derive(Serialize)]
+struct View {
+    access: &'static str,
+    name: Option<String>,
+    scope: Option<Scope>,
+    csrf_token: Option<String>,
+    expires_at: Option<String>,
+    version: &'static str,
+}
+
+impl View {
+    fn of(state: &AppState, headers: &HeaderMap) -> Self {
+        let signed_out = Self {
+            access: "signed_out",
+            name: None,
+            scope: None,
+            csrf_token: None,
+            expires_at: None,
+            version: state.version,
+        };
+        let Some(keys) = &state.keys else {
+            return signed_out;
+        };
+        let Ok((Caller(actor), scope)) = keys.identify(headers, Timestamp(now_ms())) else {
+            return signed_out;
+        };
+        if actor.kind == ActorKind::WithoutKey {
+            // Changes by a page that was opened under another name are refused.
+            let scope = match has_host_of_this_machine(headers) {
+                true => Scope::Admin,
+                false => Scope::Read,
+            };
+            return Self {
+                access: "without_key",
+                scope: Some(scope),
+                ..signed_out
+            };
+        }
+        let session = keys.sessions.find(headers, Timestamp(now_ms()));
+        let expires_at = session.as_ref().map(|session| session.expires_at);
+        Self {
+            access: "signed_in",
+            name: actor.name,
+            scope: Some(scope),
+            csrf_token: session.map(|session| session.csrf_token),
+            expires_at: expires_at.map(|at| at.to_string()),
+            ..signed_out
+        }
+    }
+}
+
+/// `GET /api/v1/session`
+#[utoipa::path(
+    get,
+    path = "/api/v1/session",
+    responses((status = 200, description = "Who uses the API, and what they may do", body = schema::Session))
+)]
+pub(crate) async fn show(
+    State(state): State<Arc<AppState>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    change::object(StatusCode::OK, &View::of(&state, &headers), None)
+}
+
+/// `POST /api/v1/session`
+#[utoipa::path(
+    post,
+    path = "/api/v1/session",
+    request_body = schema::SignIn,
+    responses(
+        (status = 201, description = "The session has begun; `Set-Cookie` has its cookie", body = schema::Session),
+        (status = 401, description = "A problem: no_key, key_expired", content_type = "application/problem+json", body = schema::Problem),
+    )
+)]
+pub(crate) async fn begin(
+    State(state): State<Arc<AppState>>,
+    change: Change,
+) -> Result<Response, ApiError> {
+    change.query(&[])?;
+    let mut members = change.members()?;
+    let key = members.required(
+        "key",
+        "an API key: wp_live_ and 43 letters and digits",
+        |_: &String| true,
+    );
+    members.finish(&["key"])?;
+    let (Some(key), Some(keys)) = (key, &state.keys) else {
+        return Err(ApiError::internal());
+    };
+    let now = Timestamp(now_ms());
+    let secret = ApiSecret::from_text(key.trim()).ok_or_else(ApiError::unknown_key)?;
+    let mut headers = change.headers().clone();
+    headers.remove(header::COOKIE);
+    let bearer = HeaderValue::from_str(&format!("Bearer {}", key.trim()));
+    let mut bearer = bearer.map_err(|_| ApiError::unknown_key())?;
+    bearer.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, bearer);
+    let (Caller(actor), scope) = keys.identify(&headers, now)?;
+    if actor.kind == ActorKind::WithoutKey {
+        return Err(ApiError::unknown_key());
+    }
+    let (token, session) = keys.sessions.begin(*secret.hash().as_bytes(), now)?;
+    let view = View {
+        access: "signed_in",
+        name: actor.name,
+        scope: Some(scope),
+        csrf_token: Some(session.csrf_token),
+        expires_at: Some(session.expires_at.to_string()),
+        version: state.version,
+    };
+    let response = change::object(StatusCode::CREATED, &view, None)?;
+    with_cookie(response, &token, LIFETIME.as_secs(), change.headers())
+}
+
+/// `DELETE /api/v1/session`
+#[utoipa::path(
+    delete,
+    path = "/api/v1/session",
+    responses((status = 204, description = "The session has ended"))
+)]
+pub(crate) async fn end(
+    State(state): State<Arc<AppState>>,
+    change: Change,
+) -> Result<Response, ApiError> {
+    change.query(&[])?;
+    if let Some(keys) = &state.keys {
+        keys.sessions.end(change.headers());
+    }
+    with_cookie(no_content(), "", 0, change.headers())
+}
+
+/// Sets the cookie. Behind a proxy with TLS, the browser sends it over TLS only.
+fn with_cookie(
+    mut response: Response,
+    token: &str,
+    seconds: u64,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let scheme = headers.get("x-forwarded-proto");
+    let is_secure = scheme.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+    let secure = if is_secure { "; Secure" } else { "" };
+    let cookie =
+        format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    let mut cookie = HeaderValue::from_str(&cookie).map_err(|_| ApiError::internal())?;
+    cookie.set_sensitive(true);
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().expect("a value"));
+        }
+        headers
+    }
+
+    fn cookie(token: &str) -> HeaderMap {
+        headers(&[("cookie", &format!("theme=dark; {COOKIE}={token}"))])
+    }
+
+    #[test]
+    fn a_session_lasts_for_its_lifetime_and_ends_when_it_is_ended() {
+        let sessions = Sessions::default();
+        let (token, session) = sessions.begin([1; 32], Timestamp(0)).expect("a session");
+        let find = |at: i64| sessions.find(&cookie(&token), Timestamp(at));
+        assert_eq!(find(1).expect("it is open").key_hash, [1; 32]);
+        assert!(find(session.expires_at.0 - 1).is_some());
+        assert!(find(session.expires_at.0).is_none());
+        assert!(sessions.find(&cookie("other"), Timestamp(1)).is_none());
+        sessions.end(&cookie(&token));
+        assert!(find(1).is_none());
+    }
+
+    #[test]
+    fn sessions_are_bounded_and_the_one_that_ends_first_gives_way() {
+        let sessions = Sessions::default();
+        let (first, _) = sessions.begin([0; 32], Timestamp(0)).expect("a session");
+        for at in 1..=SESSIONS_MAX {
+            let at = Timestamp(i64::try_from(at).expect("it fits"));
+            sessions.begin([1; 32], at).expect("a session");
+        }
+        assert_eq!(lock(&sessions.open).len(), SESSIONS_MAX);
+        assert!(sessions.find(&cookie(&first), Timestamp(2)).is_none());
+    }
+
+    #[test]
+    fn a_change_needs_the_token_of_its_own_session() {
+        let sessions = Sessions::default();
+        let (_, one) = sessions.begin([1; 32], Timestamp(0)).expect("a session");
+        let (_, other) = sessions.begin([1; 32], Timestamp(0)).expect("a session");
+        let sent = headers(&[(CSRF_HEADER, &one.csrf_token)]);
+        assert!(one.has_csrf_token(&sent) && !other.has_csrf_token(&sent));
+        assert!(!one.has_csrf_token(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn only_a_page_of_this_machine_under_its_own_name_is_one() {
+        let cases = [
+            ("http://127.0.0.1:8080", "127.0.0.1:8080", true),
+            ("http://localhost:8080", "localhost:8080", true),
+            ("http://[::1]:8080", "[::1]:8080", true),
+            // Another port is another program.
+            ("http://localhost:3000", "localhost:8080", false),
+            // A foreign name that leads to this machine.
+            ("http://evil.example:8080", "evil.example:8080", false),
+            (
+                "http://127.0.0.1.evil.example",
+                "127.0.0.1.evil.example",
+                false,
+            ),
+            ("null", "localhost:8080", false),
+            ("http://evil.example", "localhost:8080", false),
+        ];
+        for (origin, host, expected) in cases {
+            let headers = headers(&[("origin", origin), ("host", host)]);
+            assert_eq!(
+                is_page_of_this_machine(&headers),
+                expected,
+                "{origin} {host}"
+            );
+        }
+        let without = headers(&[("host", "localhost:8080")]);
+        assert!(!is_page_of_this_machine(&without));
+    }
+}

@@ -1,0 +1,80 @@
+import { session } from './session.svelte';
+import type { Page, Problem } from './types';
+
+/** An answer of the API that is no success, or none at all. */
+export class ApiProblem extends Error {
+  constructor(
+    /** The HTTP status; 0 if the API did not answer. */
+    readonly status: number,
+    readonly problem: Partial<Problem>,
+  ) {
+    super(problem.detail ?? 'The API does not answer.');
+  }
+}
+
+export type Query = Record<string, string | number | boolean | null | undefined>;
+
+/** A path with a query; empty values are left out. */
+export function address(path: string, query: Query = {}): string {
+  const text = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== '') text.set(name, String(value));
+  }
+  const all = text.toString();
+  return all ? `${path}?${all}` : path;
+}
+
+export async function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  const { body } = await request<T>('GET', address(path, query), { signal });
+  return body;
+}
+
+interface Sent {
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** One request. A change has the token of the session, which pages of other sites do not know. */
+export async function request<T>(method: string, path: string, sent: Sent = {}): Promise<{ body: T; headers: Headers }> {
+  const headers: Record<string, string> = { Accept: 'application/json', ...sent.headers };
+  let body: BodyInit | undefined;
+  if (sent.body !== undefined) {
+    headers['Content-Type'] ??= 'application/json';
+    body = typeof sent.body === 'string' ? sent.body : JSON.stringify(sent.body);
+  }
+  if (method !== 'GET' && session.now.csrf_token) headers['X-CSRF-Token'] = session.now.csrf_token;
+  let answer: Response;
+  try {
+    answer = await fetch(path, { method, headers, body, signal: sent.signal, credentials: 'same-origin' });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error;
+    throw new ApiProblem(0, {});
+  }
+  const text = await answer.text();
+  const value: unknown = text && answer.headers.get('content-type')?.includes('json') ? JSON.parse(text) : undefined;
+  if (!answer.ok) {
+    if (answer.status === 401) session.ended();
+    throw new ApiProblem(answer.status, (value as Partial<Problem>) ?? {});
+  }
+  return { body: value as T, headers: answer.headers };
+}
+
+/** All pages of a list, `max` items at most. */
+export async function all<T>(path: string, query: Query, max: number, onPage?: (items: T[]) => void, signal?: AbortSignal): Promise<T[]> {
+  const items: T[] = [];
+  let cursor: string | null | undefined;
+  do {
+    const page: Page<T> = await get(path, { limit: 1000, ...query, cursor }, signal);
+    items.push(...page.items);
+    onPage?.(page.items);
+    cursor = page.next;
+  } while (cursor && items.length < max);
+  return items;
+}
+
+export function newKey(): string {
+  // `randomUUID` exists only over TLS and on this machine.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}

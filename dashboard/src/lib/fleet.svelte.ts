@@ -1,0 +1,168 @@
+import { all, get } from './api';
+import { live } from './live.svelte';
+import type { Charger, Connector, Transaction, WattpostEvent } from './types';
+
+const CHARGERS_MAX = 50_000;
+const OPEN_MAX = 50_000;
+const FIELDS =
+  'charger_id,ocpp_version,online,connection,gateway_id,remote,connected_at,disconnected_at,disconnect_reason,first_seen_at,last_seen_at,booted_at,boot,firmware_status,settings,connectors';
+
+/** What a connector shows. A charger without a connection shows no status, whatever it said last. */
+export type Kind = 'charging' | 'available' | 'busy' | 'unavailable' | 'faulted' | 'unknown';
+
+export function kindOf(status: string | null | undefined): Kind {
+  switch (status) {
+    case 'Charging':
+      return 'charging';
+    case 'Available':
+      return 'available';
+    case 'Preparing':
+    case 'Finishing':
+    case 'SuspendedEV':
+    case 'SuspendedEVSE':
+    case 'Reserved':
+    case 'Occupied':
+      return 'busy';
+    case 'Unavailable':
+      return 'unavailable';
+    case 'Faulted':
+      return 'faulted';
+    default:
+      return 'unknown';
+  }
+}
+
+/** As {@link kindOf}; a charger of 2.x says Occupied while it charges, and its transaction says that it charges. */
+export function kindNow(connector: Connector): Kind {
+  const kind = kindOf(connector.status);
+  if (kind !== 'busy') return kind;
+  return fleet.isCharging(connector) ? 'charging' : kind;
+}
+
+/** The sockets: connector 0 is the whole charger, and counts only where nothing else was reported. */
+export function sockets(charger: Charger): Connector[] {
+  const own = charger.connectors.filter((one) => one.connector > 0);
+  return own.length ? own : charger.connectors;
+}
+
+/**
+ * All chargers and all open transactions, read once and then kept current by events. Pages share it, so that going from
+ * one to another asks nothing.
+ */
+class Fleet {
+  /** Rises when something has changed: what is derived from the maps depends on it. */
+  version = $state(0);
+  loaded = $state(false);
+  error = $state<unknown>(null);
+  readonly chargers = new Map<string, Charger>();
+  readonly open = new Map<string, Transaction>();
+  /** The connectors whose transaction says that it charges, by the version that it is of. */
+  #charging: { version: number; places: Set<string> } = { version: -1, places: new Set() };
+  /** Events that came while the lists were read: they may be newer than the lists. */
+  #early: WattpostEvent[] | null = null;
+  #loading: AbortController | null = null;
+
+  constructor() {
+    live.listen((events) => {
+      this.#early?.push(...events);
+      this.#apply(events);
+      this.version += 1;
+    });
+  }
+
+  isCharging(connector: Connector): boolean {
+    if (this.#charging.version !== this.version) {
+      const places = new Set<string>();
+      for (const one of this.open.values()) {
+        if (one.charging_state === 'Charging') places.add(`${one.charger_id}/${one.evse ?? 0}/${one.connector}`);
+      }
+      this.#charging = { version: this.version, places };
+    }
+    return this.#charging.places.has(`${connector.charger_id}/${connector.evse}/${connector.connector}`);
+  }
+
+  async load(): Promise<void> {
+    this.#loading?.abort();
+    const loading = new AbortController();
+    this.#loading = loading;
+    this.#early = [];
+    try {
+      const [chargers, open] = await Promise.all([
+        all<Charger>('/api/v1/chargers', { fields: FIELDS }, CHARGERS_MAX, undefined, loading.signal),
+        all<Transaction>('/api/v1/transactions', { state: 'open' }, OPEN_MAX, undefined, loading.signal),
+      ]);
+      this.chargers.clear();
+      this.open.clear();
+      for (const charger of chargers) this.chargers.set(charger.charger_id, charger);
+      for (const transaction of open) this.open.set(transaction.key, transaction);
+      this.#apply(this.#early ?? []);
+      this.loaded = true;
+      this.error = null;
+    } catch (error) {
+      if (loading.signal.aborted) return;
+      this.error = error;
+      setTimeout(() => this.#loading === loading && void this.load(), 3000);
+    } finally {
+      if (this.#loading === loading) this.#early = null;
+      this.version += 1;
+    }
+  }
+
+  /** Reads one charger again, after a change that has no event with the whole charger. */
+  async reread(id: string): Promise<void> {
+    try {
+      const charger = await get<Charger>(`/api/v1/chargers/${encodeURIComponent(id)}`);
+      this.chargers.set(charger.charger_id, charger);
+    } catch {
+      this.chargers.delete(id);
+    }
+    this.version += 1;
+  }
+
+  #apply(events: WattpostEvent[]): void {
+    for (const event of events) {
+      switch (event.type) {
+        case 'charger.connected':
+        case 'charger.disconnected':
+        case 'charger.booted': {
+          const charger = event.data as Charger;
+          this.chargers.set(charger.charger_id, charger);
+          break;
+        }
+        case 'charger.set':
+        case 'charger.removed':
+          if (event.charger_id) void this.reread(event.charger_id);
+          break;
+        case 'connector.status_changed': {
+          const connector = event.data as Connector;
+          const charger = this.chargers.get(connector.charger_id);
+          if (!charger) break;
+          const others = charger.connectors.filter((one) => one.evse !== connector.evse || one.connector !== connector.connector);
+          const connectors = [...others, connector].sort((a, b) => a.evse - b.evse || a.connector - b.connector);
+          this.chargers.set(charger.charger_id, { ...charger, connectors, last_seen_at: newest(charger.last_seen_at, event.occurred_at) });
+          break;
+        }
+        case 'transaction.started':
+        case 'transaction.updated':
+        case 'transaction.ended':
+        case 'transaction.closed':
+        case 'transaction.reconciled': {
+          const transaction = event.data as Transaction;
+          if (transaction.open) this.open.set(transaction.key, transaction);
+          else this.open.delete(transaction.key);
+          const charger = this.chargers.get(transaction.charger_id);
+          if (charger && !event.late) {
+            this.chargers.set(charger.charger_id, { ...charger, last_seen_at: newest(charger.last_seen_at, event.recorded_at) });
+          }
+          break;
+        }
+      }
+    }
+  }
+}
+
+function newest(one: string | null | undefined, other: string): string {
+  return one && one > other ? one : other;
+}
+
+export const fleet = new Fleet();

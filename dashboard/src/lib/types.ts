@@ -1,0 +1,39 @@
+import type { components } from './api-types';
+
+type Schemas = components['schemas'];
+export type Charger = Schemas['Charger'];
+export type ChargerWithDetails = Schemas['ChargerWithDetails'];
+export type Connector = Schemas['Connector'];
+export type Transaction = Schemas['Transaction'];
+export type Message = Schemas['Message'];
+export type Command = Schemas['Command'];
+export type Token = Schemas['Token'];
+export type DeadLetter = Schemas['DeadLetter'];
+export type AuditEntry = Schemas['AuditEntry'];
+export type ApiKey = Schemas['ApiKey'];
+export type AddedApiKey = Schemas['AddedApiKey'];
+export type Pipeline = Schemas['Pipeline'];
+export type PipelinePart = Schemas['PipelinePart'];
+export type Handshake = Schemas['RefusedHandshake'];
+export type Action = Schemas['Action'];
+export type Session = Schemas['Session'];
+export type Problem = Schemas['Problem'];
+export type LocalList = Schemas['LocalList'];
+export type TokenImport = Schemas['TokenImport'];
+export type Quirk = Schemas['QuirkSummary'];
+
+export interface Page<T> {
+  items: T[];
+  next?: string | null;
+}
+
+/** An entry of the log of events. */
+export interface WattpostEvent {
+  id: string;
+  type: string;
+  occurred_at: string;
+  recorded_at: string;
+  late: boolean;
+  charger_id?: string | null;
+  data: unknown;
+}

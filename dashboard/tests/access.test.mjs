@@ -1,0 +1,175 @@
+// An installation with keys that knows no charger yet: sign-in, scopes, the first charger, and outages.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { after, before, test } from 'node:test';
+import { join } from 'node:path';
+import { Charger, Wattpost, launch, openPage, until, violations } from './support.mjs';
+
+const REFUSED = [/status of 40[13]/];
+let wattpost;
+let browser;
+const keys = {};
+
+before(async () => {
+  wattpost = await Wattpost.start({ WATTPOST__POLICY__UNKNOWN_CHARGER: 'reject' });
+  for (const scope of ['read', 'operate', 'admin']) keys[scope] = await wattpost.key(scope, scope);
+  await until('a key is needed', async () => (await fetch(`${wattpost.url}/api/v1/chargers`)).status === 401);
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await wattpost?.stop();
+});
+
+async function signIn(page, key) {
+  await page.goto(wattpost.url);
+  await page.getByLabel('API key').fill(key);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+test('a wrong key is refused and told so; a right one opens the dashboard, and signing out closes it', async () => {
+  for (const theme of ['light', 'dark']) {
+    const page = await openPage(browser, { colorScheme: theme, allowed: REFUSED });
+    await signIn(page, `wp_live_${'x'.repeat(43)}`);
+    await page.getByText('not one of this installation').waitFor();
+    assert.deepEqual(await violations(page), []);
+    await page.getByLabel('API key').fill(keys.read);
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Now' }).waitFor();
+
+    const [cookie] = await page.context().cookies();
+    assert.ok(cookie.httpOnly && cookie.sameSite === 'Strict' && cookie.expires > Date.now() / 1000);
+    assert.ok(!cookie.value.includes('wp_live_') && !(await page.content()).includes(keys.read));
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('API key').waitFor();
+    const again = await fetch(`${wattpost.url}/api/v1/chargers`, { headers: { Cookie: `${cookie.name}=${cookie.value}` } });
+    assert.equal(again.status, 401);
+    page.assertClean();
+    await page.context().close();
+  }
+});
+
+test('a session cannot change anything without its token, nor from another origin', async () => {
+  const page = await openPage(browser, { allowed: REFUSED });
+  await signIn(page, keys.admin);
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  const [cookie] = await page.context().cookies();
+  const headers = { Cookie: `${cookie.name}=${cookie.value}`, 'Content-Type': 'application/json' };
+  const put = (more) => fetch(`${wattpost.url}/api/v1/tokens/FORGED`, { method: 'PUT', headers: { ...headers, ...more }, body: '{}' });
+  const forged = await put({});
+  assert.equal(forged.status, 403);
+  assert.equal((await forged.json()).code, 'csrf_token_missing');
+  assert.equal((await put({ 'X-CSRF-Token': 'f'.repeat(64) })).status, 403);
+  const session = await (await fetch(`${wattpost.url}/api/v1/session`, { headers })).json();
+  assert.equal((await put({ 'X-CSRF-Token': session.csrf_token })).status, 201);
+  const foreign = await fetch(`${wattpost.url}/api/v1/session`, {
+    method: 'POST', headers: { 'Content-Type': 'application/json', Origin: 'http://evil.example' }, body: JSON.stringify({ key: keys.read }),
+  });
+  assert.equal(foreign.status, 401);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a scope shows and permits what it permits', async () => {
+  const page = await openPage(browser, { allowed: REFUSED });
+  await signIn(page, keys.read);
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  assert.equal(await page.getByRole('link', { name: 'Audit' }).count(), 0);
+  await page.goto(`${wattpost.url}/tokens`);
+  await page.getByRole('heading', { name: 'Tokens' }).waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Add a token' }).count(), 0);
+  await page.goto(`${wattpost.url}/commands/new`);
+  await page.getByText('commands need operate').waitFor();
+  await page.goto(`${wattpost.url}/audit`);
+  await page.getByText('needs the scope admin').waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the first charger: the address to set, its refusal with the reason, and its acceptance', async () => {
+  const page = await openPage(browser);
+  await signIn(page, keys.operate);
+  await page.getByText('Connect the first charger').waitFor();
+  await page.getByText('Listening. No charger has tried yet.').waitFor();
+  assert.deepEqual(await violations(page), []);
+  await assert.rejects(Charger.connect(wattpost, 'CP-17'));
+  await page.getByText('CP-17 tried at').waitFor();
+  await page.getByRole('status').getByRole('link', { name: 'Waiting room' }).click();
+  await page.getByRole('heading', { name: /CP-17/ }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: 'Accept' }).click();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('dialog').getByRole('button', { name: 'Accept' }).click();
+  await page.getByText('No charger was refused').waitFor();
+  const charger = await until('the charger is admitted', () => Charger.connect(wattpost, 'CP-17').catch(() => null));
+  await charger.call('BootNotification', { chargePointVendor: 'V', chargePointModel: 'M' });
+  await charger.call('StatusNotification', { connectorId: 1, errorCode: 'NoError', status: 'Available' });
+  await page.getByRole('navigation').getByRole('link', { name: 'Chargers' }).click();
+  const row = page.getByRole('row', { name: /CP-17/ });
+  await row.getByText('Available').waitFor();
+  // What it said last is never shown as what it is.
+  charger.close();
+  await row.getByText('gone since').waitFor();
+  await row.getByText('Unknown').waitFor();
+  await row.getByRole('link').click();
+  const connector = page.getByRole('row', { name: /Unknown/ });
+  await connector.getByText('Available').waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('tokens come from a file: first the verdict, then the change', async () => {
+  const page = await openPage(browser);
+  await signIn(page, keys.operate);
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  await page.goto(`${wattpost.url}/tokens`);
+  const file = (text) => page.getByLabel(/Choose a file/).setInputFiles({ name: 'tokens.csv', mimeType: 'text/csv', buffer: Buffer.from(text) });
+  await file('id,status\nA1,Nonsense\n');
+  await page.getByText('Nothing was changed').waitFor();
+  await file('id,group\nA1,FLEET\nA2,FLEET\n');
+  await page.getByText('2 created').waitFor();
+  assert.equal(await page.getByRole('cell', { name: 'A1', exact: true }).count(), 0);
+  await page.getByRole('button', { name: 'Apply tokens.csv' }).click();
+  await page.getByRole('cell', { name: 'A1', exact: true }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the pipeline page says that the database is down, and that it works again', async () => {
+  const page = await openPage(browser);
+  await signIn(page, keys.read);
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  await page.goto(`${wattpost.url}/pipeline`);
+  await page.getByText('Every part works.').waitFor();
+  // Another process holds the lock of the database file.
+  const script = 'import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],isolation_level=None)\nc.execute("BEGIN EXCLUSIVE")\nprint("held",flush=True)\nsys.stdin.read()';
+  const lock = spawn('python3', ['-c', script, join(wattpost.dir, 'wattpost.db')]);
+  await new Promise((done) => lock.stdout.once('data', done));
+  const charger = await Charger.connect(wattpost, 'CP-17');
+  const beats = setInterval(() => void charger.call('Heartbeat', {}), 200);
+  await page.getByText(/The database is (down|degraded)/).waitFor({ timeout: 40_000 });
+  await page.getByText(/records wait in the journal/).first().waitFor();
+  lock.stdin.end();
+  await page.getByText('Every part works.').waitFor({ timeout: 40_000 });
+  clearInterval(beats);
+  charger.close();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a page that is left open finds Wattpost again after it was killed, and says when to sign in', async () => {
+  const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });
+  await signIn(page, keys.read);
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  await wattpost.kill();
+  await page.getByRole('button', { name: /Reconnecting/ }).waitFor();
+  await wattpost.serve();
+  // Sessions end with the process.
+  await page.getByLabel('API key').waitFor();
+  await page.getByLabel('API key').fill(keys.read);
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: /^Live/ }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});

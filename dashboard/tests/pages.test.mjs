@@ -1,0 +1,219 @@
+// Every page over a running system: what it shows, its accessibility in both themes, and that no text of a charger runs.
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { typesOf } from '../scripts/types.mjs';
+import { readFileSync } from 'node:fs';
+import { Charger, Relay, Wattpost, launch, openPage, until, violations } from './support.mjs';
+
+const HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>{{7*7}}';
+const SHOTS = process.env.SHOTS;
+let wattpost;
+let browser;
+let hostile;
+let ended;
+let running;
+let command;
+
+before(async () => {
+  wattpost = await Wattpost.start();
+  browser = await launch();
+  wattpost.simulate('--chargers', '12', '--speed-up', '60', '--transactions-per-hour', '8', '--transaction-minutes', '8', '--seed', '7');
+  hostile = await Charger.connect(wattpost, 'EVIL<b>"1\'');
+  const boot = { chargePointVendor: HOSTILE.slice(0, 20), chargePointModel: '<svg onload=x>', firmwareVersion: HOSTILE.slice(0, 50) };
+  await hostile.call('BootNotification', boot);
+  await hostile.call('StatusNotification', { connectorId: 1, errorCode: 'OtherError', status: 'Faulted', info: HOSTILE.slice(0, 50), vendorErrorCode: '<b>x</b>' });
+  await hostile.call('StartTransaction', { connectorId: 1, idTag: '<script>alert(1)', meterStart: 0, timestamp: new Date().toISOString() });
+  await hostile.call('DataTransfer', { vendorId: HOSTILE, data: HOSTILE });
+  ended = await until('a session has ended', async () => (await wattpost.get('/api/v1/transactions?state=ended&limit=1')).items[0]);
+  running = await until('a session runs', async () => (await wattpost.get('/api/v1/transactions?charger=EVIL%3Cb%3E%221%27&state=open')).items[0]);
+  const answer = await fetch(`${wattpost.url}/api/v1/chargers/SIM-00001/commands`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', 'Idempotency-Key': 'one', Prefer: 'wait=10' },
+    body: JSON.stringify({ action: 'GetConfiguration' }),
+  });
+  command = await answer.json();
+  await fetch(`${wattpost.url}/api/v1/tokens/04A2`, { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ note: HOSTILE }) });
+});
+
+after(async () => {
+  hostile?.close();
+  await browser?.close();
+  await wattpost?.stop();
+});
+
+const evil = encodeURIComponent('EVIL<b>"1\'');
+const pages = () => [
+  ['now', '/', /0 missing/],
+  ['pipeline', '/pipeline?part=journal', /Every part works/],
+  ['chargers', '/chargers', /SIM-00012/],
+  ['charger', `/chargers/${evil}`, /OtherError/],
+  ['charger-timeline', `/chargers/${evil}?tab=timeline`, /transaction started/],
+  ['charger-messages', `/chargers/${evil}?tab=messages`, /DataTransfer/],
+  ['waiting-room', '/waiting-room', /No charger was refused/],
+  ['transactions', '/transactions', /Running/],
+  ['transaction', `/transactions/${ended.key}`, /How the energy follows/],
+  ['transaction-hostile', `/transactions/${running.key}`, /<script>alert\(1\)/],
+  ['messages', '/messages', /MeterValues|TransactionEvent/],
+  ['commands', '/commands', /GetConfiguration/],
+  ['command', `/commands/${command.id}`, /answered/],
+  ['new-command', '/commands/new?charger=SIM-00002&action=SetVariables', /setVariableData/],
+  ['start', '/commands/new?charger=SIM-00001&action=start', /Name the connector/],
+  ['tokens', '/tokens', /04A2/],
+  ['dead-letters', '/dead-letters', /Nothing was ever given up/],
+  ['audit', '/audit', /token.set/],
+  ['keys', '/keys', /There is no key/],
+  ['system', '/system', /is ready/],
+];
+
+for (const theme of ['light', 'dark']) {
+  test(`every page shows its content without a fault, in the ${theme} theme`, async () => {
+    const page = await openPage(browser, { colorScheme: theme });
+    for (const [name, path, text] of pages()) {
+      await page.goto(wattpost.url + path);
+      const main = page.locator('main');
+      await until(`${path} shows ${text}`, async () => text.test(await main.innerText()));
+      assert.deepEqual(await violations(page), [], `${path} in the ${theme} theme`);
+      assert.equal(await page.evaluate(() => window.hacked), undefined, `${path} ran a text of a charger`);
+      assert.equal(await page.locator('main img, main script, main b b').count(), 0, `${path} has markup of a charger`);
+      if (SHOTS) {
+        mkdirSync(SHOTS, { recursive: true });
+        await page.screenshot({ path: `${SHOTS}/${name}-${theme}.png` });
+      }
+    }
+    page.assertClean();
+    await page.context().close();
+  });
+}
+
+test('no page is wider than a telephone', async () => {
+  const page = await openPage(browser, { viewport: { width: 360, height: 740 } });
+  for (const [name, path, text] of pages()) {
+    await page.goto(wattpost.url + path);
+    await until(`${path} shows ${text}`, async () => text.test(await page.locator('main').innerText()));
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(width <= 360, `${path} is ${width} pixels wide`);
+    if (SHOTS) await page.screenshot({ path: `${SHOTS}/${name}-phone.png` });
+  }
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the address holds the filters, and the keyboard alone opens a charger', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers?status=faulted`);
+  await until('only the faulted charger is listed', async () => (await page.locator('tbody a[data-row]').count()) === 1);
+  await page.getByRole('button', { name: 'faulted' }).click();
+  await until('the address has no filter', () => !page.url().includes('status'));
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('SIM-00003');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/chargers/SIM-00003');
+  await page.keyboard.press('g');
+  await page.keyboard.press('t');
+  await page.waitForURL('**/transactions');
+  await until('rows are there', async () => (await page.locator('tbody a[data-row]').count()) > 0);
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/transactions/*');
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a remote start from the page leads to the transaction that it caused', async () => {
+  const fleet = wattpost.simulate('--chargers', '1', '--id-prefix', 'IDLE-', '--transactions-per-hour', '0.001', '--versions', '1.6:1');
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers/IDLE-00001`);
+  await page.getByRole('link', { name: 'Start a session' }).click();
+  await page.getByLabel('Token').fill('SIMTAG0001');
+  await until('the connector is known', async () => (await page.getByRole('combobox', { name: /^Connector/ }).locator('option').count()) > 1);
+  await page.getByRole('combobox', { name: /^Connector/ }).selectOption('1');
+  await page.getByRole('button', { name: 'Send', exact: true }).click();
+  await page.waitForURL(/\/commands\/[0-9a-f]{8}/);
+  await page.getByText('answered: Accepted').waitFor();
+  await page.getByRole('link', { name: 'this transaction' }).click();
+  await page.getByRole('heading', { name: 'Session at IDLE-00001' }).waitFor();
+  await page.getByText('SIMTAG0001', { exact: true }).first().waitFor();
+
+  await page.getByRole('button', { name: 'Ask the charger to stop' }).click();
+  await page.getByRole('button', { name: 'Ask to stop' }).click();
+  await page.waitForURL(/\/commands\/[0-9a-f]{8}/);
+  await page.getByRole('link', { name: 'this transaction' }).waitFor();
+  page.assertClean();
+  await page.context().close();
+  fleet.kill('SIGKILL');
+});
+
+test('a lost connection loses no event and doubles no row', async () => {
+  const relay = await Relay.start(wattpost.httpPort);
+  const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });
+  await page.addInitScript(() => {
+    // What the stream delivers, recorded below the dashboard.
+    window.received = [];
+    const take = EventSource.prototype.addEventListener;
+    EventSource.prototype.addEventListener = function (type, listener) {
+      return take.call(this, type, (event) => {
+        if (event.data?.startsWith('{"id"')) window.received.push(JSON.parse(event.data).id);
+        listener(event);
+      });
+    };
+  });
+  await page.goto(`${relay.url}/transactions`);
+  await page.getByRole('button', { name: /^Live/ }).waitFor();
+  await until('events arrive', () => page.evaluate(() => window.received.length > 5));
+  for (let round = 0; round < 3; round += 1) {
+    relay.cut();
+    await page.getByRole('button', { name: /Reconnecting/ }).waitFor();
+    const { last_id } = await wattpost.get('/api/v1/events?after=latest');
+    await until('more happens while it is away', async () => (await wattpost.get(`/api/v1/events?after=${last_id}`)).items.length > 3);
+    relay.mend();
+    await page.getByRole('button', { name: /^Live|behind/ }).waitFor();
+  }
+  const received = await page.evaluate(() => window.received);
+  const [first] = received;
+  const { last_id } = await wattpost.get('/api/v1/events?after=latest');
+  await until('the stream is up to date', async () => (await page.evaluate(() => window.received)).includes(last_id));
+  const all = await page.evaluate(() => window.received);
+  const stored = [];
+  for (let after = first; after; ) {
+    const answer = await wattpost.get(`/api/v1/events?after=${after}&limit=1000`);
+    stored.push(...answer.items.map((one) => one.id));
+    after = answer.next;
+  }
+  const expected = stored.slice(0, stored.indexOf(last_id) + 1);
+  assert.deepEqual(all.slice(1, expected.length + 1), expected);
+
+  await page.keyboard.press('Space');
+  await page.getByRole('button', { name: /^Paused/ }).waitFor();
+  const rows = await page.locator('tbody a[data-row]').evaluateAll((links) => links.map((link) => link.getAttribute('href')));
+  assert.equal(new Set(rows).size, rows.length, 'a row is there twice');
+  await page.keyboard.press('Space');
+  await page.getByRole('button', { name: /^Live|behind/ }).waitFor();
+  page.assertClean();
+  await page.context().close();
+  relay.stop();
+});
+
+test('the client types are those of the OpenAPI document', async () => {
+  const document = await wattpost.get('/api/openapi.json');
+  const committed = readFileSync(new URL('../src/lib/api-types.ts', import.meta.url), 'utf8');
+  assert.equal(committed, await typesOf(document), 'run `npm run types -- URL` in dashboard/');
+});
+
+test('files are compressed, named by their content and kept; pages are asked for again', async () => {
+  const headers = { Accept: 'text/html', 'Accept-Encoding': 'br' };
+  const page = await fetch(`${wattpost.url}/chargers/x`, { headers });
+  assert.equal(page.status, 200);
+  assert.match(page.headers.get('content-security-policy'), /script-src 'self'/);
+  const html = await page.text();
+  const script = /src="(\/assets\/[^"]+\.js)"/.exec(html)[1];
+  const asset = await fetch(wattpost.url + script, { headers });
+  assert.equal(asset.headers.get('content-encoding'), 'br');
+  assert.match(asset.headers.get('cache-control'), /immutable/);
+  const again = await fetch(wattpost.url + script, { headers: { ...headers, 'If-None-Match': asset.headers.get('etag') } });
+  assert.equal(again.status, 304);
+  const index = await fetch(`${wattpost.url}/`, { headers: { Accept: 'application/json' } });
+  assert.equal((await index.json()).name, 'Wattpost');
+});
