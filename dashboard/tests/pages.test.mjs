@@ -27,6 +27,7 @@ before(async () => {
   await hostile.call('DataTransfer', { vendorId: HOSTILE, data: HOSTILE });
   ended = await until('a session has ended', async () => (await wattpost.get('/api/v1/transactions?state=ended&limit=1')).items[0]);
   running = await until('a session runs', async () => (await wattpost.get('/api/v1/transactions?charger=EVIL%3Cb%3E%221%27&state=open')).items[0]);
+  await until('the charger is known', () => wattpost.get('/api/v1/chargers/SIM-00001'));
   const answer = await fetch(`${wattpost.url}/api/v1/chargers/SIM-00001/commands`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', 'Idempotency-Key': 'one', Prefer: 'wait=10' },
@@ -124,6 +125,7 @@ test('the address holds the filters, and the keyboard alone opens a charger', as
 
 test('a remote start from the page leads to the transaction that it caused', async () => {
   const fleet = wattpost.simulate('--chargers', '1', '--id-prefix', 'IDLE-', '--transactions-per-hour', '0.001', '--versions', '1.6:1');
+  await until('the charger is known', () => wattpost.get('/api/v1/chargers/IDLE-00001'));
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/chargers/IDLE-00001`);
   await page.getByRole('link', { name: 'Start a session' }).click();

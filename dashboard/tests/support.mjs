@@ -10,7 +10,7 @@ import WebSocket from 'ws';
 
 const BINARY = resolve(process.env.WATTPOST ?? '../target/ci/wattpost');
 export const AXE = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 
 /** Waits until this returns something true. */
 export async function until(what, condition, timeoutMs = TIMEOUT_MS) {
