@@ -27,7 +27,7 @@ use std::time::Duration;
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Sessions of this process. When there are more, the one that ends first is ended.
 const SESSIONS_MAX: usize = 10_000;
-const COOKIE: &str = "wattpost_session";
+const COOKIE: &str = "wattpost-session";
 /// The header with a session's token against forged requests: pages of other sites cannot send it.
 pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
 

@@ -258,7 +258,8 @@ fn passwords_of_servers_are_in_no_log_error_or_health_page_while_the_servers_are
 
 /// Metrics and the description of the API have nothing about a charger or a person (docs/api.md).
 #[test]
-fn without_a_key_only_health_metrics_and_the_description_answer_on_an_address_of_other_machines() {
+fn without_a_key_only_health_metrics_the_description_and_sign_in_answer_on_an_address_of_other_machines()
+ {
     let mut deployment = Deployment::start("");
     deployment.run("apikey add", &["admin", "--scope", "admin"]);
     deployment.stop();
@@ -286,13 +287,17 @@ fn without_a_key_only_health_metrics_and_the_description_answer_on_an_address_of
         }
     }
     open.sort();
+    // A browser signs in at `/api/v1/session`; without a key it learns there that it has not signed in, and the version.
     let expected = [
+        "DELETE /api/v1/session",
         "GET /.well-known/api-catalog",
         "GET /api/openapi.json",
+        "GET /api/v1/session",
         "GET /docs",
         "GET /health/live",
         "GET /health/ready",
         "GET /metrics",
+        "POST /api/v1/session",
     ];
     assert_eq!(open, expected);
     assert!(closed >= 24, "{closed}");
