@@ -48,7 +48,15 @@ pub(crate) async fn start_with(
         probes,
         ..deps(store)
     };
-    Api::start(config, deps).await.expect("the API starts")
+    let api = Api::start(config, deps).await.expect("the API starts");
+    // The database is asked for the first time after the start; until it has answered, the API is not ready.
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(2);
+    while get(api.local_addr(), "/health/ready").await.status == 503
+        && tokio::time::Instant::now() < deadline
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    api
 }
 
 /// What an API over `store` needs; without keys, always healthy.
