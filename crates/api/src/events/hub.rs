@@ -27,6 +27,16 @@ pub(crate) struct Written {
     pub(crate) json: String,
 }
 
+/// What the hub sends to all streams.
+#[derive(Debug, Clone)]
+pub(crate) enum News {
+    /// The next event of the log.
+    Event(Arc<Written>),
+    /// The hub's position is not in the log any more, because the database was restored from an older copy, or the events
+    /// after it have expired. Positions may have gone back, so a stream must compare its own position with the log.
+    Restarted,
+}
+
 impl Written {
     pub(crate) fn of(event: Event) -> Self {
         let json = serde_json::to_string(&Shown::of(&event)).unwrap_or_default();
@@ -37,7 +47,7 @@ impl Written {
 /// Sends new events to all streams.
 pub(crate) struct EventHub {
     log: Arc<dyn EventLog>,
-    sender: broadcast::Sender<Arc<Written>>,
+    sender: broadcast::Sender<News>,
     subscribed: Notify,
 }
 
@@ -52,7 +62,7 @@ impl EventHub {
     }
 
     /// New events from some moment on; a stream reads those before it from the log.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Written>> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<News> {
         let receiver = self.sender.subscribe();
         self.subscribed.notify_one();
         receiver
@@ -92,19 +102,18 @@ impl EventHub {
                     let written = page
                         .events
                         .into_iter()
-                        .map(|event| Arc::new(Written::of(event)));
+                        .map(|event| News::Event(Arc::new(Written::of(event))));
                     Ok((Some(page.reached), written.collect()))
                 }
-                // Streams notice the gap in the positions, and read from the log themselves.
-                EventsFound::Expired(_) => Ok((None, Vec::new())),
+                EventsFound::Expired(bounds) => Ok((Some(bounds.last), vec![News::Restarted])),
             },
         });
         match read.await {
-            Ok(Ok((next, events))) => {
-                let is_full = events.len() >= STEP;
-                for event in events {
+            Ok(Ok((next, news))) => {
+                let is_full = news.len() >= STEP;
+                for news in news {
                     // An error says that nobody listens any more.
-                    let _ = self.sender.send(event);
+                    let _ = self.sender.send(news);
                 }
                 (next, if is_full { Duration::ZERO } else { PAUSE })
             }

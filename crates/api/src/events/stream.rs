@@ -3,7 +3,7 @@
 //! Positions are dense, so a stream knows whether it has missed an event: it reads what precedes the hub's first event from
 //! the log, and everything else from the hub.
 
-use super::hub::Written;
+use super::hub::{News, Written};
 use super::{Begin, STEP, Wanted};
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -96,11 +96,7 @@ enum End {
 }
 
 impl Stream {
-    async fn run(
-        mut self,
-        mut events: broadcast::Receiver<Arc<Written>>,
-        permit: OwnedSemaphorePermit,
-    ) {
+    async fn run(mut self, mut events: broadcast::Receiver<News>, permit: OwnedSemaphorePermit) {
         let Err(end) = self.follow(&mut events).await;
         if let End::CutOff(code, detail) = end {
             let data = json!({"code": code, "detail": detail, "last_id": self.sent.to_string()});
@@ -113,10 +109,7 @@ impl Stream {
         drop(permit);
     }
 
-    async fn follow(
-        &mut self,
-        events: &mut broadcast::Receiver<Arc<Written>>,
-    ) -> Result<Infallible, End> {
+    async fn follow(&mut self, events: &mut broadcast::Receiver<News>) -> Result<Infallible, End> {
         self.send(format!("retry: {RETRY_MS}\n: {}\n\n", self.after))
             .await?;
         self.catch_up().await?;
@@ -141,13 +134,17 @@ impl Stream {
                     }
                 }
                 event = events.recv() => match event {
-                    Ok(event) if event.event.id.position <= self.after.position => {}
-                    Ok(event) if event.event.id.position == self.after.position + 1 => {
+                    Ok(News::Event(event)) if event.event.id.position <= self.after.position => {}
+                    Ok(News::Event(event))
+                        if event.event.id.position == self.after.position + 1 =>
+                    {
                         self.after = event.event.id;
                         self.consider(event).await?;
                     }
                     // The hub began later.
-                    Ok(_) => self.catch_up().await?,
+                    Ok(News::Event(_)) => self.catch_up().await?,
+                    // Sends `gap` if the stream's position is not of this log.
+                    Ok(News::Restarted) => self.catch_up().await?,
                     Err(RecvError::Lagged(_)) => {
                         let detail = "the client reads events more slowly than they occur; connect again with \
                                       Last-Event-ID, or select fewer types";
@@ -222,6 +219,7 @@ impl Stream {
         };
         let data = json!({"code": "cursor_expired", "detail": detail, "after": after.to_string()});
         self.after = next;
+        self.sent = self.sent.min(next);
         self.send(format!("event: gap\ndata: {data}\n\n")).await
     }
 
@@ -237,7 +235,8 @@ impl Stream {
 
     async fn deliver(&mut self, written: &Written) -> Result<(), End> {
         let event = &written.event;
-        // An update that was held back is older than what was sent since: its id must not set the client back.
+        // An update that was held back is older than what was sent since: its id must not set the client back. After a
+        // restored database `gap` has set the client back.
         let id = match event.id > self.sent {
             true => {
                 self.sent = event.id;

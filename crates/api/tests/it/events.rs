@@ -143,6 +143,37 @@ async fn what_has_expired_is_not_passed_over() {
 }
 
 #[tokio::test]
+async fn an_open_stream_skips_no_event_of_a_database_restored_from_an_older_copy() {
+    let (api, log) = start_with_log(config()).await;
+    let addr = api.local_addr();
+    for _ in 0..5 {
+        log.add(EventType::TokenSet, "CP-1", "TAG");
+    }
+    let mut events = Events::open(addr, &format!("{LIST}?after=oldest"), &[]).await;
+    events.until("id: 5-").await;
+    // A live event, so that the hub follows the log.
+    let live = log.add(EventType::TokenSet, "CP-1", "TAG");
+    events.until(&format!("id: {live}")).await;
+    log.restore(2);
+    let third = log.add(EventType::TokenSet, "CP-1", "TAG");
+    let text = events.until(&format!("id: {third}")).await;
+    assert_eq!(text.matches("event: gap\n").count(), 1, "{text}");
+    // The new log has grown past the stream's position before anybody looks.
+    log.restore(3);
+    for _ in 0..5 {
+        log.add(EventType::TokenSet, "CP-1", "TAG");
+    }
+    let last = log.add(EventType::TokenSet, "CP-1", "TAG");
+    let text = events.until(&format!("id: {last}")).await;
+    let positions = text.lines().filter_map(|line| line.strip_prefix("id: "));
+    let positions: Vec<&str> = positions.filter_map(|id| id.split('-').next()).collect();
+    assert!(
+        positions.ends_with(&["4", "5", "6", "7", "8", "9"]),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn many_streams_cost_one_query_and_each_gets_every_event_once() {
     let config = ApiConfig {
         connections_max: 400,

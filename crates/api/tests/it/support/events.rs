@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard};
 #[derive(Default)]
 pub(crate) struct MemoryEvents {
     events: Mutex<Vec<Event>>,
+    /// How often the log was restored from an older copy.
+    restored: AtomicU64,
     pub(crate) queries: AtomicU64,
 }
 
@@ -22,11 +24,12 @@ impl MemoryEvents {
 
     /// Adds an event of a charger; returns its id.
     pub(crate) fn add(&self, kind: EventType, charger: &str, subject: &str) -> EventId {
+        let later = self.restored.load(Ordering::SeqCst) * 1_000_000;
         let mut events = self.lock();
         let position = events.last().map_or(1, |event| event.id.position + 1);
         let id = EventId {
             position,
-            recorded_at: Timestamp(1_767_225_600_000 + position as i64),
+            recorded_at: Timestamp(1_767_225_600_000 + position as i64 + later as i64),
         };
         events.push(Event {
             id,
@@ -37,6 +40,12 @@ impl MemoryEvents {
             data: format!("{{\"position\":\n{position}}}"),
         });
         id
+    }
+
+    /// Restores an older copy: drops all events after this position. Events that are added later have later times.
+    pub(crate) fn restore(&self, position: u64) {
+        self.restored.fetch_add(1, Ordering::SeqCst);
+        self.lock().retain(|event| event.id.position <= position);
     }
 
     /// Drops all events up to this position.
@@ -71,7 +80,8 @@ impl EventLog for MemoryEvents {
         self.queries.fetch_add(1, Ordering::SeqCst);
         let bounds = self.event_bounds()?;
         let events = self.lock();
-        if bounds.knows(after) == Some(false) {
+        let has = || events.iter().any(|event| event.id == after);
+        if !bounds.knows(after).unwrap_or_else(has) {
             return Ok(EventsFound::Expired(bounds));
         }
         let newer = events.iter().filter(|event| event.id > after);
