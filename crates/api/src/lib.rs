@@ -15,7 +15,7 @@
 //! wrong_port.rs    chargers that call the API's port
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! sessions.rs        sign-in to the dashboard       dashboard.rs     the files of the dashboard
-//! schema.rs          schemas of the answers        docs_page.rs     the page /docs
+//! schema/            schemas of the answers         docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags                    freshness.rs     how fresh answers are, waiting for a record
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline

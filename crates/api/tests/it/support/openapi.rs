@@ -57,7 +57,7 @@ pub(crate) fn check_value(schema: &Value, value: &Value, what: &str) {
         .collect();
     assert!(
         faults.is_empty(),
-        "{what} is not as crates/api/src/schema.rs describes it: {faults:#?}\n{value:#}"
+        "{what} is not as crates/api/src/schema/ describes it: {faults:#?}\n{value:#}"
     );
 }
 

@@ -1,0 +1,119 @@
+//! Who uses the API: keys, sessions, and the audit log.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A change. It contains no password and no key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AuditEntry {
+    /// A later entry has a larger number.
+    no: i64,
+    #[schema(format = DateTime)]
+    at: String,
+    by: Actor,
+    /// A client's address, or the name of the machine on which a command ran.
+    from: String,
+    /// Null for the command line.
+    request_id: Option<String>,
+    /// `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `api_key.added` or `api_key.revoked`.
+    action: String,
+    /// The identity of the charger, the id of the token, or the name of the key.
+    subject: String,
+    /// The subject before the change; null if it did not exist.
+    before: serde_json::Value,
+    /// The subject after the change; null if it no longer exists.
+    after: serde_json::Value,
+}
+
+/// Who made a change.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Actor {
+    /// `api_key`, `without_key` or `command_line`.
+    kind: String,
+    /// The name of the key or of the user.
+    name: Option<String>,
+}
+
+/// A key of this API, without its secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiKey {
+    id: Uuid,
+    /// The operator's name for it, unique among the keys that exist.
+    name: String,
+    scope: Scope,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// From this time on it is refused; null: never.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// Its latest use, about a minute late.
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
+}
+
+/// What a key permits. Each scope includes those before it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scope {
+    Read,
+    Operate,
+    Admin,
+}
+
+/// A key to be added.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewApiKey {
+    /// 1 to 100 characters without blanks at its ends and without control characters.
+    #[schema(example = "grafana", min_length = 1, max_length = 100)]
+    name: String,
+    scope: Scope,
+    /// When it expires. Default null: never.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// A key that was added.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AddedApiKey {
+    #[serde(flatten)]
+    key: ApiKey,
+    /// The key itself, for `Authorization: Bearer`. It is shown only in this answer; null in the answer to a repeat.
+    secret: Option<String>,
+}
+
+/// A key with which a browser signs in.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SignIn {
+    /// An API key of this installation.
+    #[schema(min_length = 51, max_length = 51)]
+    key: String,
+}
+
+/// Who uses the API, and what they may do.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// Without a key, while there is none; with a session or a key; or not at all.
+    access: Access,
+    /// The name of the key; null without one.
+    name: Option<String>,
+    /// What is permitted; null while signed out. Without a key, `admin` for an address of this machine and `read` for
+    /// any other.
+    scope: Option<Scope>,
+    /// What a change within this session needs in the header `X-CSRF-Token`; null without a session.
+    csrf_token: Option<String>,
+    /// When the session ends; null without one.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// The version of Wattpost.
+    version: String,
+}
+
+/// How a client of the API is known.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Access {
+    WithoutKey,
+    SignedIn,
+    SignedOut,
+}

@@ -1,0 +1,278 @@
+//! Chargers, their connectors, quirks and refused handshakes.
+
+use super::Transaction;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A charger.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Charger {
+    /// Its identity in its latest spelling.
+    #[schema(example = "CP-17")]
+    charger_id: String,
+    /// The OCPP version of its latest record.
+    ocpp_version: Option<OcppVersion>,
+    /// Whether it is known to be connected.
+    online: bool,
+    /// What is known of its newest connection: its end is not recorded and its gateway runs (`open`), it has ended or
+    /// there was none (`closed`), or its gateway does not report (`unknown`).
+    connection: ConnectionState,
+    /// The gateway that holds or held its newest connection.
+    gateway_id: Option<Uuid>,
+    /// Its address in that connection.
+    remote: Option<String>,
+    /// When the newest connection began.
+    #[schema(format = DateTime)]
+    connected_at: Option<String>,
+    /// When that connection ended, if the end is known.
+    #[schema(format = DateTime)]
+    disconnected_at: Option<String>,
+    /// Why it ended.
+    disconnect_reason: Option<String>,
+    /// When its first record was received.
+    #[schema(format = DateTime)]
+    first_seen_at: Option<String>,
+    /// When its latest record was received.
+    #[schema(format = DateTime)]
+    last_seen_at: Option<String>,
+    /// When its latest BootNotification was received.
+    #[schema(format = DateTime)]
+    booted_at: Option<String>,
+    /// The content of that BootNotification.
+    boot: Option<Boot>,
+    /// Its firmware status.
+    firmware_status: Option<String>,
+    /// What the operator has set; null if it was never added, or was removed.
+    settings: Option<ChargerSettings>,
+    /// Its connectors.
+    connectors: Vec<Connector>,
+}
+
+/// What the operator has set of a charger.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChargerSettings {
+    /// The identity in the operator's spelling.
+    charger_id: String,
+    admission: Admission,
+    /// Whether it must send a password when it connects. The password is never shown.
+    has_password: bool,
+    /// How strictly its messages are checked; null: as `policy.check` says.
+    check: Option<CheckMode>,
+    /// Bytes of one of its messages at most, from its next connection on; null: `gateway.frame_bytes_max`.
+    frame_bytes_max: Option<u32>,
+    /// Increases with each change of these settings.
+    version: u64,
+}
+
+/// The answer to a BootNotification: accepted; pending (the charger may be configured and does not charge); rejected.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Admission {
+    Accepted,
+    Pending,
+    Rejected,
+}
+
+/// How strictly messages are checked against OCPP.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CheckMode {
+    Strict,
+    Warn,
+    Off,
+}
+
+/// A charger to be added.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewCharger {
+    /// The identity: the last part of the URL that the charger connects to. 1 to 255 bytes without `/` and control
+    /// characters.
+    #[schema(example = "CP-17", min_length = 1, max_length = 255)]
+    charger_id: String,
+    /// Default `accepted`.
+    admission: Option<Admission>,
+    /// How strictly its messages are checked. Default null: as `policy.check` says.
+    check: Option<CheckMode>,
+    /// Bytes of one of its messages at most. Default null: `gateway.frame_bytes_max`.
+    #[schema(minimum = 4096, maximum = 8388608)]
+    frame_bytes_max: Option<u32>,
+}
+
+/// A change of a charger's settings: a member that is absent stays as it is, and null sets the default.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChargerPatch {
+    admission: Option<Admission>,
+    /// How strictly its messages are checked.
+    check: Option<CheckMode>,
+    /// Bytes of one of its messages at most.
+    #[schema(minimum = 4096, maximum = 8388608)]
+    frame_bytes_max: Option<u32>,
+}
+
+/// The version of OCPP.
+#[derive(Serialize, ToSchema)]
+pub(crate) enum OcppVersion {
+    #[serde(rename = "1.6")]
+    V16,
+    #[serde(rename = "2.0.1")]
+    V201,
+    #[serde(rename = "2.1")]
+    V21,
+}
+
+/// What is known of a connection.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConnectionState {
+    Open,
+    Closed,
+    Unknown,
+}
+
+/// What a charger reported about itself in its BootNotification. A member that it did not send is absent.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Boot {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    vendor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    serial: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    firmware: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    iccid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    imsi: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    meter_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    meter_serial: Option<String>,
+    /// Why it booted (2.x).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
+    /// The status in the answer: `Accepted`, `Pending` or `Rejected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    answered: Option<String>,
+}
+
+/// A connector.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Connector {
+    charger_id: String,
+    /// The EVSE; 0 for OCPP 1.6.
+    evse: i64,
+    /// The connector; 0 is the whole EVSE or charger.
+    connector: i64,
+    /// The status, or `Unknown`.
+    status: String,
+    /// Since when it has this status.
+    #[schema(format = DateTime)]
+    since: Option<String>,
+    /// Why the status is `Unknown`; null if the charger itself reported it.
+    unknown_reason: Option<UnknownReason>,
+    /// The status that the charger reported last.
+    last_status: Option<String>,
+    /// Since when it had that status, by its clock.
+    #[schema(format = DateTime)]
+    last_status_at: Option<String>,
+    /// The error code of `last_status`.
+    error_code: Option<String>,
+    /// The charger's description of the error.
+    info: Option<String>,
+    /// The vendor's error code.
+    vendor_error_code: Option<String>,
+}
+
+/// Why a status is not known.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UnknownReason {
+    Offline,
+    NotReportedSinceConnect,
+    GatewayUnreachable,
+}
+
+/// A charger with the tolerances that it needed and its open transactions, at most 100 of them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChargerWithDetails {
+    #[serde(flatten)]
+    charger: Charger,
+    /// The tolerances that it needed.
+    quirks: Vec<Quirk>,
+    open_transactions: Vec<Transaction>,
+}
+
+/// How often one charger needed a tolerance.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Quirk {
+    quirk: String,
+    /// Messages that needed it.
+    count: u64,
+    #[schema(format = DateTime)]
+    first_at: String,
+    #[schema(format = DateTime)]
+    last_at: String,
+}
+
+/// How often chargers of a kind needed a tolerance.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct QuirkSummary {
+    quirk: String,
+    /// Empty if the chargers have not reported it; so are `model` and `firmware`.
+    vendor: String,
+    model: String,
+    firmware: String,
+    /// Chargers that needed it.
+    chargers: u64,
+    /// Messages that needed it.
+    count: u64,
+    #[schema(format = DateTime)]
+    first_at: String,
+    #[schema(format = DateTime)]
+    last_at: String,
+}
+
+/// Handshakes of one identity that were refused for one reason; without an identity, those from one address.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RefusedHandshake {
+    /// The number of the item; one that was added later has a larger one.
+    no: i64,
+    /// Always `refused`.
+    outcome: String,
+    /// The identity as it came; null if the path has none.
+    charger_id: Option<String>,
+    /// Why, in the words of the gateway's log; docs/connecting-a-charger.md explains each.
+    reason: String,
+    /// The HTTP status of the answer to the charger.
+    status: u16,
+    /// What an operator can do about it.
+    cure: String,
+    /// From where the latest one came, without a port; of IPv6 the /64.
+    address: String,
+    /// Its path, without a query.
+    path: Option<String>,
+    /// The subprotocols that it offered.
+    offered: Option<String>,
+    /// The gateway that refused it.
+    gateway_id: Uuid,
+    /// When the first one was refused.
+    #[schema(format = DateTime)]
+    first_at: String,
+    /// When the latest one was refused.
+    #[schema(format = DateTime)]
+    last_at: String,
+    /// How many were refused.
+    count: u64,
+}
