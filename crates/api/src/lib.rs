@@ -11,7 +11,7 @@
 //! server.rs          connections, limits, stop     routes.rs        table of routes
 //! health_reserve.rs  reserved connections          write_timeout.rs clients that do not read
 //! query.rs           query parameters, validated   state.rs         shared state, runs queries
-//! page.rs            pages of lists                error.rs         errors and their format
+//! page.rs            pages of lists                error/           errors and their format
 //! wrong_port.rs    chargers that call the API's port
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! sessions.rs        sign-in to the dashboard       dashboard.rs     the files of the dashboard

@@ -1,0 +1,108 @@
+//! API keys and sessions: who may do what.
+
+use super::kinds::{
+    API_KEY_EXISTS, CSRF_TOKEN_MISSING, KEY_EXPIRED, LAST_ADMIN_KEY, NO_KEY, SCOPE_MISSING,
+    TOO_MANY_API_KEYS, UNAVAILABLE, UNKNOWN_API_KEY,
+};
+use super::{ApiError, quoted};
+use central::model::Scope;
+use central::ports::Unavailable;
+
+impl ApiError {
+    pub(crate) fn no_key(why: &str) -> Self {
+        Self::new(
+            &NO_KEY,
+            format!(
+                "{why}; send a key of this installation as `Authorization: Bearer wp_live_…` \
+                 (`wattpost apikey add` makes one)."
+            ),
+        )
+        .challenge("Bearer")
+    }
+
+    pub(crate) fn unknown_key() -> Self {
+        Self::no_key("The key in Authorization is not one of this installation, or was revoked")
+            .challenge(r#"Bearer error="invalid_token""#)
+    }
+
+    pub(crate) fn key_expired(name: &str, at: central::Timestamp) -> Self {
+        Self::new(
+            &KEY_EXPIRED,
+            format!(
+                "The key {} expired at {at}; use another one (`wattpost apikey add` makes one).",
+                quoted(name)
+            ),
+        )
+        .challenge(r#"Bearer error="invalid_token""#)
+    }
+
+    pub(crate) fn scope_missing(name: &str, held: Scope, needed: Scope) -> Self {
+        Self::new(
+            &SCOPE_MISSING,
+            format!(
+                "The key {} has the scope {held}, and this request needs the scope {needed}; use a key \
+                 that has it.",
+                quoted(name)
+            ),
+        )
+        .challenge(r#"Bearer error="insufficient_scope""#)
+    }
+
+    pub(crate) fn csrf_token_missing() -> Self {
+        Self::new(
+            &CSRF_TOKEN_MISSING,
+            "The header X-CSRF-Token is absent or not that of this session; send the csrf_token of \
+             GET /api/v1/session."
+                .to_owned(),
+        )
+    }
+
+    /// The keys are not known, so every request that needs one is refused.
+    pub(crate) fn keys_unavailable(why: &Unavailable) -> Self {
+        Self::new(
+            &UNAVAILABLE,
+            format!(
+                "The API keys cannot be read now, because the {why}. No data is lost; repeat the request."
+            ),
+        )
+        .retry_after_s(5)
+    }
+
+    pub(crate) fn unknown_api_key(name: &str) -> Self {
+        Self::new(
+            &UNKNOWN_API_KEY,
+            format!("No API key has the name {}.", quoted(name)),
+        )
+    }
+
+    pub(crate) fn api_key_exists(name: &str) -> Self {
+        Self::new(
+            &API_KEY_EXISTS,
+            format!(
+                "An API key with the name {} exists; choose another name, or revoke it first.",
+                quoted(name)
+            ),
+        )
+    }
+
+    pub(crate) fn too_many_api_keys() -> Self {
+        Self::new(
+            &TOO_MANY_API_KEYS,
+            format!(
+                "There are {} API keys, which is the maximum; revoke some (GET /api/v1/api-keys shows all).",
+                central::ports::API_KEYS_MAX
+            ),
+        )
+    }
+
+    pub(crate) fn last_admin_key(name: &str) -> Self {
+        Self::new(
+            &LAST_ADMIN_KEY,
+            format!(
+                "The key {} is the last valid key with the scope admin: without it, keys can only be managed with \
+                 `wattpost apikey`. Add another one first, or repeat the request with force=true.",
+                quoted(name)
+            ),
+        )
+    }
+}

@@ -1,0 +1,78 @@
+//! Chargers, tokens and local authorization lists.
+
+use super::kinds::{
+    CHARGER_EXISTS, LOCAL_LIST_KEPT, UNKNOWN_CHARGER, UNKNOWN_HANDSHAKE, UNKNOWN_LOCAL_LIST,
+    UNKNOWN_TOKEN,
+};
+use super::{ApiError, quoted};
+
+impl ApiError {
+    pub(crate) fn unknown_charger(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_CHARGER,
+            format!("No charger is known by the identity {}.", quoted(id)),
+        )
+    }
+
+    /// The operator has not added the charger, although it may have connected.
+    pub(crate) fn not_added(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_CHARGER,
+            format!(
+                "No charger with the identity {} was added, so it has no settings; add it with POST /api/v1/chargers.",
+                quoted(id)
+            ),
+        )
+    }
+
+    pub(crate) fn local_list_kept(charger: &str) -> Self {
+        Self::new(
+            &LOCAL_LIST_KEPT,
+            format!(
+                "A wish for a local list holds for the charger {}, so its list is kept equal to the tokens; change the \
+                 tokens, or remove the wish (DELETE /api/v1/local-lists/{{charger}} or /api/v1/local-list-default).",
+                quoted(charger)
+            ),
+        )
+    }
+
+    pub(crate) fn unknown_handshake(no: &str) -> Self {
+        Self::new(
+            &UNKNOWN_HANDSHAKE,
+            format!(
+                "No refused handshake is known by the number {}.",
+                quoted(no)
+            ),
+        )
+    }
+
+    pub(crate) fn unknown_token(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_TOKEN,
+            format!(
+                "The token {} was not added; add it with PUT /api/v1/tokens/{{id}}.",
+                quoted(id)
+            ),
+        )
+    }
+
+    pub(crate) fn unknown_local_list(charger_id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_LOCAL_LIST,
+            format!(
+                "There is no wish for the local list of {}; set one with PUT /api/v1/local-lists/{{charger}}.",
+                quoted(charger_id)
+            ),
+        )
+    }
+
+    pub(crate) fn charger_exists(id: &str) -> Self {
+        Self::new(
+            &CHARGER_EXISTS,
+            format!(
+                "The charger {} was added before; change it with PATCH /api/v1/chargers/{{id}}.",
+                quoted(id)
+            ),
+        )
+    }
+}

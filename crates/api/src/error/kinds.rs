@@ -1,0 +1,115 @@
+//! All kinds of errors. `docs/api.md` has the same table.
+
+use axum::http::StatusCode;
+
+/// A kind of error: what `docs/api.md`, the page `/docs` and the OpenAPI document say about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) title: &'static str,
+    /// When it is answered.
+    pub(crate) when: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident, $status:ident, $code:literal, $title:literal, $when:literal;)*) => {
+        $(
+            pub(crate) static $name: Kind = Kind {
+                status: StatusCode::$status,
+                code: $code,
+                title: $title,
+                when: $when,
+            };
+        )*
+
+        /// All kinds of errors, by status.
+        pub(crate) static KINDS: &[&Kind] = &[$(&$name),*];
+    };
+}
+
+kinds! {
+    UNKNOWN_PARAMETER, BAD_REQUEST, "unknown_parameter", "Unknown parameter", "the route has no such parameter; `detail` lists its parameters";
+    REPEATED_PARAMETER, BAD_REQUEST, "repeated_parameter", "Repeated parameter", "given more than once";
+    BAD_PARAMETER, BAD_REQUEST, "bad_parameter", "Bad parameter", "the value is not valid for this parameter";
+    BAD_CURSOR, BAD_REQUEST, "bad_cursor", "Bad cursor", "not the `next` of this list";
+    BAD_TRANSACTION_KEY, BAD_REQUEST, "bad_transaction_key", "Bad transaction key", "not a UUID";
+    BAD_RECORD_ID, BAD_REQUEST, "bad_record_id", "Bad record id", "not `GATEWAY-UUID/NUMBER`";
+    BAD_ENCODING, BAD_REQUEST, "bad_encoding", "Bad encoding", "not UTF-8 after percent-decoding";
+    BAD_JSON, BAD_REQUEST, "bad_json", "Bad JSON", "the body is not JSON with the members that the route knows";
+    NO_IDEMPOTENCY_KEY, BAD_REQUEST, "no_idempotency_key", "No valid idempotency key", "`Idempotency-Key` is empty or too long, or a command has none";
+    BAD_IF_MATCH, BAD_REQUEST, "bad_if_match", "Bad If-Match", "`If-Match` is neither `*` nor a list of entity tags";
+    NO_KEY, UNAUTHORIZED, "no_key", "No valid API key", "no `Authorization: Bearer` with a key, or the key does not exist (any more)";
+    KEY_EXPIRED, UNAUTHORIZED, "key_expired", "API key expired", "the key is past its `expires_at`";
+    SCOPE_MISSING, FORBIDDEN, "scope_missing", "Scope missing", "the key's scope does not include what the route needs";
+    CSRF_TOKEN_MISSING, FORBIDDEN, "csrf_token_missing", "CSRF token missing", "a page that has signed in sends a change without the header `X-CSRF-Token` of its session";
+    UNKNOWN_CHARGER, NOT_FOUND, "unknown_charger", "Unknown charger", "not in the database";
+    UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
+    UNKNOWN_MESSAGE, NOT_FOUND, "unknown_message", "Unknown message", "not in the database: it was never recorded, has not arrived yet, or was deleted after the retention; its `/trace` says which as far as it is known";
+    UNKNOWN_COMMAND, NOT_FOUND, "unknown_command", "Unknown command", "not in the database";
+    UNKNOWN_BATCH, NOT_FOUND, "unknown_batch", "Unknown batch", "not in the database";
+    UNKNOWN_DEAD_LETTER, NOT_FOUND, "unknown_dead_letter", "Unknown dead letter", "no dead letter has this `record_id`: it was applied, the retention has deleted it, or it never was one";
+    NO_REPORT, NOT_FOUND, "no_report", "No report", "the command asks for no report";
+    UNKNOWN_ACTION, NOT_FOUND, "unknown_action", "Unknown action", "no such action in this version of OCPP, or no such version";
+    UNKNOWN_API_KEY, NOT_FOUND, "unknown_api_key", "Unknown API key", "no key has this name";
+    UNKNOWN_HANDSHAKE, NOT_FOUND, "unknown_handshake", "Unknown handshake", "not in the list of refused handshakes";
+    UNKNOWN_TOKEN, NOT_FOUND, "unknown_token", "Unknown token", "the token was not added";
+    UNKNOWN_LOCAL_LIST, NOT_FOUND, "unknown_local_list", "Unknown local list", "no wish for a local list holds for the charger";
+    NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
+    CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";
+    METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
+    NOT_ACCEPTABLE, NOT_ACCEPTABLE, "not_acceptable", "Not acceptable", "`Accept` permits none of the forms of a list";
+    BODY_TIMEOUT, REQUEST_TIMEOUT, "body_timeout", "Body timeout", "the body did not arrive in time";
+    CHARGER_EXISTS, CONFLICT, "charger_exists", "Charger exists", "a charger with this identity was added before";
+    API_KEY_EXISTS, CONFLICT, "api_key_exists", "API key exists", "another key has this name";
+    TOO_MANY_API_KEYS, CONFLICT, "too_many_api_keys", "Too many API keys", "1,000 keys exist";
+    LAST_ADMIN_KEY, CONFLICT, "last_admin_key", "Last admin key", "it is the last valid key with the scope `admin`; `force=true` revokes it nevertheless";
+    IDEMPOTENCY_IN_USE, CONFLICT, "idempotency_in_use", "Request still running", "a request with this `Idempotency-Key` is running now";
+    ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
+    CHARGER_OFFLINE, CONFLICT, "charger_offline", "Charger not connected", "no gateway has a connection of the charger, and the command does not wait; `command` is the address of the command, which is stored as not sent";
+    BATCH_ENDED, CONFLICT, "batch_ended", "Batch ended", "the batch is done or cancelled, so it cannot be paused, resumed or cancelled";
+    DEAD_LETTER_DISCARDED, CONFLICT, "dead_letter_discarded", "Dead letter discarded", "the dead letter was discarded before, and its content is deleted";
+    OTHER_NUMBER, CONFLICT, "other_number", "Another number matches", "the number of dead letters that match is not `expected`; `detail` has it";
+    VERSION_UNKNOWN, CONFLICT, "version_unknown", "Version unknown", "the charger has sent no message yet, so its version of OCPP is not known";
+    TRANSACTION_ENDED, CONFLICT, "transaction_ended", "Transaction ended", "the transaction has ended or was closed, so it can be neither stopped nor closed";
+    TRANSACTION_MAY_RUN, CONFLICT, "transaction_may_run", "Transaction may run", "the charger sent a message about the transaction within the last 15 minutes; `force` closes it nevertheless";
+    NO_OPEN_TRANSACTION, CONFLICT, "no_open_transaction", "No open transaction", "the charger has no open transaction that can be named";
+    LOCAL_LIST_KEPT, CONFLICT, "local_list_kept", "Local list kept in step", "a wish for a local list holds for the charger, so no other list is sent to it";
+    SEVERAL_TRANSACTIONS, CONFLICT, "several_transactions", "Several open transactions", "the charger has several open transactions, and the request names none";
+    CURSOR_EXPIRED, GONE, "cursor_expired", "Events expired", "events after this one are no longer kept, or it is not of this log because the database was restored";
+    ETAG_MISMATCH, PRECONDITION_FAILED, "etag_mismatch", "Changed meanwhile", "the object has another version than `If-Match` names";
+    BODY_TOO_LARGE, PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "above 260 KiB; an import above 8 MiB";
+    QUERY_TOO_LONG, URI_TOO_LONG, "query_too_long", "Query too long", "above 8,192 bytes";
+    NOT_JSON, UNSUPPORTED_MEDIA_TYPE, "not_json", "Not JSON", "the body's `Content-Type` is not `application/json`";
+    NOT_MERGE_PATCH, UNSUPPORTED_MEDIA_TYPE, "not_merge_patch", "Not a merge patch", "the body's `Content-Type` is not `application/merge-patch+json`";
+    NOT_A_TABLE, UNSUPPORTED_MEDIA_TYPE, "not_a_table", "Not a table", "the `Content-Type` of an import is neither `text/csv` nor `application/x-ndjson`";
+    PAYLOAD_INVALID, UNPROCESSABLE_ENTITY, "payload_invalid", "Invalid request", "a member of the body is not valid, or the payload breaks the schema of the charger's version; `errors` has each place";
+    NOT_SUPPORTED, UNPROCESSABLE_ENTITY, "not_supported_by_charger", "Not supported by the charger", "the charger's version of OCPP does not have the action, or cannot express the request";
+    IDEMPOTENCY_MISMATCH, UNPROCESSABLE_ENTITY, "idempotency_mismatch", "Idempotency key used before", "another request was made with this `Idempotency-Key`";
+    IF_MATCH_REQUIRED, PRECONDITION_REQUIRED, "if_match_required", "If-Match missing", "a change of this object needs the header `If-Match`";
+    QUEUE_FULL, TOO_MANY_REQUESTS, "queue_full", "Queue full", "too many commands wait for the charger";
+    TOO_MANY_BATCHES, TOO_MANY_REQUESTS, "too_many_batches", "Too many batches", "20 batches are not finished";
+    INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error", "a bug in Wattpost; the log has the cause";
+    UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
+    TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";
+    BUSY, SERVICE_UNAVAILABLE, "busy", "Busy", "other requests kept the database busy until the timeout";
+    TOO_MANY_CONNECTIONS, SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections", "all connections are in use; only health and metrics are answered";
+    NOT_STORED, SERVICE_UNAVAILABLE, "not_stored", "Not stored yet", "the record that `min_seq` names was not stored within 5 seconds";
+    TOO_MANY_WAITING, SERVICE_UNAVAILABLE, "too_many_waiting", "Too many waiting requests", "64 requests wait for the record that their `min_seq` names";
+    TOO_MANY_STREAMS, SERVICE_UNAVAILABLE, "too_many_streams", "Too many streams", "half of all connections are streams of events";
+}
+
+impl Kind {
+    /// Whether the same request may succeed later.
+    pub(crate) fn is_retryable(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        )
+    }
+
+    /// The address of its description, relative to the API.
+    pub(crate) fn type_url(&self) -> String {
+        format!("/docs#{}", self.code)
+    }
+}
