@@ -4,6 +4,7 @@
 
 use crate::change::{self, Change, Members};
 use crate::error::{ApiError, Fault};
+use crate::messages::record_id;
 use crate::page::{self, ListRequest};
 use crate::query::Query;
 use crate::schema;
@@ -79,8 +80,8 @@ pub(crate) async fn list(
     get,
     path = "/api/v1/dead-letters/{gateway_id}/{seq}",
     params(
-        ("gateway_id" = String, Path, description = "The first part of `record_id`"),
-        ("seq" = String, Path, description = "The second part of `record_id`"),
+        ("gateway_id" = Uuid, Path, description = "The first part of `record_id`"),
+        ("seq" = u64, Path, description = "The second part of `record_id`"),
     ),
     responses((status = 200, description = "The dead letter", body = schema::DeadLetter))
 )]
@@ -107,8 +108,8 @@ pub(crate) async fn one(
     post,
     path = "/api/v1/dead-letters/{gateway_id}/{seq}/retry",
     params(
-        ("gateway_id" = String, Path, description = "The first part of `record_id`"),
-        ("seq" = String, Path, description = "The second part of `record_id`"),
+        ("gateway_id" = Uuid, Path, description = "The first part of `record_id`"),
+        ("seq" = u64, Path, description = "The second part of `record_id`"),
         ("Idempotency-Key" = Option<String>, Header, description = "A text of the client, unique for this request: its repeat within 72 hours gets the same answer"),
     ),
     responses((status = 200, description = "Whether it is applied, or why it still cannot be", body = schema::DeadLetterRetry))
@@ -130,8 +131,8 @@ pub(crate) async fn retry(
     post,
     path = "/api/v1/dead-letters/{gateway_id}/{seq}/discard",
     params(
-        ("gateway_id" = String, Path, description = "The first part of `record_id`"),
-        ("seq" = String, Path, description = "The second part of `record_id`"),
+        ("gateway_id" = Uuid, Path, description = "The first part of `record_id`"),
+        ("seq" = u64, Path, description = "The second part of `record_id`"),
         ("Idempotency-Key" = Option<String>, Header, description = "A text of the client, unique for this request: its repeat within 72 hours gets the same answer"),
     ),
     request_body = schema::DiscardDeadLetter,
@@ -311,19 +312,6 @@ fn not_selected(refused: &NotSelected) -> ApiError {
             format!("{refused}: narrow the filter, for example with from and to"),
         )]),
     }
-}
-
-fn record_id(
-    path: Result<Path<(String, String)>, PathRejection>,
-    shown: &str,
-) -> Result<RecordId, ApiError> {
-    let Path((gateway, number)) = path.map_err(|_| ApiError::undecodable("path", shown))?;
-    let text = format!("{gateway}/{number}");
-    let id: Result<RecordId, ()> = text.parse();
-    // Another spelling of an id is no id.
-    id.ok()
-        .filter(|id| id.to_string() == text)
-        .ok_or_else(|| ApiError::unknown_dead_letter(&text))
 }
 
 fn is_dry(change: &Change) -> Result<bool, ApiError> {

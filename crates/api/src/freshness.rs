@@ -243,13 +243,9 @@ fn take_min_seq(uri: &mut Uri) -> Result<Option<RecordId>, ApiError> {
         return Err(ApiError::repeated_parameter(MIN_SEQ));
     }
     let value = query::decode(pair.split_once('=').map_or("", |(_, value)| value))?;
-    let Some(id) = query::record_id(&value) else {
-        return Err(ApiError::bad_parameter(
-            MIN_SEQ,
-            &value,
-            "the id of a record, GATEWAY-UUID/NUMBER, such as record_id of a message",
-        ));
-    };
+    let id = value
+        .parse()
+        .map_err(|()| ApiError::bad_parameter(MIN_SEQ, &value, query::RECORD_ID_EXPECTED))?;
     let kept: Vec<&str> = all.split('&').filter(|pair| !of_parameter(pair)).collect();
     let address = match kept.is_empty() {
         true => uri.path().to_owned(),

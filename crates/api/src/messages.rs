@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use crate::page::ListRequest;
 use crate::query::Query;
 use crate::state::AppState;
-use crate::{page, query, schema};
+use crate::{page, schema};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
@@ -127,7 +127,7 @@ pub(crate) fn record_id(
 ) -> Result<RecordId, ApiError> {
     let Path((gateway, seq)) = id.map_err(|_| ApiError::undecodable("path", path))?;
     let id = format!("{gateway}/{seq}");
-    query::record_id(&id).ok_or_else(|| ApiError::bad_record_id(&id))
+    id.parse().map_err(|()| ApiError::bad_record_id(&id))
 }
 
 /// The messages without the secrets in them.

@@ -3,9 +3,8 @@
 
 use crate::error::ApiError;
 use central::query::{PAGE_DEFAULT, PAGE_MAX, parameters};
-use central::{GatewayId, RecordId, Seq, Timestamp};
+use central::{RecordId, Timestamp};
 use percent_encoding::percent_decode;
-use uuid::Uuid;
 
 /// Maximum length of a query string, in bytes.
 pub(crate) const QUERY_BYTES_MAX: usize = 8 * 1024;
@@ -108,14 +107,8 @@ impl Query {
         let Some(value) = self.raw(name) else {
             return Ok(None);
         };
-        let wrong = || {
-            ApiError::bad_parameter(
-                name,
-                value,
-                "the id of a record, GATEWAY-UUID/NUMBER, such as record_id of a message",
-            )
-        };
-        record_id(value).map(Some).ok_or_else(wrong)
+        let wrong = || ApiError::bad_parameter(name, value, RECORD_ID_EXPECTED);
+        value.parse().map(Some).map_err(|()| wrong())
     }
 
     /// The time range `from` ≤ time < `to`.
@@ -165,16 +158,9 @@ impl Query {
     }
 }
 
-/// A record's id, `GATEWAY/NUMBER`.
-pub(crate) fn record_id(text: &str) -> Option<RecordId> {
-    let (gateway, seq) = text.split_once('/')?;
-    // Digits only, because `parse` accepts `+5`.
-    let is_number = seq.bytes().all(|byte| byte.is_ascii_digit());
-    Some(RecordId {
-        gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
-        seq: Seq(is_number.then(|| seq.parse().ok())??),
-    })
-}
+/// What a parameter with the id of a record must be.
+pub(crate) const RECORD_ID_EXPECTED: &str =
+    "the id of a record, GATEWAY-UUID/NUMBER, such as record_id of a message";
 
 /// Form decoding: `+` is a space, `%XX` a byte.
 pub(crate) fn decode(text: &str) -> Result<String, ApiError> {

@@ -105,13 +105,17 @@ impl fmt::Display for RecordId {
 impl std::str::FromStr for RecordId {
     type Err = ();
 
-    /// Parses what [`RecordId`] displays.
+    /// Parses what [`RecordId`] displays, and no other spelling of it: an id is compared as a text too.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (gateway, seq) = text.split_once('/').ok_or(())?;
-        Ok(Self {
+        let id = Self {
             gateway: GatewayId(Uuid::try_parse(gateway).map_err(|_| ())?),
             seq: Seq(seq.parse().map_err(|_| ())?),
-        })
+        };
+        match id.to_string() == text {
+            true => Ok(id),
+            false => Err(()),
+        }
     }
 }
 
@@ -479,6 +483,24 @@ fn le_u64(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_parsed_in_the_spelling_that_is_displayed_and_no_other() {
+        let text = "00000000-0000-0000-0000-00000000feed/12";
+        let id: RecordId = text.parse().expect("an id");
+        assert_eq!(id.to_string(), text);
+        for wrong in [
+            "00000000-0000-0000-0000-00000000FEED/12",
+            "0000000000000000000000000000feed/12",
+            "00000000-0000-0000-0000-00000000feed/+12",
+            "00000000-0000-0000-0000-00000000feed/012",
+            "00000000-0000-0000-0000-00000000feed/",
+            "00000000-0000-0000-0000-00000000feed",
+            "x/12",
+        ] {
+            assert_eq!(wrong.parse::<RecordId>(), Err(()), "{wrong}");
+        }
+    }
 
     fn sample() -> Record<'static> {
         Record {

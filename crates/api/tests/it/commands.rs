@@ -164,11 +164,10 @@ async fn a_charger_that_no_gateway_has_is_answered_with_409_and_the_address_of_t
     let request = tokio::spawn(async move { post(addr, "k", RESET).await });
     // Nobody claims it; the gateways and the API end it when its time has passed.
     let later = central::Timestamp(common::clock::now_ms() + 60_000);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while memory.expire(later, 10).expect("the memory store answers") == 0 {
-        assert!(std::time::Instant::now() < deadline, "nothing was queued");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("the command is queued", || {
+        memory.expire(later, 10).expect("the memory store answers") > 0
+    })
+    .await;
     let answer = request.await.expect("no panic");
     assert_eq!(
         (answer.status, answer.error().0.as_str()),

@@ -219,11 +219,7 @@ async fn a_member_or_an_id_that_is_not_valid_is_named() {
         "%22/1",
     ] {
         let refused = get(addr, &format!("{LETTERS}/{wrong}")).await;
-        assert_eq!(
-            code(&refused),
-            (404, "unknown_dead_letter".to_owned()),
-            "{wrong}"
-        );
+        assert_eq!(code(&refused), (400, "bad_record_id".to_owned()), "{wrong}");
     }
     assert_eq!(memory.contents().dead.len(), 3);
 }

@@ -6,18 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` holds.
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "timeout while waiting for {what}"
-        );
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Repeats the request until the answer is 200, which needs a free connection.
 async fn until_answered(addr: SocketAddr, target: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);

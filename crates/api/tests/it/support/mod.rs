@@ -24,6 +24,7 @@ use consumer::LetterRetry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// Settings for tests: any free port of this machine.
 pub(crate) fn config() -> ApiConfig {
@@ -49,14 +50,33 @@ pub(crate) async fn start_with(
         ..deps(store)
     };
     let api = Api::start(config, deps).await.expect("the API starts");
-    // The database is asked for the first time after the start; until it has answered, the API is not ready.
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(2);
-    while get(api.local_addr(), "/health/ready").await.status == 503
-        && tokio::time::Instant::now() < deadline
-    {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until_heard(&api).await;
     api
+}
+
+/// Waits until the condition holds, at most 20 s.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "timeout while waiting for {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits until the API has asked its database for the first time, whatever it was answered: before, it is not ready.
+pub(crate) async fn until_heard(api: &Api) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let ready = get(api.local_addr(), "/health/ready").await;
+        if !ready.body.contains("has not answered yet") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{}", ready.body);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// What an API over `store` needs; without keys, always healthy.
