@@ -65,7 +65,9 @@ fn no_answer_differs_from_the_openapi_document() {
         ])
         .args(["--header", &format!("Authorization: Bearer {key}")])
         .args(["--checks", CHECKS])
-        .args(["--workers", "2", "--no-color", "--warnings", "off"])
+        // More workers are threads, and CPython 3.11 sometimes fails with "AST constructor recursion depth mismatch" when
+        // several of them parse Python at the same time (python/cpython#106905), which Hypothesis does.
+        .args(["--workers", "1", "--no-color", "--warnings", "off"])
         .current_dir(deployment.path(""));
     match full_length() {
         true => command.args(["--max-examples", "300"]),
