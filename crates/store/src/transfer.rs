@@ -19,13 +19,14 @@ const fn replaced(name: &'static str, key: &'static [&'static str]) -> CopiedTab
 }
 
 /// The tables whose rows are copied, in that order. Closings come before the records, because the list of transactions
-/// depends on them. Gateways and chargers are rebuilt, but the order of gateways (that of the list of messages) and the
-/// first spelling of a charger's identity depend on which record was applied first.
+/// depends on them. Gateways and chargers are rebuilt, but the number of a gateway and the first spelling of a charger's
+/// identity depend on which record was applied first. The numbers of gateways are the order of the list of messages, and
+/// discarded dead letters refer to them.
 pub(crate) const COPIED: &[CopiedTable] = &[
     CopiedTable {
         name: "gateways",
         key: &["no"],
-        columns: &["id"],
+        columns: &["no", "id"],
         mode: CopyMode::Keep,
     },
     CopiedTable {

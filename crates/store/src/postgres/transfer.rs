@@ -170,11 +170,11 @@ impl Transfer for PostgresStore {
             if !columns.contains(&"no") {
                 return Ok(());
             }
-            // The next row gets a number of its own.
+            // The next row gets a number of its own. A sequence begins at 1, the gateways of SQLite at 0.
             execute(
                 connection,
                 format!(
-                    "SELECT setval(pg_get_serial_sequence('{0}', 'no'), (SELECT max(no) FROM {0}))",
+                    "SELECT setval(pg_get_serial_sequence('{0}', 'no'), (SELECT greatest(max(no), 1) FROM {0}))",
                     table.name
                 ),
             )

@@ -108,13 +108,8 @@ impl Transfer for SqliteStore {
         self.transact(|connection, _| {
             let types = column_types(connection, table.name)?;
             let columns = columns(table, first, &types)?;
-            let mut names = columns.join(", ");
-            let mut values = vec!["?"; columns.len()].join(", ");
-            if table.name == "gateways" {
-                // Their numbers begin at 0.
-                names.push_str(", no");
-                values.push_str(", (SELECT coalesce(max(no) + 1, 0) FROM gateways)");
-            }
+            let names = columns.join(", ");
+            let values = vec!["?"; columns.len()].join(", ");
             let on_conflict = match table.mode {
                 CopyMode::Replace => String::new(),
                 CopyMode::Keep => "ON CONFLICT DO NOTHING".to_owned(),

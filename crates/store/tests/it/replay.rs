@@ -14,11 +14,15 @@ use central::model::{
 };
 use central::ports::{
     ApiKeys, Applied, ChangeRequest, ChargerAdmin, ChargerProfile, Closings, CommandQueue,
-    Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, Idempotency, NewCommand, Once,
-    Store, Token, Tokens, Transfer, Unavailable, UnavailableKind,
+    Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, DeadLetters, DiscardRequest,
+    Idempotency, LetterSelection, NewCommand, Once, Store, Token, Tokens, Transfer, Unavailable,
+    UnavailableKind,
 };
 use central::project::Changes;
-use central::query::{MessageFilter, PageRequest, QueryStore, TransactionFilter, all_messages};
+use central::query::{
+    DeadLetterFilter, DeadLetterState, MessageFilter, PageRequest, QueryStore, TransactionFilter,
+    all_messages,
+};
 use central::record::lost;
 use central::resend::ResendMemory;
 use central::station::CloseReason;
@@ -287,7 +291,8 @@ where
         + ApiKeys
         + Closings
         + Commands
-        + CommandQueue,
+        + CommandQueue
+        + DeadLetters,
 {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut journals = Journals([0; GATEWAYS]);
@@ -332,6 +337,7 @@ where
         };
         store.apply(&[], &Changes::default(), &[letter]).unwrap();
     }
+    discard_letter(store, journals.next(2));
     // Another record with a number that is taken.
     apply(
         store,
@@ -393,6 +399,23 @@ fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys>(store: &S) {
             &ChangeRequest::of(origin()),
         )
         .unwrap();
+}
+
+/// A record that becomes a dead letter, which a person discards.
+fn discard_letter<S: Store + DeadLetters>(store: &S, id: RecordId) {
+    let letter = DeadLetter {
+        id,
+        bytes: lost("discarded", b"rest"),
+        reason: "discarded".to_owned(),
+    };
+    store.apply(&[], &Changes::default(), &[letter]).unwrap();
+    let wanted = DiscardRequest {
+        selection: LetterSelection::Ids(vec![id]),
+        reason: "of no use".to_owned(),
+        request: ChangeRequest::of(origin()),
+    };
+    let discarded = store.discard_letters(&wanted).unwrap();
+    assert!(matches!(discarded, Once::Done(_)), "{discarded:?}");
 }
 
 /// All rows of a table.
@@ -571,6 +594,14 @@ fn is_replayed<A: Adapter, B: Adapter>(source: &A::Store) {
             .collect()
     };
     assert_eq!(ids(&target), ids(source), "the order of messages");
+    let discarded = DeadLetterFilter {
+        state: DeadLetterState::Discarded,
+        ..DeadLetterFilter::default()
+    };
+    let there = source.dead_letters(&discarded, &page).unwrap().items;
+    let here = target.dead_letters(&discarded, &page).unwrap().items;
+    assert_eq!(there.len(), 1);
+    assert_eq!(here, there, "discarded dead letters");
     let former = |store: &dyn Transfer| -> BTreeSet<Uuid> {
         let keys = store.former_keys(None).unwrap();
         let hex = |row: &CopiedRow| row["key"].as_str().unwrap().replace("\\x", "");
