@@ -1,8 +1,9 @@
 //! Records that become dead letters, and the row of one in a list.
 
+use crate::idempotency::OtherRequest;
 use crate::refusal::Refusal;
 use central::model::{AuditEntry, ChargerKey, Origin};
-use central::ports::{DeadLetter, ID_USED_TWICE, LETTERS_CHANGED_MAX, NotSelected};
+use central::ports::{DeadLetter, ID_USED_TWICE, LETTERS_CHANGED_MAX, NotSelected, Once, Retried};
 use central::query::{DeadLetterFilter, DeadLetterRow, DeadLetterState, Discarded};
 use central::{GatewayId, Record, RecordId, Seq, Timestamp};
 use serde_json::{Value, json};
@@ -220,8 +221,10 @@ pub(crate) fn check_number(found: u64, expected: Option<u64>) -> Result<(), NotS
     }
 }
 
-/// What [`central::ports::DeadLetters::retried_before`] looks for is not there.
-pub(crate) struct NotBefore;
+/// What a retry is answered with whose idempotency key was used before.
+pub(crate) fn retried(before: Result<Retried, OtherRequest>) -> Once<Retried, NotSelected> {
+    before.map_or(Once::Mismatch, Once::Repeated)
+}
 
 /// A row that was written by another program.
 pub(crate) fn unreadable(id: &str) -> Refusal {

@@ -1,12 +1,12 @@
 //! Dead letters: inserted with a batch; read, tried again or discarded by the operator.
 
-use super::idempotency::once;
+use super::idempotency::{known, once};
 use super::numbers::clean;
 use super::writer::Cache;
 use super::{PostgresStore, audit, error, event_log};
 use crate::dead_letters::{
-    APPLIED, Columns, DISCARDED, Described, GONE, Gone, NotBefore, Removed, WAITING, Waiting,
-    check_number, gone, record_id, set_aside_name, unreadable, waiting,
+    APPLIED, Columns, DISCARDED, Described, GONE, Gone, Removed, WAITING, Waiting, check_number,
+    gone, record_id, retried, set_aside_name, unreadable, waiting,
 };
 use crate::event_log::{Change, Queued};
 use crate::paging::{at_most, cut};
@@ -82,15 +82,8 @@ impl DeadLetters for PostgresStore {
         &self,
         request: &ChangeRequest,
     ) -> Result<Option<Once<Retried, NotSelected>>, Unavailable> {
-        let found: Once<Retried, NotBefore> = self.write(async |connection| {
-            once(connection, request, async |_| Ok(Err(NotBefore))).await
-        })?;
-        Ok(match found {
-            Once::Refused(NotBefore) => None,
-            Once::Done(retried) | Once::Repeated(retried) => Some(Once::Repeated(retried)),
-            Once::Mismatch => Some(Once::Mismatch),
-            Once::InUse => Some(Once::InUse),
-        })
+        let before = self.read(async |connection| known(connection, request).await)?;
+        Ok(before.map(retried))
     }
 
     fn settle_retry(

@@ -1,11 +1,11 @@
 //! Dead letters: inserted with a batch; read, tried again or discarded by the operator.
 
-use super::idempotency::once;
+use super::idempotency::{known, once};
 use super::listing::uuid_of;
 use super::{audit, event_log};
 use crate::dead_letters::{
-    APPLIED, Columns, DISCARDED, Described, GONE, Gone, NotBefore, Removed, WAITING, Waiting,
-    check_number, gone, record_id, set_aside_name, unreadable, waiting,
+    APPLIED, Columns, DISCARDED, Described, GONE, Gone, Removed, WAITING, Waiting, check_number,
+    gone, record_id, retried, set_aside_name, unreadable, waiting,
 };
 use crate::event_log::{Change, Queued};
 use crate::paging::{at_most, cut};
@@ -88,16 +88,8 @@ impl DeadLetters for SqliteStore {
         &self,
         request: &ChangeRequest,
     ) -> Result<Option<Once<Retried, NotSelected>>, Unavailable> {
-        let found: Once<Retried, NotBefore> = self
-            .readers
-            .read(|connection| once(connection, request, |_| Ok(Err(NotBefore))))
-            .map_err(Refusal::into_unavailable)?;
-        Ok(match found {
-            Once::Refused(NotBefore) => None,
-            Once::Done(retried) | Once::Repeated(retried) => Some(Once::Repeated(retried)),
-            Once::Mismatch => Some(Once::Mismatch),
-            Once::InUse => Some(Once::InUse),
-        })
+        let before = self.readers.read(|connection| known(connection, request));
+        Ok(before.map_err(Refusal::into_unavailable)?.map(retried))
     }
 
     fn settle_retry(
