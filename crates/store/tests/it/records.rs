@@ -124,6 +124,22 @@ fn messages_by_time_are_in_order_across_gateways_and_days<A: Adapter>() {
     for limit in 1..10 {
         assert_eq!(scan(&store, &filter, limit), want, "pages of {limit}");
     }
+    // The times of a charger whose clock was wrong.
+    let decades = MentionFilter {
+        from: Timestamp(1_262_304_000_000),
+        to: Timestamp(4_102_444_700_000),
+        ..filter.clone()
+    };
+    assert_eq!(scan(&store, &decades, 9), want);
+    let first = store.messages_by_time(&decades, &page(None, 9)).unwrap();
+    assert_eq!(
+        first.items.len(),
+        6,
+        "the first page has the first messages"
+    );
+    let second = store.messages_by_time(&decades, &page(first.next, 9));
+    let second = second.unwrap();
+    assert_eq!((second.items.len(), second.next), (2, None));
     let early = MentionFilter {
         to: at(10),
         ..filter.clone()

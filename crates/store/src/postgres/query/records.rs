@@ -118,7 +118,21 @@ pub(super) async fn by_time(
             Some((gateway_no, seq)) => (at, gateway_no, seq),
         },
     };
-    let (from, to) = (filter.from.as_millis().max(after.0), filter.to.as_millis());
+    // Days before the first message and after the last one have no page: the clock of a charger can be wrong by decades.
+    let days: (Option<i64>, Option<i64>) =
+        sqlx::query_as("SELECT min(day), max(day) FROM message_days")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    let (Some(first), Some(last)) = days else {
+        return Ok(Some(empty()));
+    };
+    let from = filter.from.as_millis().max(after.0);
+    let from = from.max(first * DAY_MILLIS);
+    let to = filter.to.as_millis().min((last + 1) * DAY_MILLIS);
+    if from >= to {
+        return Ok(Some(empty()));
+    }
     let mut rows: Vec<Found> = Vec::new();
     // Day by day, because a day is the part of the charger's messages that is sorted.
     let first_day = from.div_euclid(DAY_MILLIS);

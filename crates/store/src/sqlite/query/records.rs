@@ -74,7 +74,20 @@ pub(super) fn by_time(
         },
     };
     let gateways = gateways(connection)?;
-    let (from, to) = (filter.from.as_millis().max(after.0), filter.to.as_millis());
+    // Days before the first message and after the last one have no page: the clock of a charger can be wrong by decades.
+    let times = connection.query_row(
+        "SELECT min(first_at), max(last_at) FROM message_blocks",
+        [],
+        |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)),
+    )?;
+    let (Some(first), Some(last)) = times else {
+        return Ok(Some(empty()));
+    };
+    let from = filter.from.as_millis().max(after.0).max(first);
+    let to = filter.to.as_millis().min(last.saturating_add(1));
+    if from >= to {
+        return Ok(Some(empty()));
+    }
     let end = to.min((from.div_euclid(DAY_MILLIS) + DAYS_PER_PAGE) * DAY_MILLIS);
     let at: Vec<i64> = filter.at.iter().map(|at| at.as_millis()).collect();
     // The blocks lead, so that the charger's rows are found with one seek into each block of the time.
