@@ -79,26 +79,56 @@ struct Entry {
 
 impl Entry {
     fn observed(&self, at: Instant) -> Observed {
-        let age = at.saturating_duration_since(self.heard);
         Observed {
             report: self.report.clone(),
             before: self.earlier.front().cloned(),
-            age_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
+            age_ms: self.age_ms(at),
             is_retired: self.is_retired,
             counted: self.counted.clone(),
         }
     }
 
-    /// Keeps the positions that are known now.
-    fn note_positions(&mut self, now: Timestamp) {
-        let Some(gateway) = &self.report.gateway else {
-            return;
-        };
-        let new = Positions {
-            at: now,
+    /// How old the report is.
+    fn age_ms(&self, at: Instant) -> i64 {
+        let age = at.saturating_duration_since(self.heard);
+        i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The positions that are known now; `None` without a gateway.
+    fn positions_now(&self) -> Option<Positions> {
+        let gateway = self.report.gateway.as_ref()?;
+        let now = Timestamp(now_ms());
+        Some(Positions {
+            at: Timestamp(now.0.saturating_sub(self.age_ms(Instant::now()))),
+            known_at: now,
             durable: gateway.durable,
             delivered: gateway.delivered,
             stored: self.counted.as_ref().ok().map(|counted| counted.all_stored),
+        })
+    }
+
+    /// By how many milliseconds at most the database is behind the journal of this gateway; `None` if it is not known.
+    fn lag_ms(&self) -> Option<i64> {
+        let gateway = self.report.gateway.as_ref()?;
+        let mut lag = 0;
+        if gateway.delivered < gateway.durable {
+            let oldest = i64::try_from(gateway.oldest_age_ms?).ok()?;
+            lag = oldest.saturating_add(self.age_ms(Instant::now()));
+        }
+        let stored = self.counted.as_ref().ok()?.all_stored;
+        if stored < gateway.delivered {
+            // The first record that is missing became durable after the last report that does not have it.
+            let mut reports = self.positions.iter().rev();
+            let before = reports.find(|positions| positions.durable <= stored)?;
+            lag = lag.max(now_ms().saturating_sub(before.at.0));
+        }
+        Some(lag)
+    }
+
+    /// Keeps the positions that are known now.
+    fn note_positions(&mut self) {
+        let Some(new) = self.positions_now() else {
+            return;
         };
         if self.positions.len() >= POSITIONS_MAX {
             self.positions.pop_front();
@@ -169,7 +199,6 @@ impl Overview {
 
     /// What is known of this gateway; `None` if nothing.
     pub(crate) fn gateway(&self, id: GatewayId) -> Option<GatewaySeen> {
-        let now = Timestamp(now_ms());
         self.hear((self.deps.own)());
         let known = lock(&self.known);
         let is_it = |entry: &&Entry| {
@@ -177,18 +206,8 @@ impl Overview {
             gateway.is_some_and(|gateway| gateway.id == id)
         };
         let entry = known.processes.values().find(is_it)?;
-        let gateway = entry.report.gateway.as_ref()?;
         let mut history: Vec<Positions> = entry.positions.iter().copied().collect();
-        history.push(Positions {
-            at: now,
-            durable: gateway.durable,
-            delivered: gateway.delivered,
-            stored: entry
-                .counted
-                .as_ref()
-                .ok()
-                .map(|counted| counted.all_stored),
-        });
+        history.push(entry.positions_now()?);
         Some(GatewaySeen {
             state: entry.observed(Instant::now()).state(),
             history,
@@ -207,31 +226,11 @@ impl Overview {
 
     /// By how many milliseconds at most the database is behind what chargers were answered for; `None` if it is not known.
     pub(crate) fn lag_ms(&self) -> Option<i64> {
-        let now = Timestamp(now_ms());
         let known = lock(&self.known);
-        let mut lag = None;
-        for entry in known.processes.values() {
-            let Some(gateway) = &entry.report.gateway else {
-                continue;
-            };
-            lag = lag.max(Some(0));
-            let age = i64::try_from(entry.heard.elapsed().as_millis()).unwrap_or(i64::MAX);
-            if gateway.delivered < gateway.durable {
-                let oldest = i64::try_from(gateway.oldest_age_ms?).ok()?;
-                lag = lag.max(Some(oldest.saturating_add(age)));
-            }
-            let stored = entry.counted.as_ref().ok()?.all_stored;
-            if stored < gateway.delivered {
-                // The first that is missing was delivered after the last moment at which it was not.
-                let before = entry.positions.iter().rev();
-                let before = before
-                    .take_while(|positions| positions.delivered > stored)
-                    .last();
-                let since = before.map_or(now, |positions| positions.at);
-                lag = lag.max(Some(now.as_millis() - since.as_millis()));
-            }
-        }
-        lag
+        let gateways = known.processes.values();
+        let mut gateways = gateways.filter(|entry| entry.report.gateway.is_some());
+        let first = gateways.next()?.lag_ms()?;
+        gateways.try_fold(first, |lag, entry| Some(lag.max(entry.lag_ms()?)))
     }
 
     /// Reads the reports and counts records. Blocks.
@@ -248,7 +247,7 @@ impl Overview {
             known.database.dead_letters = Some(Err(why));
         }
         for entry in known.processes.values_mut() {
-            entry.note_positions(now);
+            entry.note_positions();
         }
         let observed = known.observed(Instant::now());
         known.database.unexplained_since = match unexplained(self.deps.has_broker, &observed) {
@@ -417,4 +416,99 @@ pub(crate) async fn overview(
     };
     let answer = pipeline(now, overview.deps.has_broker, &observed, &database);
     Ok(Json(answer).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use central::model::{GatewayReport, ProcessRole};
+
+    /// What is known of a gateway with these positions, of which nothing was heard before.
+    fn entry(durable: u64, delivered: u64, oldest_age_ms: Option<u64>, stored: u64) -> Entry {
+        let gateway = GatewayReport {
+            id: GatewayId(Uuid::from_u128(1)),
+            connected: 0,
+            written: durable,
+            durable,
+            delivered,
+            undelivered_bytes: 0,
+            bytes_max: 1,
+            oldest_age_ms,
+            route: None,
+        };
+        Entry {
+            report: ProcessReport {
+                id: Uuid::from_u128(1),
+                role: ProcessRole::Gateway,
+                host: "host".to_owned(),
+                version: "1".to_owned(),
+                started_at: Timestamp(1),
+                at: Timestamp(1),
+                has_stopped: false,
+                parts: Vec::new(),
+                gateway: Some(gateway),
+                consumed_records: None,
+                queues: None,
+            },
+            heard: Instant::now(),
+            earlier: VecDeque::new(),
+            is_retired: false,
+            counted: Ok(Counted {
+                durable,
+                delivered,
+                stored,
+                all_stored: stored,
+                missing: Some(0),
+            }),
+            positions: VecDeque::new(),
+        }
+    }
+
+    /// That a gateway had reported so many records, some time ago.
+    fn reported(ago_ms: i64, durable: u64, delivered: u64) -> Positions {
+        let at = Timestamp(now_ms() - ago_ms);
+        Positions {
+            at,
+            known_at: at,
+            durable,
+            delivered,
+            stored: None,
+        }
+    }
+
+    #[test]
+    fn the_lag_is_at_least_the_age_of_the_oldest_record_that_is_not_stored() {
+        assert_eq!(entry(10, 10, None, 10).lag_ms(), Some(0));
+        let undelivered = entry(10, 8, Some(7_000), 8).lag_ms();
+        assert!(
+            undelivered.is_some_and(|lag| lag >= 7_000),
+            "{undelivered:?}"
+        );
+        // Record 9 was in the journal for long before it was delivered.
+        let mut late = entry(10, 10, None, 8);
+        assert_eq!(late.lag_ms(), None, "no report tells it");
+        late.positions = [
+            reported(60_000, 8, 8),
+            reported(50_000, 9, 8),
+            reported(5_000, 10, 9),
+        ]
+        .into();
+        let lag = late.lag_ms();
+        assert!(
+            lag.is_some_and(|lag| (60_000..90_000).contains(&lag)),
+            "{lag:?}"
+        );
+    }
+
+    #[test]
+    fn positions_are_those_of_the_time_of_their_report() {
+        let mut entry = entry(10, 8, Some(7_000), 8);
+        let Some(heard) = Instant::now().checked_sub(Duration::from_secs(4)) else {
+            panic!("the machine has just started");
+        };
+        entry.heard = heard;
+        entry.note_positions();
+        let noted = entry.positions[0];
+        assert!(noted.known_at.0 - noted.at.0 >= 4_000, "{noted:?}");
+    }
 }

@@ -11,11 +11,13 @@ use crate::record::RecordId;
 use crate::time::Timestamp;
 use serde::Serialize;
 
-/// The positions of a gateway at one moment, as sequence numbers.
+/// The positions of a gateway, as sequence numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Positions {
-    /// When they were heard.
+    /// When the gateway reported them: a record after them was not there before.
     pub at: Timestamp,
+    /// When all of them were known, at `at` or later: a record up to them was there by then.
+    pub known_at: Timestamp,
     /// The last record that is durable in the journal.
     pub durable: u64,
     /// The last record that was delivered: confirmed by RabbitMQ, or stored.
@@ -272,7 +274,7 @@ fn between(
     let mut before = None;
     for positions in history {
         match of(positions) {
-            Some(upto) if upto >= seq => return (before, Some(positions.at)),
+            Some(upto) if upto >= seq => return (before, Some(positions.known_at)),
             Some(_) => before = Some(positions.at),
             None => {}
         }
@@ -311,6 +313,7 @@ mod tests {
     fn seen() -> GatewaySeen {
         let at = |second: i64, durable, delivered, stored| Positions {
             at: Timestamp(sample::START + second * 1_000),
+            known_at: Timestamp(sample::START + second * 1_000 + 500),
             durable,
             delivered,
             stored,
@@ -362,7 +365,10 @@ mod tests {
     fn a_station_was_passed_between_two_reports() {
         let row = sample::message("CP-1", 12, "Heartbeat");
         let found = of(12, true, &InDatabase::Message(Box::new(row.clone())));
-        let time = |second: i64| Some(Timestamp(sample::START + second * 1_000).to_string());
+        let ms = |ms: i64| Some(Timestamp(sample::START + ms).to_string());
+        let time = |second: i64| ms(second * 1_000);
+        // Half a second later, the positions were known.
+        let known = |second: i64| ms(second * 1_000 + 500);
         let times: Vec<_> = found
             .stations
             .iter()
@@ -379,10 +385,10 @@ mod tests {
             times,
             [
                 ("received", Some(row.received_at.to_string()), None, None),
-                ("durable", None, time(0), time(5)),
-                ("delivered", None, time(0), time(5)),
-                ("stored", None, time(0), time(10)),
-                ("projected", None, time(0), time(10)),
+                ("durable", None, time(0), known(5)),
+                ("delivered", None, time(0), known(5)),
+                ("stored", None, time(0), known(10)),
+                ("projected", None, time(0), known(10)),
             ]
         );
         // Before the oldest report, it is known from the record at the earliest.
@@ -392,7 +398,7 @@ mod tests {
             early.stations[1].not_before,
             Some(row.received_at.to_string())
         );
-        assert_eq!(early.stations[1].not_after, time(0));
+        assert_eq!(early.stations[1].not_after, known(0));
         let waiting = of(28, true, &InDatabase::Nothing);
         assert_eq!(waiting.stations[0].passed, Passed::Yes);
         assert!(waiting.stations[0].unknown.is_some());
