@@ -37,14 +37,6 @@ function record(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 
-/** Whether a message is part of a transaction with this id on the wire. */
-export function isOf(message: Message, transactionId: string): boolean {
-  const payload = record(message.payload);
-  const answer = record(message.answer);
-  const ids = [payload.transactionId, record(payload.transactionInfo).transactionId, answer.transactionId];
-  return ids.some((id) => id !== undefined && id !== null && String(id) === transactionId);
-}
-
 /** The readings of the messages of a transaction, by the charger's time. */
 export function readings(messages: Message[]): Reading[] {
   const found: Reading[] = [];
