@@ -40,7 +40,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
     <meta name=viewport content=\"width=device-width\"><title>Wattpost</title><h1>Wattpost runs</h1>\
     <p>This binary was built without the dashboard. To build it with the dashboard, run \
-    <code>make build</code>, which needs Node.js 20 or later with npm.</p>\
+    <code>make build</code>, which needs Node.js (20.19, or 22.12 or newer) with npm.</p>\
     <p>The <a href=\"/docs\">description of the API</a> is here, and <a href=\"/api/v1/pipeline\">the state of the \
     pipeline</a>, and <a href=\"/health/ready\">health</a>.</p></html>\n";
 

@@ -52,12 +52,13 @@ export async function request<T>(method: string, path: string, sent: Sent = {}):
     throw new ApiProblem(0, {});
   }
   const text = await answer.text();
-  const value: unknown = text && answer.headers.get('content-type')?.includes('json') ? JSON.parse(text) : undefined;
+  const isJson = answer.headers.get('content-type')?.includes('json');
+  const value: unknown = text && isJson ? JSON.parse(text) : undefined;
   if (!answer.ok) {
     if (answer.status === 401) session.ended();
     throw new ApiProblem(answer.status, (value as Partial<Problem>) ?? {});
   }
-  return { body: value as T, headers: answer.headers };
+  return { body: (isJson ? value : text) as T, headers: answer.headers };
 }
 
 /** All pages of a list, `max` items at most. */

@@ -2,12 +2,13 @@ import { ApiProblem, get } from './api';
 import { session } from './session.svelte';
 import type { WattpostEvent } from './types';
 
-const TYPES = [
+/** The types of events that the API has. */
+export const TYPES = [
   'charger.connected', 'charger.disconnected', 'charger.booted', 'charger.set', 'charger.removed',
   'connector.status_changed',
   'transaction.started', 'transaction.updated', 'transaction.ended', 'transaction.closed', 'transaction.reconciled',
   'command.sent', 'command.finished', 'command.effect_seen',
-  'dead_letter.added', 'security.event', 'token.set', 'token.removed',
+  'dead_letter.added', 'dead_letter.applied', 'dead_letter.discarded', 'security.event', 'token.set', 'token.removed',
 ];
 /** The page changes at most four times a second. */
 const PAINT_MS = 250;

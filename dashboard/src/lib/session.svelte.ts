@@ -10,6 +10,8 @@ class CurrentSession {
   known = $state(false);
   /** Why the API cannot be asked. */
   failure = $state<string | null>(null);
+  /** Others ask too while there is no answer: only one repetition waits. */
+  #retry: ReturnType<typeof setTimeout> | undefined;
 
   get open(): boolean {
     return this.known && this.now.access !== 'signed_out';
@@ -20,6 +22,7 @@ class CurrentSession {
   }
 
   async load(): Promise<void> {
+    clearTimeout(this.#retry);
     try {
       const answer = await fetch('/api/v1/session', { headers: { Accept: 'application/json' } });
       if (!answer.ok) throw new Error(String(answer.status));
@@ -28,7 +31,8 @@ class CurrentSession {
       this.failure = null;
     } catch {
       this.failure = 'Wattpost does not answer. This page tries again every 2 seconds.';
-      setTimeout(() => void this.load(), 2000);
+      clearTimeout(this.#retry);
+      this.#retry = setTimeout(() => void this.load(), 2000);
     }
   }
 
