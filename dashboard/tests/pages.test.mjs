@@ -148,6 +148,65 @@ test('a remote start from the page leads to the transaction that it caused', asy
   fleet.kill('SIGKILL');
 });
 
+test('a transaction shows the messages that the API lists for it', async () => {
+  const page = await openPage(browser);
+  const { items } = await wattpost.get(`/api/v1/transactions/${ended.key}/messages?limit=1000`);
+  assert.ok(items.length > 1);
+  await page.goto(`${wattpost.url}/transactions/${ended.key}`);
+  await page.getByRole('heading', { name: `Messages ${items.length}`, exact: true }).waitFor();
+  const rows = page.locator('main tbody tr').filter({ has: page.locator('button[aria-expanded]') });
+  assert.equal(await rows.count(), items.length);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a command without an answer is repeated under its key; after a refusal, the next one has another key', async () => {
+  const page = await openPage(browser, { allowed: [/Failed to load resource/] });
+  const keys = [];
+  await page.route('**/api/v1/chargers/SIM-00001/start', async (route) => {
+    keys.push(route.request().headers()['idempotency-key']);
+    if (keys.length !== 2) return route.abort();
+    const body = JSON.stringify({ title: 'Refused', detail: 'a reason', status: 409 });
+    return route.fulfill({ status: 409, contentType: 'application/problem+json', body });
+  });
+  await page.goto(`${wattpost.url}/commands/new?charger=SIM-00001&action=start`);
+  await page.getByLabel('Token').fill('SIMTAG0001');
+  for (const shown of [/does not answer/, /a reason/, /does not answer/]) {
+    await page.getByRole('button', { name: 'Send', exact: true }).click();
+    await page.getByRole('alert').filter({ hasText: shown }).waitFor();
+  }
+  await page.getByLabel('Token').fill('SIMTAG0002');
+  await page.getByRole('button', { name: 'Send', exact: true }).click();
+  await until('the changed command is sent', () => keys.length === 4);
+  assert.equal(keys[1], keys[0]);
+  assert.equal(new Set(keys).size, 3, keys.join(' '));
+  page.assertClean();
+  await page.context().close();
+});
+
+test('an outage is asked about no more often the longer it lasts', async () => {
+  const relay = await Relay.start(wattpost.httpPort);
+  const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });
+  await page.clock.install();
+  await page.goto(`${relay.url}/keys`);
+  await page.getByRole('button', { name: /^Live/ }).waitFor();
+  let asked = 0;
+  page.on('request', (request) => (asked += request.url().endsWith('/api/v1/session')));
+  relay.cut();
+  await page.getByRole('button', { name: /Reconnecting/ }).waitFor();
+  // Two minutes of the page's clock: one request at least every two seconds, and one before each attempt to connect the stream.
+  for (let step = 0; step < 60; step += 1) {
+    await page.clock.runFor(2000);
+    await page.evaluate(() => fetch('/favicon.svg').catch(() => undefined));
+  }
+  assert.ok(asked >= 20, `only ${asked} requests`);
+  assert.ok(asked <= 90, `${asked} requests`);
+  relay.mend();
+  page.assertClean();
+  await page.context().close();
+  relay.stop();
+});
+
 test('a lost connection loses no event and doubles no row', async () => {
   const relay = await Relay.start(wattpost.httpPort);
   const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });
