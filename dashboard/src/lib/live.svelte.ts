@@ -26,7 +26,7 @@ class Live {
   state = $state<LiveState>('connecting');
   /** Events that wait while the page is paused. */
   held = $state(0);
-  /** How long the newest event was under way, in ms. */
+  /** From the recording of the newest event to its arrival here, in ms. */
   lagMs = $state(0);
   /** Rises when events were lost, because they are no longer kept: then all lists are read again. */
   epoch = $state(0);
