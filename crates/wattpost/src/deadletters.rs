@@ -22,7 +22,7 @@ use std::process::ExitCode;
 /// Subcommands of `wattpost deadletters`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLettersCommand {
-    /// List dead letters, oldest first: record id, time, size, reason.
+    /// List dead letters, the oldest first: record id, time, charger, action, size, reason.
     List(ListArgs),
     /// Try to apply dead letters again, such as after an upgrade; those that are applied are removed from the list.
     ///
