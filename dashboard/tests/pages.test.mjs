@@ -184,6 +184,27 @@ test('a command without an answer is repeated under its key; after a refusal, th
   await page.context().close();
 });
 
+test('a request whose answer is lost is one command when it is sent again', async () => {
+  const page = await openPage(browser, { allowed: [/Failed to load resource/] });
+  let sent = 0;
+  await page.route('**/api/v1/chargers/SIM-00003/trigger', async (route) => {
+    sent += 1;
+    if (sent > 1) return route.continue();
+    await route.fetch();
+    return route.abort();
+  });
+  await page.goto(`${wattpost.url}/chargers/SIM-00003`);
+  const ask = page.getByRole('button', { name: 'Ask for its status' });
+  await ask.click();
+  await page.getByRole('alert').filter({ hasText: /does not answer/ }).waitFor();
+  await ask.click();
+  await page.waitForURL(/\/commands\/[0-9a-f]{8}/);
+  const { items } = await wattpost.get('/api/v1/commands?charger=SIM-00003');
+  assert.equal(items.filter((command) => command.action === 'TriggerMessage').length, 1);
+  page.assertClean();
+  await page.context().close();
+});
+
 test('an outage is asked about no more often the longer it lasts', async () => {
   const relay = await Relay.start(wattpost.httpPort);
   const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });

@@ -74,6 +74,31 @@ export async function all<T>(path: string, query: Query, max: number, onPage?: (
   return items;
 }
 
+/** For how long a change is taken for a repetition of one whose answer is not known. */
+const REPEATED_WITHIN_MS = 600_000;
+/** Idempotency keys of changes whose answer is not known, by what they ask for. */
+const unanswered = new Map<string, { key: string; at: number }>();
+
+/**
+ * A change that may be repeated: if the answer of one is lost, the same change gets the same `Idempotency-Key` again, so a
+ * second click does not make a second command.
+ */
+export async function post<T>(path: string, sent: Sent = {}): Promise<{ body: T; headers: Headers }> {
+  const change = `${path} ${JSON.stringify(sent.body ?? null)}`;
+  const before = unanswered.get(change);
+  const isRepeated = before !== undefined && Date.now() - before.at < REPEATED_WITHIN_MS;
+  const { key, at } = isRepeated ? before : { key: newKey(), at: Date.now() };
+  unanswered.set(change, { key, at });
+  try {
+    const answer = await request<T>('POST', path, { ...sent, headers: { ...sent.headers, 'Idempotency-Key': key } });
+    unanswered.delete(change);
+    return answer;
+  } catch (error) {
+    if (error instanceof ApiProblem && error.status >= 400 && error.status < 500) unanswered.delete(change);
+    throw error;
+  }
+}
+
 export function newKey(): string {
   // `randomUUID` exists only over TLS and on this machine.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
