@@ -32,9 +32,10 @@ demo: dashboard ## build, then run the whole system in one process with 20 simul
 	@$(CARGO) build $(PROFILE) -p wattpost
 	@bash scripts/demo.sh
 
+# `cargo test` has built the binary that the tests of the dashboard run; building it once more, without the features that
+# only tests need, would compile a tenth of the crates a second time.
 test: setup dashboard ## every test: unit, property, crash, conformance, the real binary under kill -9, the dashboard in a browser
 	$(CARGO) test --workspace $(PROFILE) --no-fail-fast
-	$(CARGO) build $(PROFILE) -p wattpost
 	cd dashboard && WATTPOST=$(CURDIR)/target/ci/wattpost npm run -s test
 
 # The two skipped tests need Python packages, which only `make setup` installs. `make test` runs them.
@@ -55,7 +56,9 @@ check: ## formatting, dependencies, advisories, lints, docs: before every commit
 		$(CARGO) deny check --disable-fetch advisories; \
 	fi
 	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(PROFILE) --workspace --no-deps --document-private-items
+	@# No crate has examples. Naming them gives the dependencies the features that clippy has just checked them with.
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(PROFILE) --workspace --no-deps --document-private-items \
+		--lib --bin wattpost --bin wattpost-bench --examples
 
 bench: setup ## speed compared with an echo server, and the pipeline compared with Node.js: ratios and tables
 	$(CARGO) build --release -p wattpost -p bench
