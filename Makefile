@@ -33,7 +33,9 @@ demo: dashboard ## build, then run the whole system in one process with 20 simul
 	@bash scripts/demo.sh
 
 # `cargo test` has built the binary that the tests of the dashboard run; building it once more, without the features that
-# only tests need, would compile a tenth of the crates a second time.
+# only tests need, would compile a tenth of the crates a second time. Most tests wait (for a server to start, for a limit
+# in time to pass), so at least four run at a time.
+test: export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 4 ? 4 : n)))
 test: setup dashboard ## every test: unit, property, crash, conformance, the real binary under kill -9, the dashboard in a browser
 	$(CARGO) test --workspace $(PROFILE) --no-fail-fast
 	cd dashboard && WATTPOST=$(CURDIR)/target/ci/wattpost npm run -s test

