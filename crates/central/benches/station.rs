@@ -64,6 +64,7 @@ fn drain(station: &mut Station, records: &mut Vec<Vec<u8>>, answered: &mut usize
                 };
                 station.handle_fact(fact, NOW);
             }
+            Output::Session(_) => {}
             Output::Close(why) => panic!("{why:?}"),
         }
     }

@@ -31,6 +31,17 @@ pub(crate) struct Scene<'a> {
     pub(crate) random: u64,
 }
 
+/// How old the time of a message may be that reports what happens now, in milliseconds. An older message was kept by its
+/// charger while it was offline.
+const LIVE_MS: i64 = 60_000;
+
+impl Scene<'_> {
+    /// Whether a message with this time reports what happens now; without a plausible time that is not known.
+    pub(crate) fn is_live(&self, at: Option<Timestamp>) -> bool {
+        at.is_some_and(|at| at.is_plausible() && at.plus_millis(LIVE_MS) > self.now)
+    }
+}
+
 /// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {

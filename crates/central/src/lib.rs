@@ -27,6 +27,7 @@ pub mod query;
 mod quirk;
 pub mod record;
 pub mod resend;
+pub mod running;
 pub mod secret;
 pub mod station;
 pub mod status_request;

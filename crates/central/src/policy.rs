@@ -1,5 +1,6 @@
 //! The operator's policy, for all decisions that the standard leaves to the central system.
 
+use crate::model::ConcurrentTransactions;
 use crate::ports::CheckMode;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,12 @@ pub struct Policy {
     /// A token that is not known and cannot be asked for now: `accept` (default) or `reject`. A
     /// refusal stops charging and stays in the charger's cache, so refuse only by choice.
     pub unknown_token_offline: UnknownToken,
+    /// Whether a known token without a rule of its own may start a transaction while another one of it runs: `allow`
+    /// (default) or `refuse`. A token that is not known has no rule and may.
+    pub concurrent_transactions: ConcurrentTransactions,
+    /// How long a transaction without an end keeps its token from starting another one, in hours since its start
+    /// (default 24; 1 to 720).
+    pub concurrent_hours_max: u32,
     /// How strictly messages are checked unless the charger's profile says otherwise: `strict`, `warn` (default) or
     /// `off`.
     pub check: CheckMode,
@@ -66,6 +73,8 @@ impl Default for Policy {
             unknown_charger: UnknownCharger::Accept,
             unknown_token: UnknownToken::Accept,
             unknown_token_offline: UnknownToken::Accept,
+            concurrent_transactions: ConcurrentTransactions::Allow,
+            concurrent_hours_max: 24,
             check: CheckMode::Warn,
             heartbeat_interval_s: 300,
             pending_interval_s: 60,
@@ -74,6 +83,14 @@ impl Default for Policy {
             unanswered_max: 16,
             unreadable_per_minute: 60,
         }
+    }
+}
+
+impl Policy {
+    /// [`Policy::concurrent_hours_max`] in milliseconds.
+    #[must_use]
+    pub fn concurrent_ms_max(&self) -> i64 {
+        i64::from(self.concurrent_hours_max) * 3_600_000
     }
 }
 

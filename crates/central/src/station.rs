@@ -19,6 +19,7 @@ use crate::ports::{ChargerProfile, CheckMode, Registration, Token};
 use crate::quirk;
 use crate::record::{AnswerKind, Epoch, Notes, Record, RecordKind};
 use crate::resend::{RecentCalls, ResendMemory};
+use crate::running::{Beginning, SessionNews};
 use call::{Message, Remember};
 use command::OurCalls;
 pub use command::{NotTaken, check_command};
@@ -73,6 +74,9 @@ pub enum Output {
     },
     /// Send this text frame.
     Send(String),
+    /// What the charger's message says about its transactions. It is true whether the message's record becomes durable
+    /// or not.
+    Session(SessionNews),
     /// Find the answer, and pass it to [`Station::handle_fact`].
     Ask(Question),
     /// Close the connection; after this, the only output is that of `handle_closed`.
@@ -112,6 +116,9 @@ pub enum Question {
         question_id: u64,
         /// idTag or idToken, as the charger wrote it.
         id: String,
+        /// The transaction that the message begins with the token, if it begins one. If the token may be in one
+        /// transaction only and is in another, the answer is [`TokenAnswer::InUse`].
+        begins: Option<Beginning>,
     },
 }
 
@@ -132,6 +139,9 @@ pub enum Fact {
 pub enum TokenAnswer {
     /// The token is known.
     Known(Token),
+    /// The token is known, may be in one transaction only, and another one of it is running. Only for a question with
+    /// a beginning.
+    InUse(Token),
     /// The token is not known.
     Unknown,
     /// The token is not in memory, and the database cannot be asked now.

@@ -245,6 +245,14 @@ mod tests {
     struct Source(Timestamp);
 
     impl DirectorySource for Source {
+        fn running(
+            &self,
+            _: bool,
+            _: central::Timestamp,
+        ) -> Result<Vec<central::running::RunningTransaction>, Unavailable> {
+            Ok(Vec::new())
+        }
+
         fn load(&self, _: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
             Ok(None)
         }

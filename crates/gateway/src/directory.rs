@@ -12,7 +12,7 @@
 
 use crate::connection::control::Control;
 use arc_swap::ArcSwap;
-use central::model::ChargerKey;
+use central::model::{ChargerKey, ConcurrentTransactions};
 use central::ports::{ChargerProfile, DirectorySnapshot, DirectorySource, Token, Unavailable};
 use central::station::{Fact, TokenAnswer};
 use common::lock::lock;
@@ -44,12 +44,16 @@ pub(crate) struct Change {
 struct Snapshot {
     chargers: HashMap<ChargerKey, Arc<ChargerProfile>>,
     tokens: HashMap<String, Token>,
+    /// Whether a token may be in one transaction only, by its own rule.
+    has_refusing_token: bool,
     revision: Option<u64>,
 }
 
 impl Snapshot {
     fn new(snapshot: DirectorySnapshot) -> Self {
+        let mut rules = snapshot.tokens.values().map(|token| token.concurrent);
         Self {
+            has_refusing_token: rules.any(|rule| rule == Some(ConcurrentTransactions::Refuse)),
             chargers: snapshot
                 .chargers
                 .into_iter()
@@ -209,9 +213,20 @@ impl Directory {
         known.tokens.get(&id.to_lowercase()).cloned()
     }
 
+    /// Whether a token of the snapshot may be in one transaction only, by its own rule.
+    pub(crate) fn has_refusing_token(&self) -> bool {
+        self.snapshot.load().has_refusing_token
+    }
+
     /// Looks up a token that is not in the snapshot, and sends the connection the answer, or that there is none within
-    /// the deadline.
-    pub(crate) fn ask(self: &Arc<Self>, control: &Arc<Control>, question_id: u64, id: String) {
+    /// the deadline. `of_known` makes the answer about a token that was found.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        control: &Arc<Control>,
+        question_id: u64,
+        id: String,
+        of_known: impl FnOnce(Token) -> TokenAnswer + Send + 'static,
+    ) {
         let send = move |control: &Control, answer| {
             control.answer(Fact::Token {
                 question_id,
@@ -228,7 +243,10 @@ impl Directory {
                 directory.lookup_timeout,
                 Arc::clone(&directory).ask_source(id),
             );
-            let answer = lookup.await.unwrap_or(TokenAnswer::CannotAsk);
+            let answer = match lookup.await.unwrap_or(TokenAnswer::CannotAsk) {
+                TokenAnswer::Known(token) => of_known(token),
+                other => other,
+            };
             send(&control, answer);
         });
     }
@@ -346,6 +364,7 @@ fn no_snapshot() -> Snapshot {
     Snapshot {
         chargers: HashMap::new(),
         tokens: HashMap::new(),
+        has_refusing_token: false,
         revision: None,
     }
 }
@@ -380,6 +399,14 @@ mod tests {
     }
 
     impl DirectorySource for Source {
+        fn running(
+            &self,
+            _: bool,
+            _: central::Timestamp,
+        ) -> Result<Vec<central::running::RunningTransaction>, Unavailable> {
+            Ok(Vec::new())
+        }
+
         fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
             let snapshot = self.snapshot.lock().expect("no panic").clone();
             match snapshot {
@@ -526,6 +553,14 @@ mod tests {
     }
 
     impl DirectorySource for Slow {
+        fn running(
+            &self,
+            _: bool,
+            _: central::Timestamp,
+        ) -> Result<Vec<central::running::RunningTransaction>, Unavailable> {
+            Ok(Vec::new())
+        }
+
         fn load(&self, _known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
             let _ = self.gate.lock().expect("no panic").recv();
             Ok(Some(self.snapshot.clone()))

@@ -29,6 +29,7 @@ mod health;
 mod metrics;
 mod parts;
 mod resume;
+mod running;
 
 #[cfg(test)]
 extern crate self as gateway;
@@ -58,6 +59,7 @@ use crate::directory::{Change, Directory};
 use crate::flow::{Flow, pace, watch};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
+use crate::running::Running;
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{ClusterEvents, CommandQueue, DirectorySource, Handshakes, HealthProbe, Sink};
@@ -154,6 +156,7 @@ impl Gateway {
         }
         let began = Instant::now();
         let directory_source = Arc::clone(&deps.directory);
+        let running_source = Arc::clone(&deps.directory);
         let events = deps.cluster_events.clone();
         let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
         let parts = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
@@ -182,6 +185,11 @@ impl Gateway {
                 let registry = Arc::clone(&parts.registry);
                 move |change| apply_change(&registry, change)
             })),
+            tokio::spawn(Arc::clone(&parts.running).keep_fresh(
+                running_source,
+                Arc::clone(&parts.directory),
+                Duration::from_secs(parts.config.directory_refresh_s),
+            )),
             tokio::spawn(Arc::clone(&parts.admission.log).summarise()),
             tokio::spawn(Arc::clone(&parts.admission.refused).keep_written()),
         ];
@@ -407,6 +415,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         config.compression_bytes_min,
         Arc::clone(&flow.budget),
     );
+    let running = Arc::new(Running::new(Arc::clone(&policy), Arc::clone(&registry)));
     let ownership = Ownership::new(gateway_id, cluster_events, Arc::clone(&registry));
     let commands = Commands::new(commands, gateway_id, journal.clone(), Arc::clone(&registry));
     let admission = Admission::new(
@@ -432,6 +441,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         config,
         metrics,
         directory,
+        running,
         registry,
         admission: Arc::new(admission),
         delivery: Arc::new(delivery),

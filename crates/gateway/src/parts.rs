@@ -12,6 +12,7 @@ use crate::delivery::Delivery;
 use crate::directory::Directory;
 use crate::flow::Flow;
 use crate::metrics::Metrics;
+use crate::running::Running;
 use std::sync::Arc;
 
 /// All parts of one gateway.
@@ -20,6 +21,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     /// Which chargers and tokens are known.
     pub(crate) directory: Arc<Directory>,
+    /// Which tokens are in a transaction.
+    pub(crate) running: Arc<Running>,
     /// Which chargers are connected.
     pub(crate) registry: Arc<Registry>,
     /// Who may connect.

@@ -1,8 +1,10 @@
 //! Rows of the directory: chargers that the operator has set. Enums are stored as their JSON strings.
 
 use crate::refusal::Refusal;
+use central::Timestamp;
 use central::model::{AuditEntry, ChargerKey, Origin};
 use central::ports::ChargerProfile;
+use central::running::RunningTransaction;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -36,6 +38,22 @@ pub(crate) fn profile(
             .transpose()?,
     };
     Ok((ChargerKey::of(&key), profile, version.cast_unsigned()))
+}
+
+/// Token key, charger key, id on the wire, place, milliseconds of the start of an open transaction.
+pub(crate) type RunningRow = (String, String, String, Option<i64>, i64);
+
+/// An open transaction of a token that may be in one only.
+pub(crate) fn running(
+    (token, charger, transaction_id, place, began_at): RunningRow,
+) -> RunningTransaction {
+    RunningTransaction {
+        token,
+        charger: ChargerKey::of(&charger),
+        transaction_id,
+        place,
+        began_at: Timestamp(began_at),
+    }
 }
 
 /// The audit entry of a charger whose settings were set or removed. It never has the password, nor its hash.

@@ -34,6 +34,8 @@ pub(crate) struct Outline {
     first_at: Option<Timestamp>,
     starts: Vec<Option<Stamp>>,
     stops: Vec<Option<Stamp>>,
+    /// The tokens and their statuses, which may become known later.
+    tokens: Vec<[Option<Stamp>; 2]>,
     /// The EVSE and the connector, which may become known later.
     places: Vec<(Option<i64>, Option<i64>)>,
     /// What pairing reads from other messages when the start lacks it: the token and the register. `None` for a
@@ -51,6 +53,7 @@ impl Outline {
             first_at: state.first_at(),
             starts: state.starts.values().map(First::stamp).collect(),
             stops: state.stops.values().map(First::stamp).collect(),
+            tokens: state.token_stamps(),
             places: state.places(),
             pairing: is_paired.then(|| state.pairing_stamps()),
         }
@@ -91,6 +94,8 @@ pub(crate) struct ListRow {
     /// The connector or EVSE, and what of the session affects the others there.
     pub(crate) place: Option<(i64, PlaceSession)>,
     pub(crate) stop: Option<PlaceStop>,
+    /// The key of the token that was accepted for it.
+    pub(crate) token_key: Option<String>,
     /// Of a stored row: whether a later session supersedes it.
     pub(crate) is_superseded: bool,
 }
@@ -162,6 +167,7 @@ impl ListRow {
             meter_wh: candidate.and_then(|candidate| candidate.meter_wh),
             place: view.place().zip(view.place_session()),
             stop: view.place_stop(),
+            token_key: view.accepted_token(),
             is_superseded: false,
         }
     }

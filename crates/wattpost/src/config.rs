@@ -306,6 +306,10 @@ mod tests {
                 ["policy.heartbeat_interval_s", "0", "1 or more"],
             ),
             (
+                "[policy]\nconcurrent_hours_max = 0",
+                ["policy.concurrent_hours_max", "0", "1 to 720"],
+            ),
+            (
                 "[consumer]\nniceness = 99",
                 ["consumer.niceness", "99", "19"],
             ),

@@ -19,6 +19,7 @@ use crate::natural_key::NaturalKey;
 use crate::policy::Policy;
 use crate::project::{Changes, Source, event};
 use crate::resend::SessionPart;
+use crate::running::SessionNews;
 use ocpp::Version;
 use ocpp::action::ActionInfo;
 
@@ -64,6 +65,8 @@ pub(crate) struct TransactionMessage {
     pub(crate) natural_key: for<'a> fn(&'a str) -> NaturalKey<'a>,
     /// Its part in a session.
     pub(crate) part: fn(&str) -> SessionPart,
+    /// What it says about the transactions of its charger, from its payload and its answer.
+    pub(crate) news: fn(&str, &str) -> Option<SessionNews>,
     /// Whether a message with the natural key of an earlier one, and other content, gets the earlier one's answer.
     pub(crate) keeps_first_answer: bool,
 }

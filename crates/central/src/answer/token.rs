@@ -3,6 +3,7 @@
 use crate::Timestamp;
 use crate::policy::{Policy, UnknownToken};
 use crate::ports::{Token, TokenStatus};
+use crate::running::Beginning;
 use crate::station::TokenAnswer;
 use ocpp::Version;
 use ocpp::json::write_string;
@@ -14,6 +15,8 @@ pub(crate) struct TokenQuestion {
     /// As the charger wrote it.
     pub(crate) id: String,
     pub(crate) form: TokenForm,
+    /// The transaction that the message begins with this token, if it begins one.
+    pub(crate) begins: Option<Beginning>,
 }
 
 /// The answer around the verdict.
@@ -60,6 +63,12 @@ impl Verdict {
     ) -> Self {
         match answer {
             TokenAnswer::Known(token) => Self::of_known(token, now),
+            // It is over when the other transaction ends, so it must not stay in the charger's cache (Q-22).
+            TokenAnswer::InUse(token) => Self {
+                status: "ConcurrentTx",
+                expires_at: Some(now),
+                ..Self::of_known(token, now)
+            },
             TokenAnswer::Unknown => match policy.unknown_token {
                 UnknownToken::Accept => Self::unverified(),
                 UnknownToken::Reject if version == Version::V16 => Self::bare("Invalid"),
@@ -256,6 +265,32 @@ mod tests {
         );
         let guess = said(TokenAnswer::CannotAsk, Version::V201);
         assert_eq!((guess.status, guess.expires_at), ("Invalid", Some(NOW)));
+    }
+
+    #[test]
+    fn a_second_transaction_is_refused_for_this_moment_only() {
+        let TokenAnswer::Known(known) = token(TokenStatus::Accepted, None) else {
+            unreachable!("it is known");
+        };
+        let answer = TokenAnswer::InUse(known);
+        assert_eq!(
+            says(
+                answer.clone(),
+                TokenForm::Start { transaction_id: 7 },
+                &Policy::default()
+            ),
+            r#"{"idTagInfo":{"status":"ConcurrentTx","expiryDate":"2026-01-01T00:00:00.000Z","parentIdTag":"FAMILY"},"transactionId":7}"#
+        );
+        let version = Version::V201;
+        let text = says(
+            answer,
+            TokenForm::IdTokenInfo { version },
+            &Policy::default(),
+        );
+        assert!(
+            text.starts_with(r#"{"idTokenInfo":{"status":"ConcurrentTx","cacheExpiryDateTime""#),
+            "{text}"
+        );
     }
 
     #[test]

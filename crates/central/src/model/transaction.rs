@@ -281,6 +281,15 @@ impl TransactionState {
         ]
     }
 
+    /// The stamps of the tokens and of their statuses. While they are unchanged, so is
+    /// [`TransactionView::accepted_token`].
+    #[must_use]
+    pub fn token_stamps(&self) -> Vec<[Option<Stamp>; 2]> {
+        self.all_details()
+            .map(|details| [details.token.stamp(), details.verdict.stamp()])
+            .collect()
+    }
+
     /// Changes the details of this time on the connection with this epoch; the time is `None` if the id is not used
     /// again.
     pub(crate) fn on_connection(

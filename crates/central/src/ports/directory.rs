@@ -3,6 +3,7 @@
 use super::{ChargerProfile, Token, Unavailable};
 use crate::Timestamp;
 use crate::model::ChargerKey;
+use crate::running::RunningTransaction;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -30,6 +31,18 @@ pub trait DirectorySource: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be read now; the policy then decides.
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable>;
+
+    /// Open transactions of tokens that may be in one only, as far as they began at `since` or later and were accepted:
+    /// the newest, at most [`READ_MAX`](crate::running::READ_MAX). A token without a rule of its own is among them if
+    /// `is_default_refuse`.
+    ///
+    /// # Errors
+    /// When they cannot be read now.
+    fn running(
+        &self,
+        is_default_refuse: bool,
+        since: Timestamp,
+    ) -> Result<Vec<RunningTransaction>, Unavailable>;
 
     /// The time of the source's clock; `None` if that is this machine's clock.
     ///

@@ -195,6 +195,11 @@ impl Station {
             ..self.record_of(message, now)
         };
         let ticket = self.append(&record, Some(message.row.name()));
+        if let Repeats::NaturalKey(transaction) = message.row.action.repeats
+            && let Some(news) = (transaction.news)(message.payload, answer)
+        {
+            self.outputs.push_back(Output::Session(news));
+        }
         match message.remember {
             Remember::Long(key) => self.memory.remember(key, answer),
             Remember::Recent(hash) => self.recent.remember(hash, answer, now),
@@ -220,6 +225,7 @@ impl Station {
         self.outputs.push_back(Output::Ask(Question::Token {
             question_id: self.questions,
             id: question.id,
+            begins: question.begins,
         }));
     }
 

@@ -12,6 +12,7 @@ mod action_names;
 mod actions;
 mod broken_input;
 mod commands;
+mod concurrent;
 mod connection;
 mod coverage;
 mod projections;

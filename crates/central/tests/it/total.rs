@@ -123,7 +123,7 @@ proptest! {
                         prop_assert!(!closed, "an answer after the end: {}", text);
                         prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
                     }
-                    Output::Ask(Question::Token { .. }) | Output::Close(_) => {}
+                    Output::Ask(Question::Token { .. }) | Output::Session(_) | Output::Close(_) => {}
                 }
             }
         }

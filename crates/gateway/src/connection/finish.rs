@@ -168,7 +168,7 @@ impl Connection {
                 match output {
                     Output::Send(text) => self.frames.send(text),
                     Output::Append { record, .. } => self.station.handle_refused(&record),
-                    Output::Ask(_) | Output::Close(_) => {}
+                    Output::Session(_) | Output::Ask(_) | Output::Close(_) => {}
                 }
             }
         }

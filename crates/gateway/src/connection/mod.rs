@@ -2,7 +2,8 @@
 //! contains no rule of OCPP.
 //!
 //! The task appends to the journal itself and is woken by the journal's writer, so between a message and its answer
-//! there is no channel, no other task and no lock that all chargers share. An idle connection holds the station, small
+//! there is no channel, no other task and no lock that all chargers share; only where tokens may be in one transaction at a
+//! time, starts and stops take one lock for a look-up in memory. An idle connection holds the station, small
 //! buffers and one timer.
 
 mod commanding;
@@ -23,7 +24,7 @@ use crate::delivery::ack_gate::Needs;
 use crate::parts::Parts;
 use central::model::ChargerKey;
 use central::station::{
-    CloseReason, Fact, Output, Question, RecordMeta, SizeLimit, Station, Ticket, TokenAnswer,
+    CloseReason, Fact, Output, Question, RecordMeta, SizeLimit, Station, Ticket,
 };
 use central::{Seq, Timestamp};
 use journal::{AppendError, FullReason};
@@ -271,16 +272,26 @@ impl Connection {
                     meta,
                 } => self.append(ticket, &record, meta, cx, now)?,
                 Output::Send(text) => self.frames.send(text),
-                Output::Ask(Question::Token { question_id, id }) => {
+                Output::Session(news) => self.parts.running.learn(&self.key, &news, wall),
+                Output::Ask(Question::Token {
+                    question_id,
+                    id,
+                    begins,
+                }) => {
                     if let Some(token) = self.parts.directory.token(&id) {
-                        let answer = TokenAnswer::Known(token);
+                        let (running, begins) = (&self.parts.running, begins.as_ref());
+                        let answer = running.answer(token, &self.key, begins, wall);
                         let fact = Fact::Token {
                             question_id,
                             answer,
                         };
                         self.station.handle_fact(fact, wall);
                     } else {
-                        self.parts.directory.ask(&self.control, question_id, id);
+                        let (running, key) = (Arc::clone(&self.parts.running), self.key.clone());
+                        let of_known =
+                            move |token| running.answer(token, &key, begins.as_ref(), wall_clock());
+                        let directory = &self.parts.directory;
+                        directory.ask(&self.control, question_id, id, of_known);
                     }
                 }
                 Output::Close(reason) => return Err(reason),

@@ -15,13 +15,14 @@ use central::ports::{
     UnavailableKind,
 };
 use central::project::Changes;
+use central::running::RunningTransaction;
 use central::{GatewayId, Record, RecordKind};
 use gateway::{Gateway, GatewayConfig, GatewayDeps, ListenerConfig};
 use journal::Journal;
 use journal::sim::SimDisk;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -206,6 +207,10 @@ fn unavailable() -> Unavailable {
 pub(crate) struct FakeDirectory {
     pub(crate) snapshot: Mutex<DirectorySnapshot>,
     pub(crate) unavailable: AtomicBool,
+    /// Where it reads open transactions.
+    pub(crate) store: Mutex<Option<Arc<MemoryStore>>>,
+    /// How often they were read.
+    pub(crate) reads: AtomicUsize,
     /// Milliseconds by which its clock is ahead, if it has one.
     pub(crate) clock_ahead_ms: Mutex<Option<i64>>,
 }
@@ -228,6 +233,36 @@ impl FakeDirectory {
 }
 
 impl DirectorySource for FakeDirectory {
+    fn running(
+        &self,
+        _: bool,
+        since: central::Timestamp,
+    ) -> Result<Vec<RunningTransaction>, Unavailable> {
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(unavailable());
+        }
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let Some(store) = self.store.lock().unwrap().clone() else {
+            return Ok(Vec::new());
+        };
+        let mut running = Vec::new();
+        for ((charger, wire_id), state) in store.contents().states.transactions {
+            for view in state.views(charger.as_str(), &wire_id) {
+                if let Some(token) = view.accepted_token().filter(|_| view.open) {
+                    running.push(RunningTransaction {
+                        token,
+                        charger: charger.clone(),
+                        transaction_id: wire_id.clone(),
+                        place: view.evse.or(view.connector),
+                        began_at: view.started_at.unwrap_or_default(),
+                    });
+                }
+            }
+        }
+        running.retain(|running| running.began_at >= since);
+        Ok(running)
+    }
+
     fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
         if self.unavailable.load(Ordering::SeqCst) {
             return Err(unavailable());

@@ -5,8 +5,9 @@ use crate::common::{FakeDirectory, World, log, soon, transaction_id, until};
 use central::Epoch;
 use central::RecordKind;
 use central::memory::MemoryStore;
+use central::model::ConcurrentTransactions;
 use central::policy::UnknownCharger;
-use central::ports::{ClusterEvent, ClusterEvents};
+use central::ports::{ClusterEvent, ClusterEvents, Token};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -61,21 +62,34 @@ impl ClusterEvents for BusEnd {
 }
 
 async fn two_gateways() -> ([World; 2], Arc<Bus>, Arc<MemoryStore>) {
+    let (worlds, bus, store, _) = two_gateways_with(3_600, &[]).await;
+    (worlds, bus, store)
+}
+
+/// Two gateways that read their directory, with these tokens, every `refresh_s` seconds.
+async fn two_gateways_with(
+    refresh_s: u64,
+    tokens: &[Token],
+) -> ([World; 2], Arc<Bus>, Arc<MemoryStore>, Arc<FakeDirectory>) {
     let (bus, store) = (Arc::new(Bus::default()), Arc::new(MemoryStore::default()));
     let directory = Arc::new(FakeDirectory::default());
+    *directory.store.lock().unwrap() = Some(Arc::clone(&store));
+    let known = tokens.iter().map(|token| (token.key(), token.clone()));
+    directory.snapshot.lock().unwrap().tokens.extend(known);
+    let read = Arc::clone(&directory);
     let open = |owner: usize| {
         let (bus, store, directory) =
             (Arc::clone(&bus), Arc::clone(&store), Arc::clone(&directory));
         World::with(move |setup| {
             setup.gateway_id = 10 + owner as u128;
-            setup.config.directory_refresh_s = 3_600;
+            setup.config.directory_refresh_s = refresh_s;
             setup.policy.unknown_charger = UnknownCharger::Accept;
             setup.directory = directory;
             *setup.sink.store.lock().unwrap() = Some(store);
             setup.cluster_events = Some(Arc::new(BusEnd { owner, bus }));
         })
     };
-    ([open(0).await, open(1).await], bus, store)
+    ([open(0).await, open(1).await], bus, store, read)
 }
 
 #[tokio::test]
@@ -244,4 +258,63 @@ async fn a_resend_at_another_gateway_gets_the_same_transaction() {
         (Some(5.0), Some(50.0))
     );
     assert_eq!(contents.dead.len(), 0);
+}
+
+#[tokio::test]
+async fn a_token_in_a_transaction_at_one_gateway_starts_none_at_the_other() {
+    let card = Token {
+        concurrent: Some(ConcurrentTransactions::Refuse),
+        ..Token::accepted("CARD")
+    };
+    let ([a, b], _, _, directory) = two_gateways_with(1, &[card]).await;
+    let start = |second: i64| {
+        let at = central::Timestamp(::common::clock::now_ms() + second * 1_000);
+        format!(r#"{{"connectorId":1,"idTag":"CARD","meterStart":5,"timestamp":"{at}"}}"#)
+    };
+    let read_again = async || {
+        let before = directory.reads.load(Ordering::SeqCst);
+        // Both gateways have read once more, from the beginning.
+        until("both have read", || {
+            directory.reads.load(Ordering::SeqCst) >= before + 4
+        })
+        .await;
+    };
+    let mut at_a = Charger::connect(&a, "CP-A").await;
+    let mut at_b = Charger::connect(&b, "CP-B").await;
+    let answer = at_a.call("StartTransaction", &start(0)).await;
+    assert!(answer.contains(r#""status":"Accepted""#), "{answer}");
+    until("it is stored", || {
+        a.sink.count(|stored| stored.action == "StartTransaction") == 1
+    })
+    .await;
+    read_again().await;
+    let refused = at_b.call("StartTransaction", &start(1)).await;
+    assert!(refused.contains(r#""status":"ConcurrentTx""#), "{refused}");
+    // Its charger stops it at the other gateway.
+    let mut moved = Charger::connect(&b, "CP-A").await;
+    let stop = format!(
+        r#"{{"transactionId":{},"timestamp":"2026-01-02T03:04:05Z","meterStop":9}}"#,
+        transaction_id(&answer)
+    );
+    moved.call("StopTransaction", &stop).await;
+    let next = at_b.call("StartTransaction", &start(2)).await;
+    assert!(next.contains(r#""status":"Accepted""#), "{next}");
+    // The refused start is no transaction of the token, and what has ended is not one at the first gateway either.
+    until("it is stored", || {
+        b.sink.count(|stored| stored.action == "StopTransaction") == 1
+    })
+    .await;
+    let stop = stop.replace(
+        &transaction_id(&answer).to_string(),
+        &transaction_id(&next).to_string(),
+    );
+    at_b.call("StopTransaction", &stop).await;
+    until("it is stored", || {
+        b.sink.count(|stored| stored.action == "StopTransaction") == 2
+    })
+    .await;
+    read_again().await;
+    let mut third = Charger::connect(&a, "CP-C").await;
+    let last = third.call("StartTransaction", &start(3)).await;
+    assert!(last.contains(r#""status":"Accepted""#), "{last}");
 }

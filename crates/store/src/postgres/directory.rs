@@ -3,9 +3,12 @@
 use super::charger_settings::all_profiles;
 use super::query::snapshot;
 use super::{PostgresStore, error, tokens};
+use crate::directory::{RunningRow, running};
+use crate::paging::at_most;
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::ports::{DirectorySnapshot, DirectorySource, Token, Unavailable};
+use central::running::{READ_MAX, RunningTransaction};
 use sqlx::postgres::PgConnection;
 
 /// The server's time, in milliseconds since 1970.
@@ -31,6 +34,30 @@ impl DirectorySource for PostgresStore {
 
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
         self.read(async |connection| tokens::one(connection, id).await)
+    }
+
+    fn running(
+        &self,
+        is_default_refuse: bool,
+        since: Timestamp,
+    ) -> Result<Vec<RunningTransaction>, Unavailable> {
+        self.read(async |connection| {
+            let rows: Vec<RunningRow> = sqlx::query_as(
+                "SELECT v.token_key, c.key, t.wire_id, v.place, v.began_at
+                 FROM tokens k JOIN transaction_views v ON v.token_key = k.key
+                 JOIN transactions t ON t.no = v.transaction_no JOIN chargers c ON c.no = v.charger_no
+                 WHERE (k.concurrent = 'refuse' OR ($1 AND k.concurrent IS NULL))
+                     AND v.open AND NOT v.hidden AND v.token_key IS NOT NULL AND v.began_at >= $2
+                 ORDER BY v.began_at DESC LIMIT $3",
+            )
+            .bind(is_default_refuse)
+            .bind(since.as_millis())
+            .bind(at_most(READ_MAX))
+            .fetch_all(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(rows.into_iter().map(running).collect())
+        })
     }
 
     fn clock(&self) -> Result<Option<Timestamp>, Unavailable> {

@@ -146,6 +146,7 @@ type StoredRow = (
     Option<f64>,
     Vec<Option<i64>>,
     bool,
+    Option<String>,
 );
 
 /// The stored rows, by the number of their state.
@@ -157,7 +158,7 @@ async fn stored(
     let rows: Vec<StoredRow> = sqlx::query_as(
         "SELECT began_at, key, transaction_no, kind, unended, token, meter_wh,
              ARRAY[place, start_at, start_received_at, written_start_at, heard_at, stopped_at, stop_received_at],
-             successor IS NOT NULL
+             successor IS NOT NULL, token_key
          FROM transaction_views WHERE transaction_no = ANY($1)",
     )
     .bind(&numbers)
@@ -166,8 +167,18 @@ async fn stored(
     .map_err(error::refusal)?;
     let mut by_transaction: HashMap<i64, Vec<ListRow>> = HashMap::new();
     for row in rows {
-        let (began_at, key, transaction_no, kind, open, token, meter_wh, placed, is_superseded) =
-            row;
+        let (
+            began_at,
+            key,
+            transaction_no,
+            kind,
+            open,
+            token,
+            meter_wh,
+            placed,
+            is_superseded,
+            token_key,
+        ) = row;
         let column = |at: usize| placed.get(at).copied().flatten();
         let (place, stop) =
             ListRow::placed(key, std::array::from_fn(column), [column(5), column(6)]);
@@ -183,6 +194,7 @@ async fn stored(
                 meter_wh,
                 place,
                 stop,
+                token_key,
                 is_superseded,
             });
     }
@@ -224,6 +236,10 @@ async fn insert(
     let open: Vec<bool> = rows.iter().map(|(_, row)| row.open).collect();
     let tokens: Vec<Option<i64>> = rows.iter().map(|(_, row)| row.token).collect();
     let meters: Vec<Option<f64>> = rows.iter().map(|(_, row)| row.meter_wh).collect();
+    let token_keys: Vec<Option<&str>> = rows
+        .iter()
+        .map(|(_, row)| row.token_key.as_deref())
+        .collect();
     let mut placed: [Vec<Option<i64>>; 7] = Default::default();
     for (_, row) in &rows {
         let columns = row.place_columns().into_iter().chain(row.stop_columns());
@@ -243,19 +259,21 @@ async fn insert(
     sqlx::query(
         "INSERT INTO transaction_views
             (began_at, key, charger_no, transaction_no, kind, unended, token, meter_wh, place, start_at,
-             start_received_at, written_start_at, heard_at, stopped_at, stop_received_at, closed, open, hidden)
+             start_received_at, written_start_at, heard_at, stopped_at, stop_received_at, token_key,
+             closed, open, hidden)
          SELECT u.*, c.key IS NOT NULL, u.unended AND c.key IS NULL, false
          FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bigint[], $5::smallint[], $6::bool[],
              $7::bigint[], $8::float8[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-             $13::bigint[], $14::bigint[], $15::bigint[])
+             $13::bigint[], $14::bigint[], $15::bigint[], $16::text[])
              AS u (began_at, key, charger_no, transaction_no, kind, unended, token, meter_wh, place, start_at,
-                 start_received_at, written_start_at, heard_at, stopped_at, stop_received_at)
+                 start_received_at, written_start_at, heard_at, stopped_at, stop_received_at, token_key)
          LEFT JOIN transaction_closings c ON c.key = u.key
          ON CONFLICT (began_at, key) DO UPDATE SET kind = excluded.kind, unended = excluded.unended,
              token = excluded.token, meter_wh = excluded.meter_wh, place = excluded.place,
              start_at = excluded.start_at, start_received_at = excluded.start_received_at,
              written_start_at = excluded.written_start_at, heard_at = excluded.heard_at,
              stopped_at = excluded.stopped_at, stop_received_at = excluded.stop_received_at,
+             token_key = excluded.token_key,
              open = excluded.unended AND transaction_views.successor IS NULL AND NOT transaction_views.closed,
              hidden = false, partner = NULL, partner_no = NULL",
     )
@@ -274,6 +292,7 @@ async fn insert(
     .bind(&heard)
     .bind(&stops)
     .bind(&stop_receptions)
+    .bind(&token_keys)
     .execute(connection)
     .await
     .map_err(error::refusal)?;

@@ -2,9 +2,13 @@
 
 use super::charger_settings::all_profiles;
 use super::{SqliteStore, tokens};
+use crate::directory::running;
+use crate::paging::at_most;
 use crate::refusal::Refusal;
+use central::Timestamp;
 use central::ports::{DirectorySnapshot, DirectorySource, Token, Unavailable};
-use rusqlite::Connection;
+use central::running::{READ_MAX, RunningTransaction};
+use rusqlite::{Connection, params};
 
 impl DirectorySource for SqliteStore {
     fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
@@ -26,6 +30,39 @@ impl DirectorySource for SqliteStore {
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
         self.readers
             .read(|connection| tokens::one(connection, id))
+            .map_err(Refusal::into_unavailable)
+    }
+
+    fn running(
+        &self,
+        is_default_refuse: bool,
+        since: Timestamp,
+    ) -> Result<Vec<RunningTransaction>, Unavailable> {
+        self.readers
+            .read(|connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT v.token_key, c.key, t.wire_id, v.place, v.began_at
+                     FROM tokens k CROSS JOIN transaction_views v INDEXED BY transaction_views_running
+                         ON v.token_key = k.key
+                     JOIN transactions t ON t.no = v.transaction_no JOIN chargers c ON c.no = v.charger_no
+                     WHERE (k.concurrent = 'refuse' OR (?1 AND k.concurrent IS NULL))
+                         AND v.open AND NOT v.hidden AND v.token_key IS NOT NULL AND v.began_at >= ?2
+                     ORDER BY v.began_at DESC LIMIT ?3",
+                )?;
+                let rows = statement.query_map(
+                    params![is_default_refuse, since.as_millis(), at_most(READ_MAX)],
+                    |row| {
+                        Ok(running((
+                            row.get(0)?,
+                            row.get(1)?,
+                            row.get(2)?,
+                            row.get(3)?,
+                            row.get(4)?,
+                        )))
+                    },
+                )?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
             .map_err(Refusal::into_unavailable)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn write(
 ) -> Result<Vec<(PlaceOf<i64>, Order)>, Refusal> {
     let mut read = connection.prepare_cached(
         "SELECT began_at, key, kind, unended, token, meter_wh, place, start_at, start_received_at,
-            written_start_at, heard_at, stopped_at, stop_received_at, successor IS NOT NULL
+            written_start_at, heard_at, stopped_at, stop_received_at, successor IS NOT NULL, token_key
          FROM transaction_views WHERE transaction_no = ?1",
     )?;
     let mut remove = connection
@@ -28,15 +28,15 @@ pub(crate) fn write(
     let mut insert = connection.prepare_cached(
         "INSERT INTO transaction_views
             (began_at, key, charger_no, transaction_no, kind, token, meter_wh, unended, place, start_at,
-             start_received_at, written_start_at, heard_at, stopped_at, stop_received_at,
+             start_received_at, written_start_at, heard_at, stopped_at, stop_received_at, token_key,
              closed, open, hidden)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
              c.is_closed, ?8 AND NOT c.is_closed, 0
          FROM (SELECT EXISTS (SELECT 1 FROM transaction_closings WHERE key = ?2) AS is_closed) AS c
          WHERE true
          ON CONFLICT (began_at, key) DO UPDATE SET kind = ?5, token = ?6, meter_wh = ?7, unended = ?8,
             place = ?9, start_at = ?10, start_received_at = ?11, written_start_at = ?12, heard_at = ?13,
-            stopped_at = ?14, stop_received_at = ?15, open = ?8 AND successor IS NULL AND NOT closed,
+            stopped_at = ?14, stop_received_at = ?15, token_key = ?16, open = ?8 AND successor IS NULL AND NOT closed,
             hidden = 0, partner = NULL, partner_no = NULL",
     )?;
     let mut alias = connection.prepare_cached(
@@ -88,6 +88,7 @@ pub(crate) fn write(
                 heard_at,
                 stopped_at,
                 stop_received_at,
+                row.token_key,
             ])?;
         }
         let rows = difference.places.into_iter();
@@ -118,6 +119,7 @@ fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
         meter_wh: row.get(5)?,
         place,
         stop,
+        token_key: row.get(14)?,
         is_superseded: row.get(13)?,
     })
 }

@@ -9,7 +9,7 @@ use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
@@ -25,10 +25,12 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("../../migrations/sqlite/0013_processes.sql"),
     include_str!("../../migrations/sqlite/0014_batches.sql"),
     include_str!("../../migrations/sqlite/0015_discarded_letters.sql"),
+    include_str!("../../migrations/sqlite/0018_running_tokens.sql"),
 ];
 
-/// The migration after which open sessions are listed again, with the columns that it adds.
-const LISTED_AGAIN: u32 = 4;
+/// The migration after which open sessions are listed again, with the columns that it and earlier ones add. It is the
+/// last one that adds such columns: the list is written with all of them.
+const LISTED_AGAIN: u32 = 16;
 
 /// The migration after which the columns that it adds to dead letters are filled.
 const LETTERS_DESCRIBED: u32 = 15;
@@ -90,7 +92,7 @@ fn list_open_again(connection: &Connection) -> Result<(), Refusal> {
             wire_id: &wire_id,
             state: &state,
         };
-        // The log of events comes later.
+        // An upgrade is no event.
         let mut changed = Vec::new();
         let places = listing::write(connection, &[listed], &mut changed)?;
         succession::settle(connection, places, Vec::new(), &mut changed)?;

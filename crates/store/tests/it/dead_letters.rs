@@ -400,7 +400,8 @@ fn a_letter_is_retried_once_per_idempotency_key<A: Adapter>() {
 }
 
 /// Makes the schema that of the version before discarded letters.
-const BEFORE: &str = "DROP TABLE discarded_letters; ALTER TABLE dead_letters DROP COLUMN charger_id;
+const BEFORE: &str = "DROP INDEX transaction_views_running; ALTER TABLE transaction_views DROP COLUMN token_key;
+     DROP TABLE discarded_letters; ALTER TABLE dead_letters DROP COLUMN charger_id;
      ALTER TABLE dead_letters DROP COLUMN charger_key; ALTER TABLE dead_letters DROP COLUMN action;";
 
 fn letters_are_described(store: &impl QueryStore) {

@@ -1,8 +1,11 @@
 //! The ports `ChargerAdmin`, `Tokens` and `DirectorySource`: chargers and tokens that the operator sets.
 
-use crate::common::{Adapter, on_every_adapter, origin, put_profile, remove_profile};
+use crate::common::{
+    Adapter, answered, apply, at, id, on_every_adapter, origin, put_profile, remove_profile, start,
+    start_on, stop,
+};
 use central::Timestamp;
-use central::model::ChargerKey;
+use central::model::{ChargerKey, ConcurrentTransactions};
 use central::ports::{
     ChargerAdmin, ChargerProfile, CheckMode, DirectorySource, NotChanged, Registration, Token,
     TokenStatus, Tokens,
@@ -15,6 +18,7 @@ on_every_adapter!(
     ids_that_differ_in_case_are_one,
     revision_grows_with_every_change_and_only_then,
     change_by_another_process_is_loaded,
+    running_transactions_of_tokens_that_may_be_in_one_only_are_read,
     each_change_is_in_the_audit_log_without_a_password,
 );
 
@@ -109,6 +113,59 @@ fn change_by_another_process_is_loaded<A: Adapter>() {
     database.open().put_token(&token("T"), &origin()).unwrap();
     let snapshot = store.load(Some(revision)).unwrap().unwrap();
     assert!(snapshot.tokens.contains_key("t"));
+}
+
+fn running_transactions_of_tokens_that_may_be_in_one_only_are_read<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let refused = answered(
+        id(1, 4),
+        "CP-4",
+        0,
+        "StartTransaction",
+        r#"{"connectorId":1,"idTag":"TAG-1","meterStart":1,"timestamp":"2026-01-15T00:00:00Z"}"#,
+        r#"{"idTagInfo":{"status":"ConcurrentTx"},"transactionId":44}"#,
+    );
+    let sent = [
+        start(id(1, 1), "CP-1", 0, 11),
+        start_on(id(1, 2), "CP-2", 2, 22, 7),
+        start(id(1, 3), "CP-3", 3, 33),
+        stop(id(1, 5), "CP-1", 9, 11),
+        refused,
+    ];
+    apply(&store, &sent).unwrap();
+    let read = |is_default_refuse, minute| {
+        let running = store.running(is_default_refuse, at(minute)).unwrap();
+        let running = running.into_iter().map(|running| {
+            assert_eq!(running.token, "tag-1");
+            let place = running.place.unwrap();
+            (
+                running.charger.as_str().to_owned(),
+                running.transaction_id,
+                place,
+            )
+        });
+        running.collect::<Vec<_>>()
+    };
+    let rule = |concurrent| Token {
+        concurrent,
+        ..Token::accepted("Tag-1")
+    };
+    let all = [("cp-3", "33", 1), ("cp-2", "22", 7)]
+        .map(|(charger, id, place)| (charger.to_owned(), id.to_owned(), place));
+    assert_eq!(read(true, 0), [], "a token that is not known has no rule");
+    store.put_token(&rule(None), &origin()).unwrap();
+    assert_eq!(read(false, 0), []);
+    assert_eq!(read(true, 0), all);
+    store
+        .put_token(&rule(Some(ConcurrentTransactions::Allow)), &origin())
+        .unwrap();
+    assert_eq!(read(true, 0), []);
+    store
+        .put_token(&rule(Some(ConcurrentTransactions::Refuse)), &origin())
+        .unwrap();
+    assert_eq!(read(false, 0), all);
+    assert_eq!(read(false, 3), all[..1], "the others began before");
 }
 
 fn each_change_is_in_the_audit_log_without_a_password<A: Adapter>() {

@@ -17,6 +17,12 @@ impl Settings {
             u64::from(self.policy.heartbeat_interval_s),
             1,
         )?;
+        Section("policy").within(
+            "concurrent_hours_max",
+            self.policy.concurrent_hours_max,
+            1,
+            720,
+        )?;
         Section("consumer").at_most(
             "niceness",
             u64::from(self.consumer.niceness),

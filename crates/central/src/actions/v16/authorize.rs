@@ -12,5 +12,5 @@ pub(super) const ACTION: Action = Action {
 };
 
 fn answer(scene: &Scene<'_>) -> Decision {
-    id_tag::ask(scene, TokenForm::Authorize)
+    id_tag::ask(scene, TokenForm::Authorize, None)
 }

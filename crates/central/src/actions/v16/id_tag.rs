@@ -2,11 +2,12 @@
 
 use crate::answer::{Decision, Scene, TokenForm, TokenQuestion, Verdict};
 use crate::policy::UnknownToken;
+use crate::running::Beginning;
 use ocpp::json::Raw;
 
 /// Asks about the idTag. It is read from as much of the payload as is JSON, since a broken start is answered with
-/// success too.
-pub(super) fn ask(scene: &Scene<'_>, form: TokenForm) -> Decision {
+/// success too. `begins` is the transaction that the message begins.
+pub(super) fn ask(scene: &Scene<'_>, form: TokenForm, begins: Option<Beginning>) -> Decision {
     let mut id = None;
     let _ = Raw::new(scene.payload).members(|name, value| {
         if name == "idTag" {
@@ -17,6 +18,7 @@ pub(super) fn ask(scene: &Scene<'_>, form: TokenForm) -> Decision {
         Some(id) => Decision::Ask(TokenQuestion {
             id: id.into_owned(),
             form,
+            begins,
         }),
         None => {
             let verdict = match scene.policy.unknown_token {

@@ -16,6 +16,7 @@ pub(super) const ACTION: Action = Action {
     repeats: Repeats::NaturalKey(TransactionMessage {
         natural_key: |payload| NaturalKey::whole(NAME, payload),
         part: |_| SessionPart::NONE,
+        news: |_, _| None,
         keeps_first_answer: false,
     }),
     ..Action::plain(NAME)

@@ -10,7 +10,8 @@ use crate::project::charger::{member, owned};
 use crate::project::place::Place;
 use crate::project::transaction::{add_details, content_key, transaction, whole_wh};
 use crate::project::{Changes, Source};
-use crate::resend::{Role, SessionPart, SessionTag};
+use crate::resend::{Role, SessionPart, SessionTag, transaction_id_member};
+use crate::running::{Beginning, SessionNews};
 use crate::transaction_id::{next_transaction_id, transaction_id};
 use ocpp::json::Raw;
 use ocpp::v16;
@@ -23,6 +24,7 @@ pub(super) const ACTION: Action = Action {
     repeats: Repeats::NaturalKey(TransactionMessage {
         natural_key,
         part,
+        news,
         // One start, one id, one verdict: another verdict could stop what the first one started.
         keeps_first_answer: true,
     }),
@@ -57,7 +59,31 @@ fn answer(scene: &Scene<'_>) -> Decision {
         Some(ended) => next_transaction_id(&charger, scene.payload, ended),
         None => transaction_id(&charger, scene.payload),
     };
-    id_tag::ask(scene, TokenForm::Start { transaction_id })
+    let (place, at) = place_and_time(scene.payload);
+    let begins = Beginning {
+        transaction_id: transaction_id.to_string(),
+        place,
+        is_live: scene.is_live(at),
+    };
+    id_tag::ask(scene, TokenForm::Start { transaction_id }, Some(begins))
+}
+
+/// The connector and the time, from as much of the payload as is JSON.
+fn place_and_time(payload: &str) -> (Option<i64>, Option<Timestamp>) {
+    let (mut place, mut at) = (None, None);
+    let _ = Raw::new(payload).members(|name, value| match name {
+        "connectorId" => place = value.integer(),
+        "timestamp" => at = value.timestamp().map(Timestamp::from),
+        _ => {}
+    });
+    (place, at)
+}
+
+fn news(payload: &str, answer: &str) -> Option<SessionNews> {
+    Some(SessionNews::Began {
+        transaction_id: transaction_id_member(answer)?.to_string(),
+        place: place_and_time(payload).0,
+    })
 }
 
 fn project(changes: &mut Changes, source: &Source<'_>) {

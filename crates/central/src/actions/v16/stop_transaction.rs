@@ -9,6 +9,7 @@ use crate::project::place::Place;
 use crate::project::transaction::{add_stop_details, content_key, transaction, whole_wh};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag, transaction_id_member};
+use crate::running::SessionNews;
 use ocpp::json::Raw;
 use ocpp::v16;
 
@@ -19,6 +20,7 @@ pub(super) const ACTION: Action = Action {
     repeats: Repeats::NaturalKey(TransactionMessage {
         natural_key,
         part,
+        news,
         keeps_first_answer: false,
     }),
     ..Action::plain(NAME)
@@ -59,6 +61,14 @@ fn part(payload: &str) -> SessionPart {
         session: SessionTag::of_number(transaction_id_member(payload)),
         is_undated_start: false,
     }
+}
+
+/// A stop whose id names no transaction may be of any transaction of its charger.
+fn news(payload: &str, _: &str) -> Option<SessionNews> {
+    let id = transaction_id_member(payload).filter(|id| *id > 0);
+    Some(SessionNews::Ended {
+        transaction_id: id.map(|id| id.to_string()),
+    })
 }
 
 fn project(changes: &mut Changes, source: &Source<'_>) {

@@ -19,5 +19,5 @@ fn answer(scene: &Scene<'_>) -> Decision {
             r#"{"idTokenInfo":{"status":"Invalid"},"certificateStatus":"CertChainError"}"#.into(),
         );
     }
-    presented.ask(scene.version)
+    presented.ask(scene.version, None)
 }

@@ -1,6 +1,7 @@
 //! The token that a message of 2.x presents, as a question to the directory.
 
 use crate::answer::{Decision, TokenForm, TokenQuestion, Verdict};
+use crate::running::Beginning;
 use ocpp::Version;
 use ocpp::json::Raw;
 
@@ -39,8 +40,8 @@ impl PresentedToken {
         presented
     }
 
-    /// Asks about the token.
-    pub(super) fn ask(self, version: Version) -> Decision {
+    /// Asks about the token. `begins` is the transaction that the message begins with it.
+    pub(super) fn ask(self, version: Version, begins: Option<Beginning>) -> Decision {
         let form = TokenForm::IdTokenInfo { version };
         // A driver who may charge without a token (a start button, a free site) has none to ask about.
         if self.token_type.as_deref() == Some("NoAuthorization") {
@@ -49,6 +50,7 @@ impl PresentedToken {
         Decision::Ask(TokenQuestion {
             id: self.id.unwrap_or_default(),
             form,
+            begins,
         })
     }
 }

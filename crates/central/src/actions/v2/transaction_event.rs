@@ -1,6 +1,7 @@
 //! TransactionEvent (2.x): start, course and end of a transaction.
 
 use super::presented_token::PresentedToken;
+use crate::Timestamp;
 use crate::actions::{Action, Repeats, TransactionMessage};
 use crate::answer::{self, Decision, Scene};
 use crate::model::{Details, Start, Stop, TransactionState};
@@ -11,6 +12,7 @@ use crate::project::place::Place;
 use crate::project::transaction::{add_details, add_stop_details, content_key, transaction};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag};
+use crate::running::{Beginning, SessionNews};
 use ocpp::json::Raw;
 use ocpp::v2;
 
@@ -22,6 +24,7 @@ pub(super) const ACTION: Action = Action {
     repeats: Repeats::NaturalKey(TransactionMessage {
         natural_key,
         part,
+        news,
         keeps_first_answer: false,
     }),
     ..Action::plain(NAME)
@@ -68,9 +71,81 @@ fn part(payload: &str) -> SessionPart {
 fn answer(scene: &Scene<'_>) -> Decision {
     let presented = PresentedToken::read(scene.payload);
     if presented.has_token {
-        presented.ask(scene.version)
+        presented.ask(scene.version, begins(scene))
     } else {
         answer::empty(scene)
+    }
+}
+
+/// What an event says of its transaction, from as much of the payload as is JSON.
+#[derive(Default)]
+struct Outline {
+    event_type: Option<String>,
+    trigger: Option<String>,
+    transaction_id: Option<String>,
+    evse: Option<i64>,
+    at: Option<Timestamp>,
+    is_offline: bool,
+}
+
+impl Outline {
+    fn read(payload: &str) -> Self {
+        let mut outline = Self::default();
+        let _ = Raw::new(payload).members(|name, value| match name {
+            "eventType" => outline.event_type = value.text().map(Into::into),
+            "triggerReason" => outline.trigger = value.text().map(Into::into),
+            "timestamp" => outline.at = value.timestamp().map(Timestamp::from),
+            "offline" => outline.is_offline = value.as_str() == "true",
+            "transactionInfo" => {
+                let _ = value.members(|name, value| {
+                    if name == "transactionId" {
+                        outline.transaction_id = value.text().map(Into::into);
+                    }
+                });
+            }
+            "evse" => {
+                let _ = value.members(|name, value| {
+                    if name == "id" {
+                        outline.evse = value.integer();
+                    }
+                });
+            }
+            _ => {}
+        });
+        outline
+    }
+}
+
+/// The transaction that the token of an event begins: the token of its first event, or the one that the driver presents
+/// after plugging in. Any other token of a transaction stops it, or was answered before.
+fn begins(scene: &Scene<'_>) -> Option<Beginning> {
+    let outline = Outline::read(scene.payload);
+    let is_begun = match outline.event_type.as_deref()? {
+        "Started" => true,
+        "Updated" => matches!(
+            outline.trigger.as_deref(),
+            Some("Authorized" | "RemoteStart")
+        ),
+        _ => false,
+    };
+    Some(Beginning {
+        transaction_id: outline.transaction_id.filter(|_| is_begun)?,
+        place: outline.evse,
+        is_live: !outline.is_offline && scene.is_live(outline.at),
+    })
+}
+
+fn news(payload: &str, _: &str) -> Option<SessionNews> {
+    let outline = Outline::read(payload);
+    match outline.event_type.as_deref()? {
+        "Started" => Some(SessionNews::Began {
+            transaction_id: outline.transaction_id?,
+            place: outline.evse,
+        }),
+        "Ended" => Some(SessionNews::Ended {
+            transaction_id: Some(outline.transaction_id?),
+        }),
+        _ => None,
     }
 }
 

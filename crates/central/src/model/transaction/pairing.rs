@@ -7,6 +7,7 @@
 
 use super::TransactionView;
 use crate::Timestamp;
+use crate::model::Token;
 use crate::natural_key::StableHasher;
 use ocpp::Version;
 use uuid::Uuid;
@@ -56,6 +57,14 @@ impl Candidate {
 }
 
 impl TransactionView {
+    /// The key of the token that was accepted for it ([`Token::key_of`]); `None` if its token was refused, or is not known.
+    #[must_use]
+    pub fn accepted_token(&self) -> Option<String> {
+        let is_accepted = self.verdict.as_deref() == Some("Accepted");
+        let token = self.id_token.as_deref().filter(|_| is_accepted)?;
+        Some(Token::key_of(token))
+    }
+
     /// The transaction as a candidate for pairing; `None` if it is complete, or not of 1.6.
     #[must_use]
     pub fn candidate(&self) -> Option<Candidate> {

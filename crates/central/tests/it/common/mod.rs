@@ -10,10 +10,12 @@
 
 pub mod database;
 
+use central::model::ChargerKey;
 use central::policy::Policy;
 use central::ports::{ChargerProfile, Registration, Token, TokenStatus};
 use central::record::Notes;
 use central::resend::ResendMemory;
+use central::running::{Beginning, RunningTokens, is_refused_twice};
 use central::station::{
     CloseReason, Fact, Output, Question, RecordMeta, Station, StationConfig, Ticket, TokenAnswer,
 };
@@ -21,7 +23,7 @@ use central::{Epoch, Record, RecordKind, Timestamp};
 use ocpp::Version;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// 2026-01-01T00:00:00Z.
 pub const NOW: Timestamp = Timestamp(1_767_225_600_000);
@@ -43,6 +45,9 @@ pub struct TestCharger {
     pub disk_works: bool,
     /// Whether questions are answered at once.
     pub directory_works: bool,
+    /// What its gateway knows of running transactions.
+    pub gateway: Option<Arc<Mutex<RunningTokens>>>,
+    policy: Policy,
     last: Ticket,
 }
 
@@ -53,6 +58,7 @@ pub struct Setup {
     pub profile: Option<ChargerProfile>,
     pub memory: ResendMemory,
     pub epoch: u64,
+    pub charger_id: &'static str,
     pub disk_works: bool,
 }
 
@@ -62,13 +68,14 @@ impl Setup {
     }
 
     pub fn connect_at(self, now: Timestamp) -> TestCharger {
+        let policy = self.policy.clone();
         let config = StationConfig {
-            charger_id: "CP-17".into(),
+            charger_id: self.charger_id.into(),
             version: self.version,
             is_version_assumed: self.is_version_assumed,
             is_handshake_repaired: false,
             profile: self.profile.map(Arc::new),
-            policy: Arc::new(self.policy),
+            policy: Arc::new(self.policy.clone()),
             epoch: Epoch(self.epoch),
             seed: 42,
             remote: "127.0.0.1:50000".to_owned(),
@@ -84,6 +91,8 @@ impl Setup {
             tokens: HashMap::new(),
             disk_works: self.disk_works,
             directory_works: true,
+            gateway: None,
+            policy,
             last: Ticket(0),
         };
         charger.settle();
@@ -99,6 +108,7 @@ pub fn setup(version: Version) -> Setup {
         profile: None,
         memory: ResendMemory::default(),
         epoch: 1,
+        charger_id: "CP-17",
         disk_works: true,
     }
 }
@@ -213,6 +223,25 @@ impl TestCharger {
         self.records().last().expect("a record").notes
     }
 
+    /// The answer of its gateway about a known token, if it has one.
+    fn used(&self, answer: TokenAnswer, begins: Option<&Beginning>) -> TokenAnswer {
+        let (Some(gateway), Some(begins)) = (&self.gateway, begins) else {
+            return answer;
+        };
+        match answer {
+            TokenAnswer::Known(token) if is_refused_twice(&token, &self.policy, self.now) => {
+                let key = ChargerKey::of(self.station.charger_id());
+                let age_max_ms = self.policy.concurrent_ms_max();
+                let mut known = gateway.lock().unwrap();
+                match known.begin(&token.id, &key, begins, self.now, age_max_ms, |_| true) {
+                    true => TokenAnswer::InUse(token),
+                    false => TokenAnswer::Known(token),
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Handles outputs until there are none.
     pub fn settle(&mut self) {
         loop {
@@ -236,8 +265,13 @@ impl TestCharger {
                 Output::Send(text) => self.received.push(text),
                 Output::Ask(question) => {
                     if self.directory_works {
-                        let Question::Token { question_id, id } = &question;
+                        let Question::Token {
+                            question_id,
+                            id,
+                            begins,
+                        } = &question;
                         let known = self.tokens.get(&id.to_lowercase()).cloned();
+                        let known = known.map(|answer| self.used(answer, begins.as_ref()));
                         let fact = Fact::Token {
                             question_id: *question_id,
                             answer: known.unwrap_or(TokenAnswer::Unknown),
@@ -245,6 +279,12 @@ impl TestCharger {
                         self.station.handle_fact(fact, self.now);
                     } else {
                         self.questions.push(question);
+                    }
+                }
+                Output::Session(news) => {
+                    if let Some(gateway) = &self.gateway {
+                        let key = ChargerKey::of(self.station.charger_id());
+                        gateway.lock().unwrap().learn(&key, &news, self.now);
                     }
                 }
                 Output::Close(why) => self.closed = Some(why),
