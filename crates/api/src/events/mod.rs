@@ -17,8 +17,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
+use central::Timestamp;
 use central::model::{EventId, EventType};
 use central::ports::{EventBounds, EventFilter, EventLog, EventPage, EventsFound};
+use central::query::parameters;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,8 @@ enum Begin {
     Latest,
     /// After this one.
     After(EventId),
+    /// With the first one that was recorded at this time or later.
+    Since(Timestamp),
 }
 
 impl Begin {
@@ -48,10 +52,17 @@ impl Begin {
         match text {
             "oldest" => Ok(Self::Oldest),
             "latest" => Ok(Self::Latest),
-            id => EventId::parse(id).map(Self::After).ok_or_else(|| {
-                let right = "the id of an event, `oldest` or `latest`";
-                ApiError::bad_parameter(name, text, right)
-            }),
+            text => {
+                let id = EventId::parse(text).map(Self::After);
+                // A number alone would be taken for a position.
+                let time = || Some(text).filter(|text| text.contains('T'));
+                id.or_else(|| time().and_then(parameters::time).map(Self::Since))
+                    .ok_or_else(|| {
+                        let right = "the id of an event, `oldest`, `latest`, or a time such as \
+                                     2026-01-31T12:00:00Z";
+                        ApiError::bad_parameter(name, text, right)
+                    })
+            }
         }
     }
 
@@ -61,6 +72,9 @@ impl Begin {
             Self::Oldest => Ok(EventId::START),
             Self::Latest => Ok(bounds(log)?.last),
             Self::After(id) => Ok(id),
+            Self::Since(at) => log
+                .event_before(at)
+                .map_err(|error| ApiError::unavailable(&error)),
         }
     }
 }
@@ -135,7 +149,7 @@ fn throttle(text: &str) -> Result<Duration, ApiError> {
     get,
     path = "/api/v1/events",
     params(
-        ("after" = Option<String>, Query, description = "Only events after the one with this id; `oldest` (the default of a page) or `latest` (the default of a stream)"),
+        ("after" = Option<String>, Query, description = "Only events after the one with this id, or recorded since this time; `oldest` (the default of a page) or `latest` (the default of a stream)"),
         ("types" = Option<String>, Query, description = "Only these types, with commas between them; `transaction.*` is all that begin so"),
         ("charger" = Option<String>, Query, description = "Only those of this charger; letter case is ignored"),
         ("throttle" = Option<String>, Query, description = "Of a stream: an update of a transaction is sent once in this number of seconds at most (`10s`); the newest counts"),

@@ -113,7 +113,21 @@ async fn pages_lead_to_the_end_of_the_log_and_show_where_to_go_on() {
     assert_eq!(lines.body.lines().count(), 6);
     let latest = get(addr, &format!("{LIST}?after=latest")).await.value();
     assert_eq!(latest["items"].as_array().map(Vec::len), Some(0));
-    for wrong in ["after=5", "types=token", "throttle=0s", "since=1"] {
+    // From a time: all events since then.
+    let since = |ms: i64| central::Timestamp(ms).to_string();
+    let at = last.recorded_at.0;
+    for (from, count) in [(at, 1), (at + 1, 0), (0, 6)] {
+        let page = get(addr, &format!("{LIST}?after={}", since(from))).await;
+        let items = page.value()["items"].as_array().map(Vec::len);
+        assert_eq!(items, Some(count), "{from}");
+    }
+    for wrong in [
+        "after=5",
+        "after=2026-13-01T00:00:00Z",
+        "types=token",
+        "throttle=0s",
+        "since=1",
+    ] {
         assert_eq!(
             get(addr, &format!("{LIST}?{wrong}")).await.status,
             400,
