@@ -1731,7 +1731,8 @@ export interface components {
                 reason: string;
                 /**
                  * Format: int32
-                 * @description The HTTP status of the answer to the charger.
+                 * @description The HTTP status of the answer to the charger. With an identity, 404 is a charger that is not added, 401 one without the
+                 *     right credentials, and 400, 405, 426 and 431 are malformed requests.
                  */
                 status: number;
             }[];
@@ -2158,7 +2159,8 @@ export interface components {
             reason: string;
             /**
              * Format: int32
-             * @description The HTTP status of the answer to the charger.
+             * @description The HTTP status of the answer to the charger. With an identity, 404 is a charger that is not added, 401 one without the
+             *     right credentials, and 400, 405, 426 and 431 are malformed requests.
              */
             status: number;
         };

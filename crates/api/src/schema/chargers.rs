@@ -255,7 +255,8 @@ pub(crate) struct RefusedHandshake {
     charger_id: Option<String>,
     /// Why, in the words of the gateway's log; docs/connecting-a-charger.md explains each.
     reason: String,
-    /// The HTTP status of the answer to the charger.
+    /// The HTTP status of the answer to the charger. With an identity, 404 is a charger that is not added, 401 one without the
+    /// right credentials, and 400, 405, 426 and 431 are malformed requests.
     status: u16,
     /// What an operator can do about it.
     cure: String,

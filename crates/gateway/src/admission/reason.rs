@@ -238,6 +238,30 @@ mod tests {
         }
     }
 
+    /// The dashboard offers to add a charger at 404 and to set its password at 401 (`RefusedHandshake` in the API).
+    #[test]
+    fn the_status_tells_an_unknown_charger_and_wrong_credentials_from_other_reasons() {
+        let of = |code: &str| {
+            let reasons = Reason::ALL.into_iter();
+            reasons
+                .filter(|reason| reason.status().code() == code)
+                .collect::<Vec<_>>()
+        };
+        // An entry without an identity offers nothing.
+        assert_eq!(of("404"), [Reason::NoIdentity, Reason::UnknownCharger]);
+        let credentials = [
+            Reason::NoPassword,
+            Reason::OtherScheme,
+            Reason::BrokenBase64,
+            Reason::NoColon,
+            Reason::OtherUser,
+            Reason::WrongPassword,
+            Reason::NoPasswordSet,
+            Reason::UnusableHash,
+        ];
+        assert_eq!(of("401"), credentials);
+    }
+
     #[test]
     fn the_page_has_no_other_rows_and_no_reason_twice() {
         let rows: Vec<&str> = PAGE
