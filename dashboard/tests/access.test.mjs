@@ -1,9 +1,7 @@
 // An installation with keys that knows no charger yet: sign-in, scopes, the first charger, and outages.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
-import { join } from 'node:path';
-import { Charger, Wattpost, launch, openPage, until, violations } from './support.mjs';
+import { Charger, Wattpost, launch, openPage, tabTo, until, violations } from './support.mjs';
 
 const REFUSED = [/status of 40[13]/];
 let wattpost;
@@ -143,8 +141,7 @@ test('the pipeline page says that the database is down, and that it works again'
   await page.goto(`${wattpost.url}/pipeline`);
   await page.getByText('Every part works.').waitFor();
   // Another process holds the lock of the database file.
-  const script = 'import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],isolation_level=None)\nc.execute("BEGIN EXCLUSIVE")\nprint("held",flush=True)\nsys.stdin.read()';
-  const lock = spawn('python3', ['-c', script, join(wattpost.dir, 'wattpost.db')]);
+  const lock = wattpost.python('db.execute("BEGIN EXCLUSIVE")\nprint("held",flush=True)\nsys.stdin.read()');
   await new Promise((done) => lock.stdout.once('data', done));
   const charger = await Charger.connect(wattpost, 'CP-17');
   const beats = setInterval(() => void charger.call('Heartbeat', {}), 200);
@@ -153,6 +150,63 @@ test('the pipeline page says that the database is down, and that it works again'
   lock.stdin.end();
   await page.getByText('Every part works.').waitFor({ timeout: 40_000 });
   clearInterval(beats);
+  charger.close();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the keyboard alone signs in, filters, opens, commands, accepts, retries and signs out', async () => {
+  const page = await openPage(browser);
+  await page.goto(wattpost.url);
+  await page.getByLabel('API key').waitFor();
+  await page.keyboard.type(keys.operate);
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  const charger = await Charger.connect(wattpost, 'CP-17');
+  await assert.rejects(Charger.connect(wattpost, 'CP-18'));
+
+  await page.keyboard.press('g');
+  await page.keyboard.press('c');
+  await page.getByRole('row', { name: /CP-17/ }).waitFor();
+  await page.keyboard.press('/');
+  await page.keyboard.type('cp-1');
+  await until('the address has the filter', () => page.url().includes('q=cp-1'));
+  await tabTo(page, page.getByRole('button', { name: 'Connected', exact: true }));
+  await page.keyboard.press('Enter');
+  await until('the address has the filter', () => page.url().includes('online=true'));
+  await tabTo(page, page.getByRole('link', { name: 'CP-17' }));
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'CP-17' }).waitFor();
+
+  await tabTo(page, page.getByRole('button', { name: 'Ask for its status' }));
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/\/commands\/[0-9a-f]{8}/);
+
+  await tabTo(page, page.getByRole('navigation').getByRole('link', { name: 'Waiting room' }));
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: /CP-18/ }).waitFor();
+  await tabTo(page, page.getByRole('listitem').filter({ hasText: 'CP-18' }).getByRole('button', { name: 'Accept' }));
+  await page.keyboard.press('Enter');
+  await tabTo(page, page.getByRole('dialog').getByRole('button', { name: 'Accept' }));
+  await page.keyboard.press('Enter');
+  await until('the charger is admitted', () => Charger.connect(wattpost, 'CP-18').then((one) => one.close() ?? true, () => null));
+
+  // No version of OCPP has such a record, so it cannot be applied now either.
+  const letter = 'db.execute("INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES (0, 999999, x\'00ff\', \'no such format\', 1769860800000)")';
+  const script = wattpost.python(letter);
+  await new Promise((done) => script.once('exit', done));
+  await tabTo(page, page.getByRole('navigation').getByRole('link', { name: 'Dead letters' }));
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: /no such format/ }).waitFor();
+  await tabTo(page, page.locator('main summary').first());
+  await page.keyboard.press('Enter');
+  await tabTo(page, page.getByRole('button', { name: 'Try again' }));
+  await page.keyboard.press('Enter');
+  await page.getByRole('status').getByText('still cannot be applied').waitFor();
+
+  await tabTo(page, page.getByRole('button', { name: 'Sign out' }));
+  await page.keyboard.press('Enter');
+  await page.getByLabel('API key').waitFor();
   charger.close();
   page.assertClean();
   await page.context().close();

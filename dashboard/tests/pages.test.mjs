@@ -123,6 +123,30 @@ test('the address holds the filters, and the keyboard alone opens a charger', as
   await page.context().close();
 });
 
+test('Tab reaches everything on every page that a pointer can use', async () => {
+  const page = await openPage(browser);
+  for (const [, path, text] of pages()) {
+    await page.goto(wattpost.url + path);
+    await until(`${path} shows ${text}`, async () => text.test(await page.locator('main').innerText()));
+    await page.locator('header').getByRole('button', { name: /^(Live|Paused|Reconnecting)|behind/ }).click();
+    await page.getByRole('button', { name: /^Paused/ }).waitFor();
+    const count = await page.evaluate(() => {
+      const all = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')];
+      window.targets = all.filter((one) => one.checkVisibility() && !one.disabled && one.getAttribute('role') !== 'tab');
+      window.reached = new Set();
+      document.addEventListener('focusin', (event) => window.reached.add(event.target));
+      return window.targets.length;
+    });
+    assert.ok(count > 10, `${path} has ${count}`);
+    await Promise.all(Array.from({ length: count + 10 }, () => page.keyboard.press('Tab')));
+    // What was replaced meanwhile cannot be reached.
+    const missed = await page.evaluate(() => window.targets.filter((one) => one.isConnected && one.checkVisibility() && !window.reached.has(one)).map((one) => one.outerHTML.slice(0, 160)));
+    assert.deepEqual(missed, [], `${path}: Tab does not reach these`);
+  }
+  page.assertClean();
+  await page.context().close();
+});
+
 test('a remote start from the page leads to the transaction that it caused', async () => {
   const fleet = wattpost.simulate('--chargers', '1', '--id-prefix', 'IDLE-', '--transactions-per-hour', '0.001', '--versions', '1.6:1');
   await until('the charger is known', () => wattpost.get('/api/v1/chargers/IDLE-00001'));
@@ -276,6 +300,17 @@ test('a lost connection loses no event and doubles no row', async () => {
   page.assertClean();
   await page.context().close();
   relay.stop();
+});
+
+test('the dashboard listens to every type of event that the API has', async () => {
+  // The refusal of a wrong type lists all of them.
+  const answer = await fetch(`${wattpost.url}/api/v1/events?types=none`);
+  const { detail } = await answer.json();
+  const types = detail.match(/\b[a-z_]+\.[a-z_]+\b/g);
+  assert.ok(types.length >= 20, detail);
+  const source = readFileSync(new URL('../src/lib/live.svelte.ts', import.meta.url), 'utf8');
+  const [, list] = /TYPES = \[([^\]]*)\]/.exec(source);
+  assert.deepEqual([...list.matchAll(/'([^']+)'/g)].map(([, type]) => type).sort(), [...new Set(types)].sort());
 });
 
 test('the client types are those of the OpenAPI document', async () => {

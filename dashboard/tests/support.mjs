@@ -1,7 +1,7 @@
 // What the tests of the dashboard share: processes of Wattpost on free ports, simulated chargers, a browser.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -69,9 +69,7 @@ export class Wattpost {
   }
 
   async kill() {
-    const ended = new Promise((done) => this.process.once('exit', done));
-    this.process.kill('SIGKILL');
-    await ended;
+    await end(this.process);
   }
 
   /** Runs a subcommand to its end. Returns what it printed. */
@@ -89,6 +87,14 @@ export class Wattpost {
     return /wp_live_[0-9A-Za-z]{43}/.exec(text)[0];
   }
 
+  /** Runs Python with the SQLite database of this process as `db`; `lines` are its standard output. */
+  python(script) {
+    const head = `import sqlite3,sys,time\ndb=sqlite3.connect(sys.argv[1],timeout=30,isolation_level=None)\n`;
+    const child = spawn('python3', ['-c', head + script, join(this.dir, 'wattpost.db')], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.children.push(child);
+    return child;
+  }
+
   simulate(...args) {
     const child = spawn(BINARY, ['simulate', '--url', this.ocpp, ...args], { stdio: 'ignore' });
     this.children.push(child);
@@ -102,14 +108,90 @@ export class Wattpost {
   }
 
   async stop() {
-    for (const child of [...this.children, this.process]) {
-      if (child.exitCode !== null || child.signalCode !== null) continue;
-      const ended = new Promise((done) => child.once('exit', done));
-      child.kill('SIGKILL');
-      await ended;
-    }
+    for (const child of [...this.children, this.process]) await end(child);
     rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+/** A RabbitMQ node of its own, which a test can kill and start again with its data. */
+export class RabbitMq {
+  static async start() {
+    const self = new RabbitMq();
+    self.dir = mkdtempSync(join(tmpdir(), 'wattpost-rabbitmq-'));
+    [self.port, self.epmdPort, self.distributionPort] = [await freePort(), await freePort(), await freePort()];
+    mkdirSync(join(self.dir, 'home'));
+    // Erlang refuses a cookie that others may read.
+    writeFileSync(join(self.dir, 'home', '.erlang.cookie'), `cookie${process.pid}`, { mode: 0o600 });
+    const settings = [`listeners.tcp.1 = 127.0.0.1:${self.port}`, 'disk_free_limit.absolute = 50MB', 'log.console = false', `log.file = ${join(self.dir, 'rabbit.log')}`];
+    writeFileSync(join(self.dir, 'rabbitmq.conf'), `${settings.join('\n')}\n`);
+    writeFileSync(join(self.dir, 'enabled_plugins'), '[].\n');
+    // A port mapper of its own: the usual one is shared by all Erlang programs of the machine.
+    self.epmd = spawn('epmd', ['-port', String(self.epmdPort), '-address', '127.0.0.1'], { stdio: 'ignore' });
+    await self.serve();
+    return self;
+  }
+
+  get url() {
+    return `amqp://guest:guest@127.0.0.1:${this.port}/%2f`;
+  }
+
+  async serve() {
+    const env = {
+      ...process.env,
+      HOME: join(this.dir, 'home'),
+      LANG: 'C.UTF-8',
+      ERL_EPMD_ADDRESS: '127.0.0.1',
+      ERL_EPMD_PORT: String(this.epmdPort),
+      ERL_CRASH_DUMP_BYTES: '0',
+      RABBITMQ_CONF_ENV_FILE: '/dev/null',
+      RABBITMQ_CONFIG_FILE: join(this.dir, 'rabbitmq.conf'),
+      RABBITMQ_DIST_PORT: String(this.distributionPort),
+      RABBITMQ_ENABLED_PLUGINS_FILE: join(this.dir, 'enabled_plugins'),
+      RABBITMQ_LOG_BASE: this.dir,
+      RABBITMQ_MNESIA_BASE: join(this.dir, 'data'),
+      RABBITMQ_NODENAME: `wattpost-${this.port}@localhost`,
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
+      // The start script becomes the Erlang machine, so the process that is killed is the server.
+      detached: '1',
+    };
+    this.process = spawn('/usr/lib/rabbitmq/bin/rabbitmq-server', [], { env, cwd: this.dir, stdio: 'ignore' });
+    await until('RabbitMQ accepts connections', () => {
+      assert.equal(this.process.exitCode, null, 'RabbitMQ has ended');
+      return speaksAmqp(this.port);
+    }, 120_000);
+  }
+
+  async kill() {
+    await end(this.process);
+  }
+
+  async stop() {
+    await end(this.process);
+    await end(this.epmd);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Kills a process with SIGKILL, and waits for its end. */
+async function end(child) {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((done) => child.once('exit', done));
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** The answer to AMQP's protocol header is a method frame (type 1), as soon as the server accepts connections. */
+function speaksAmqp(port) {
+  return new Promise((done) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write('AMQP\0\0\x09\x01', 'latin1'));
+    const say = (answer) => {
+      socket.destroy();
+      done(answer);
+    };
+    socket.once('data', (data) => say(data[0] === 1));
+    socket.once('error', () => say(false));
+    socket.setTimeout(500, () => say(false));
+  });
 }
 
 /** A charger of OCPP 1.6 that sends what a test says. */
@@ -207,6 +289,20 @@ export async function openPage(browser, { allowed = [], ...options } = {}) {
     assert.deepEqual(foreign, [], 'other hosts were contacted');
   };
   return page;
+}
+
+/** Presses Tab until an element has the focus, with a mark that shows it. Fails if Tab does not reach it. */
+export async function tabTo(page, target) {
+  await target.waitFor();
+  for (let presses = 0; presses < 200; presses += 1) {
+    await page.keyboard.press('Tab');
+    const reached = await target.evaluate((element) => element === document.activeElement);
+    if (!reached) continue;
+    const marked = await target.evaluate((element) => getComputedStyle(element).outlineStyle !== 'none');
+    assert.ok(marked, `${target} does not show that it has the focus`);
+    return;
+  }
+  assert.fail(`Tab does not reach ${target}`);
 }
 
 /** Violations of WCAG 2.2 AA on the page as it is now. */
