@@ -76,9 +76,10 @@ drill: setup ## every failure scenario with real servers, with both durability s
 	$(CARGO) build --release -p wattpost
 	target/release/wattpost drill $(DRILL)
 
-stories: setup ## the tests of the real binary at full length: 100 rounds of kill -9, 200 of commands
+stories: setup ## tests at full length: 100 rounds of kill -9, 200 of commands, lists over a million messages
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test stories -- --nocapture --test-threads 1
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test parts -- --nocapture --test-threads 1 no_outcome_differs official_test_tool
+	WATTPOST_FULL=1 $(CARGO) test -p store $(PROFILE) --test it -- --nocapture no_list_reads_a_whole_large_table
 
 codegen: setup ## regenerate the actions and schema facts in crates/ocpp/src/tables
 	$(CARGO) run -q -p xtask -- codegen --python $(PYTHON)

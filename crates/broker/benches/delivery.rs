@@ -176,17 +176,17 @@ async fn await_oldest(
 }
 
 async fn consume(broker: &Broker, node: &RabbitMq, total: u64) {
-    let bounds = CollectBounds {
+    let bounds = || CollectBounds {
         records_max: 1_000,
         bytes_max: 4 << 20,
-        age_max: Duration::from_millis(20),
+        not_before: Instant::now() + Duration::from_millis(20),
     };
     let (before, ours) = (node.cpu_seconds(), own_cpu_seconds());
     let since = Instant::now();
     let mut subscription = broker.subscribe().await.expect("connected");
     let (mut records, mut batches) = (0, 0);
     while records < total {
-        let collected = subscription.collect(bounds).await.expect("connected");
+        let collected = subscription.collect(bounds()).await.expect("connected");
         records += collected.batch.len() as u64;
         batches += 1;
         subscription

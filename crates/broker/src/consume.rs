@@ -259,7 +259,7 @@ impl Deliveries {
             }
         })
         .await?;
-        let until = Instant::now() + bounds.age_max;
+        let until = Instant::from_std(bounds.not_before);
         while !self.take(&bounds) {
             let now = Instant::now();
             if now >= until {

@@ -1,6 +1,7 @@
 //! Small helpers that several crates need, each defined once.
 //!
 //! - [`backoff`]: the delay before the next attempt.
+//! - [`batch_rate`]: how often a batch that is not full may be sent.
 //! - [`clock`]: the wall clock. The pure crates `ocpp` and `central` must not use this crate; they take time as
 //!   an argument.
 //! - [`lock`]: a mutex lock, and waits on its condition variable, that ignore poisoning.
@@ -10,6 +11,7 @@
 //! - [`spreadsheet`]: texts in CSV files that a spreadsheet must not run.
 
 pub mod backoff;
+pub mod batch_rate;
 pub mod clock;
 pub mod lock;
 pub mod log_bound;

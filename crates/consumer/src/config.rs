@@ -3,7 +3,7 @@
 use central::ports::CollectBounds;
 use common::settings::{Section, SettingError};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::time::Instant;
 
 const CONSUMER: Section = Section("consumer");
 
@@ -22,8 +22,8 @@ pub struct Config {
     pub batch_records_max: usize,
     /// Maximum size of one transaction in bytes; a single record may exceed it. Default 4 MiB.
     pub batch_bytes_max: usize,
-    /// Maximum time in milliseconds that a batch waits until it is full. Default 20: it saves the database a
-    /// commit for every few records.
+    /// A batch that is not full waits until this time after the one before it, in milliseconds; after a pause, up to
+    /// eight batches do not wait. Default 20: under load it saves the database a commit for every few records.
     pub batch_age_ms: u64,
     /// First delay in milliseconds before a retry after RabbitMQ or the database was unavailable. It doubles up
     /// to `retry_ms_max`, with jitter. Default 50.
@@ -61,11 +61,11 @@ impl Config {
         CONSUMER.at_least("retry_ms_max", self.retry_ms_max, self.retry_ms_min)
     }
 
-    pub(crate) const fn bounds(&self) -> CollectBounds {
+    pub(crate) const fn bounds(&self, not_before: Instant) -> CollectBounds {
         CollectBounds {
             records_max: self.batch_records_max,
             bytes_max: self.batch_bytes_max,
-            age_max: Duration::from_millis(self.batch_age_ms),
+            not_before,
         }
     }
 }

@@ -5,11 +5,12 @@ use crate::state::{ConsumerState, SharedState};
 use crate::{Applier, Config};
 use central::ports::{Collected, Sink, Source, Subscription, Unavailable, UnavailableKind};
 use common::backoff::delay;
+use common::batch_rate::BatchRate;
 use metrics::{Counter, counter};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -95,22 +96,22 @@ impl ConsumeLoop {
 
     async fn consume(&self, subscription: &mut dyn Subscription, failures: &mut Failures) -> Ended {
         let mut current: Option<ApplyingBatch> = None;
+        let age = Duration::from_millis(self.config.batch_age_ms);
+        let mut rate = BatchRate::new(age, Instant::now());
         loop {
             let Some(batch) = current.take() else {
-                match self
-                    .or_stop(subscription.collect(self.config.bounds()))
-                    .await
-                {
+                let bounds = self.config.bounds(rate.next_at());
+                match self.or_stop(subscription.collect(bounds)).await {
                     None => return Ended::Stopped,
                     Some(Err(error)) => return Ended::Source(error),
-                    Some(Ok(collected)) => current = Some(self.apply(collected)),
+                    Some(Ok(collected)) => current = Some(self.apply(collected, &mut rate)),
                 }
                 continue;
             };
             let (upto, records) = (batch.upto, batch.records);
             let collects_ahead = batch.is_full && !self.stop.is_cancelled();
             let (applied, ahead) = if collects_ahead {
-                self.apply_and_collect(batch, subscription).await
+                self.apply_and_collect(batch, subscription, &mut rate).await
             } else {
                 (joined(batch.applying).await, Ahead::Nothing)
             };
@@ -136,13 +137,14 @@ impl ConsumeLoop {
         &self,
         batch: ApplyingBatch,
         subscription: &mut dyn Subscription,
+        rate: &mut BatchRate,
     ) -> (Result<(), Unavailable>, Ahead) {
-        let bounds = self.config.bounds();
+        let bounds = self.config.bounds(rate.next_at());
         let mut collecting = pin!(subscription.collect(bounds));
         let mut applying = pin!(joined(batch.applying));
-        let take = |collected: Result<Collected, Unavailable>| match collected {
+        let mut take = |collected: Result<Collected, Unavailable>| match collected {
             // Queued at once, so that the applier continues without a pause.
-            Ok(collected) => Ahead::Next(self.apply(collected)),
+            Ok(collected) => Ahead::Next(self.apply(collected, rate)),
             Err(error) => Ahead::Broken(error),
         };
         tokio::select! {
@@ -156,7 +158,8 @@ impl ConsumeLoop {
         }
     }
 
-    fn apply(&self, collected: Collected) -> ApplyingBatch {
+    fn apply(&self, collected: Collected, rate: &mut BatchRate) -> ApplyingBatch {
+        rate.count(Instant::now());
         let Collected { batch, upto } = collected;
         let is_full = batch.len() >= self.config.batch_records_max
             || batch.size_bytes() >= self.config.batch_bytes_max / 2;

@@ -253,8 +253,8 @@ pub struct GatewayConfig {
     pub batch_records_max: usize,
     /// Bytes of one batch at most. Default 4 MiB.
     pub batch_bytes_max: usize,
-    /// Milliseconds that a batch that is not full waits for more records. Default 20: it saves the database a commit for
-    /// every few records.
+    /// A batch that is not full waits until this many milliseconds after the one before it; after a pause, up to eight
+    /// batches do not wait. Default 20: under load it saves the database a commit for every few records.
     pub batch_age_ms: u64,
     /// First pause after a delivery that failed, in milliseconds; doubles up to `retry_ms_max`, with
     /// jitter. Default 50.

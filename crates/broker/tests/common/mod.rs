@@ -17,11 +17,14 @@ use uuid::Uuid;
 /// Longer than any step takes, also beside other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-pub(crate) const BOUNDS: CollectBounds = CollectBounds {
-    records_max: 500,
-    bytes_max: 1 << 20,
-    age_max: Duration::from_millis(20),
-};
+/// The bounds of a batch that is complete in 20 ms.
+pub(crate) fn bounds() -> CollectBounds {
+    CollectBounds {
+        records_max: 500,
+        bytes_max: 1 << 20,
+        not_before: Instant::now() + Duration::from_millis(20),
+    }
+}
 
 /// A gateway whose records are numbered from 1.
 pub(crate) struct Gateway {
@@ -144,7 +147,7 @@ impl Received {
             while self.count(gateway) < gateway.seq {
                 let mut subscription = subscribe_until_accepted(broker).await;
                 while self.count(gateway) < gateway.seq {
-                    let Ok(collected) = subscription.collect(BOUNDS).await else {
+                    let Ok(collected) = subscription.collect(bounds()).await else {
                         break;
                     };
                     self.take(&collected);
@@ -164,7 +167,7 @@ impl Received {
 
 /// Collects a batch, with a deadline.
 pub(crate) async fn collect(subscription: &mut Box<dyn Subscription>) -> Collected {
-    tokio::time::timeout(SOON, subscription.collect(BOUNDS))
+    tokio::time::timeout(SOON, subscription.collect(bounds()))
         .await
         .expect("something to collect")
         .expect("connected")

@@ -1,14 +1,14 @@
 //! Records are delivered unchanged and in each charger's order.
 
 use crate::common::{
-    BOUNDS, Gateway, Received, all_the_time, collect, deliver_until_accepted,
+    Gateway, Received, all_the_time, bounds, collect, deliver_until_accepted,
     subscribe_until_accepted, until,
 };
 use crate::config;
 use broker::Broker;
 use central::ports::{Batch, CollectBounds, Sink};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_delivered_unchanged_and_in_each_chargers_order() {
@@ -49,7 +49,7 @@ async fn the_limits_of_a_batch_hold() {
     while received.count(&gateway) < 200 {
         let bounds = CollectBounds {
             records_max: 10,
-            ..BOUNDS
+            ..bounds()
         };
         let collected = subscription.collect(bounds).await.expect("connected");
         assert!((1..=10).contains(&collected.batch.len()));
@@ -62,7 +62,7 @@ async fn the_limits_of_a_batch_hold() {
     while received.count(&gateway) < 300 {
         let bounds = CollectBounds {
             bytes_max: 1_000,
-            ..BOUNDS
+            ..bounds()
         };
         let collected = subscription.collect(bounds).await.expect("connected");
         assert!(collected.batch.size_bytes() <= 1_000);
@@ -76,8 +76,8 @@ async fn the_limits_of_a_batch_hold() {
     deliver_until_accepted(&broker, gateway.batch(1, 1)).await;
     let bounds = CollectBounds {
         bytes_max: 1,
-        age_max: Duration::ZERO,
-        ..BOUNDS
+        not_before: Instant::now(),
+        ..bounds()
     };
     let collected = subscription.collect(bounds).await.expect("connected");
     assert_eq!(collected.batch.len(), 1);
@@ -105,7 +105,7 @@ async fn of_two_consumers_one_is_active_and_the_other_takes_over_in_order() {
             .expect("acknowledged");
     }
     // The second consumer receives nothing while the first is active.
-    let nothing = tokio::time::timeout(Duration::from_millis(300), idle.collect(BOUNDS)).await;
+    let nothing = tokio::time::timeout(Duration::from_millis(300), idle.collect(bounds())).await;
     assert!(nothing.is_err(), "{nothing:?}");
 
     drop(working);

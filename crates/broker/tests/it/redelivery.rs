@@ -1,11 +1,11 @@
 //! Unacknowledged records are delivered again.
 
 use crate::common::{
-    BOUNDS, Gateway, Received, collect, deliver_until_accepted, subscribe_until_accepted,
+    Gateway, Received, bounds, collect, deliver_until_accepted, subscribe_until_accepted,
 };
 use crate::config;
 use broker::{Broker, Config};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unacknowledged_records_are_redelivered_after_cancel_and_after_drop() {
@@ -48,13 +48,13 @@ async fn a_consumer_that_ends_in_the_middle_of_a_batch_loses_nothing() {
             deliver_until_accepted(&broker, gateway.batch(100, 11)).await;
         }
         let mut subscription = subscribe_until_accepted(&broker).await;
-        let bounds = central::ports::CollectBounds {
+        let seven = central::ports::CollectBounds {
             records_max: 7,
-            age_max: Duration::ZERO,
-            ..BOUNDS
+            not_before: Instant::now(),
+            ..bounds()
         };
         // One batch is acknowledged, the next is not; in every other round even collecting is cancelled.
-        let collected = subscription.collect(bounds).await.expect("connected");
+        let collected = subscription.collect(seven).await.expect("connected");
         received.take(&collected);
         subscription
             .acknowledge(collected.upto)
@@ -62,11 +62,11 @@ async fn a_consumer_that_ends_in_the_middle_of_a_batch_loses_nothing() {
             .expect("acknowledged");
         acknowledged.take(&collected);
         if round % 2 == 0 {
-            let collected = subscription.collect(bounds).await.expect("connected");
+            let collected = subscription.collect(seven).await.expect("connected");
             received.take(&collected);
         } else {
-            let _ =
-                tokio::time::timeout(Duration::from_micros(50), subscription.collect(BOUNDS)).await;
+            let _ = tokio::time::timeout(Duration::from_micros(50), subscription.collect(bounds()))
+                .await;
         }
         match round % 3 {
             0 => subscription.cancel().await,
@@ -90,8 +90,8 @@ async fn a_cancelled_collect_loses_nothing() {
     for _ in 0..20 {
         deliver_until_accepted(&broker, gateway.batch(10, 3)).await;
         let long = central::ports::CollectBounds {
-            age_max: Duration::from_secs(10),
-            ..BOUNDS
+            not_before: Instant::now() + Duration::from_secs(10),
+            ..bounds()
         };
         let waited =
             tokio::time::timeout(Duration::from_millis(15), subscription.collect(long)).await;

@@ -1,7 +1,7 @@
 //! A slow link, on which the prefetched records take longer than every timeout.
 
 use crate::common::{
-    BOUNDS, SOON, config, deliver_until_accepted, record, subscribe_until_accepted,
+    SOON, bounds, config, deliver_until_accepted, record, subscribe_until_accepted,
 };
 use crate::{shared_node, virtual_host};
 use broker::{Broker, Config};
@@ -83,7 +83,7 @@ async fn large_records_pass_a_slow_link_though_they_take_longer_than_every_timeo
     let begun = Instant::now();
     let mut seqs = Vec::new();
     while seqs.len() < RECORDS as usize {
-        let collected = tokio::time::timeout(SOON, subscription.collect(BOUNDS))
+        let collected = tokio::time::timeout(SOON, subscription.collect(bounds()))
             .await
             .expect("something to collect")
             .expect("the connection lasts");

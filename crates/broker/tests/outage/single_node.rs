@@ -85,7 +85,7 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
             let mut received = Received::default();
             let mut subscription = subscribe_until_accepted(&receiver).await;
             // Until the first error; the rest is consumed below.
-            while let Ok(collected) = subscription.collect(common::BOUNDS).await {
+            while let Ok(collected) = subscription.collect(common::bounds()).await {
                 received.take(&collected);
                 if subscription.acknowledge(collected.upto).await.is_err() {
                     break;
@@ -246,7 +246,7 @@ fn during_a_memory_alarm_deliveries_fail_at_once_and_succeed_after_it() {
         let mut subscription = subscribe_until_accepted(&consumer).await;
         while idle < 5 {
             let wait = Duration::from_millis(500);
-            match tokio::time::timeout(wait, subscription.collect(common::BOUNDS)).await {
+            match tokio::time::timeout(wait, subscription.collect(common::bounds())).await {
                 Ok(collected) => {
                     let collected = collected.expect("connected");
                     received.take(&collected);

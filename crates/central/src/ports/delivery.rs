@@ -163,8 +163,8 @@ pub struct CollectBounds {
     pub records_max: usize,
     /// Bytes of records at most; one record may be longer.
     pub bytes_max: usize,
-    /// How long to wait for further deliveries after the first.
-    pub age_max: std::time::Duration,
+    /// A batch that is not full is complete at this time, or with its first delivery if that is later.
+    pub not_before: Instant,
 }
 
 /// The result of [`Subscription::collect`].

@@ -45,6 +45,25 @@ async fn published_records_are_applied_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn after_a_pause_records_do_not_wait_for_more() {
+    let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
+    let config = Config {
+        batch_age_ms: 60_000,
+        ..config()
+    };
+    let _process = start(&rabbit, &store, config);
+    for seq in 1..=8 {
+        rabbit.publish_records(1, [seq]);
+        until("the record is consumed", || rabbit.is_drained()).await;
+    }
+    assert_holds(&store, 1..=8);
+    // A steady stream waits, so that not each record costs a transaction.
+    rabbit.publish_records(1, [9]);
+    until("the record is delivered", || rabbit.ready() == 0).await;
+    assert_eq!(rabbit.acknowledged(), 8);
+}
+
+#[tokio::test]
 async fn the_next_batch_is_collected_while_one_is_applied() {
     let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
     store.hold(true);

@@ -20,6 +20,7 @@ use crate::delivery::{Delivery, verify};
 use central::Seq;
 use central::ports::{Batch, BoxFuture, Unavailable, UnavailableKind};
 use common::backoff::Backoff;
+use common::batch_rate::BatchRate;
 use futures_util::FutureExt;
 use journal::{Journal, ReadError, Reader};
 use std::collections::VecDeque;
@@ -27,7 +28,7 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Batches in flight at most while no answer waits for them.
 const IN_FLIGHT_MAX: usize = 2;
@@ -138,6 +139,8 @@ struct Forwarder {
     reader: Option<Reader>,
     /// Oldest first.
     in_flight: VecDeque<InFlight>,
+    /// When a batch that is not full may be read.
+    rate: BatchRate,
 }
 
 impl Forwarder {
@@ -154,6 +157,10 @@ impl Forwarder {
             after: Seq(0),
             reader: None,
             in_flight: VecDeque::with_capacity(IN_FLIGHT_LARGE_MAX),
+            rate: BatchRate::new(
+                Duration::from_millis(delivery.config.batch_age_ms),
+                Instant::now(),
+            ),
             delivery,
         }
     }
@@ -246,7 +253,7 @@ impl Forwarder {
         }
     }
 
-    /// A batch that is not full waits a little for more records, unless answers wait for it.
+    /// A batch that is not full waits for more records if batches were read just before, unless answers wait for it.
     fn plan_read(&self) -> Step {
         let Delivery {
             journal,
@@ -258,7 +265,10 @@ impl Forwarder {
         let is_full = waiting >= config.batch_records_max as u64;
         let delay = match self.is_eager || is_full {
             true => Duration::ZERO,
-            false => Duration::from_millis(config.batch_age_ms),
+            false => self
+                .rate
+                .next_at()
+                .saturating_duration_since(Instant::now()),
         };
         let is_inline = self.is_eager
             && waiting <= INLINE_READ_RECORDS
@@ -290,6 +300,7 @@ impl Forwarder {
             Err(error) => return Step::Stop(Stopped::Unreadable(error)),
         }
         self.after = batch.last_seq().unwrap_or(self.after);
+        self.rate.count(Instant::now());
         let started = self.start_delivery(batch);
         self.in_flight.push_back(started);
         Step::Wait

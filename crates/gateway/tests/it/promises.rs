@@ -34,6 +34,19 @@ async fn answered_messages_are_durable_and_stored_in_order() {
 }
 
 #[tokio::test]
+async fn after_a_pause_records_are_delivered_at_once() {
+    let world = World::with(|setup| setup.config.batch_age_ms = 60_000).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    for sent in 1..=3 {
+        charger.heartbeat().await;
+        until("it is stored", || {
+            world.sink.count(|stored| stored.action == "Heartbeat") == sent
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn chargers_are_answered_while_the_sink_is_unavailable_and_all_is_stored_afterwards() {
     let world = World::start().await;
     world.sink.unavailable.store(true, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! Lists over many rows on PostgreSQL: no query of a list reads a whole large table, and the times are printed.
 //!
-//! `WATTPOST_FULL=1` runs it over 1,000,000 messages, 100,000 transactions and commands, and 10,000 chargers; without it
-//! over a tenth.
+//! `WATTPOST_FULL=1` runs it over 1,000,000 messages, 100,000 transactions and commands, and 10,000 chargers, and no
+//! query may take 100 ms (`make stories`); without it over a tenth.
 
 use crate::common::{Adapter, PostgresDatabase, apply, at, heartbeat, id, start};
 use central::RecordKind;
@@ -49,6 +49,10 @@ fn fill(database: &PostgresDatabase, tenths: u32) {
     ));
     database.command("VACUUM ANALYZE");
 }
+
+/// Bound of the time of a query over the full size; of five times the shortest counts, because other processes use the
+/// machine too.
+const TIME_MAX: Duration = Duration::from_millis(100);
 
 type Case = (&'static str, Box<dyn Fn(&PostgresStore)>);
 
@@ -184,9 +188,14 @@ fn no_list_reads_a_whole_large_table() {
     let store = database.open();
     for (name, query) in cases() {
         query(&store);
-        let began = Instant::now();
-        query(&store);
-        println!("{name}: {:.1} ms", began.elapsed().as_secs_f64() * 1_000.0);
+        let times = (0..5).map(|_| {
+            let began = Instant::now();
+            query(&store);
+            began.elapsed()
+        });
+        let fastest = times.min().expect("five times");
+        println!("{name}: {:.1} ms", fastest.as_secs_f64() * 1_000.0);
+        assert!(!is_full || fastest < TIME_MAX, "{name} took {fastest:?}");
     }
     drop(store);
     assert_eq!(before, scans(&database), "a list has read a whole table");

@@ -213,10 +213,6 @@ fn unavailable() -> Unavailable {
     }
 }
 
-fn now() -> tokio::time::Instant {
-    tokio::time::Instant::now()
-}
-
 /// One subscription.
 struct Open {
     rabbit: Arc<Rabbit>,
@@ -269,7 +265,8 @@ impl Open {
 impl Subscription for Open {
     fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Unavailable>> {
         Box::pin(async move {
-            let mut age = self.taken.is_some().then(|| now() + bounds.age_max);
+            let not_before = tokio::time::Instant::from_std(bounds.not_before);
+            let mut age = self.taken.is_some().then_some(not_before);
             loop {
                 let next = match age {
                     None => self.next().await?,
@@ -278,7 +275,7 @@ impl Subscription for Open {
                         Err(_) => break,
                     },
                 };
-                age.get_or_insert_with(|| now() + bounds.age_max);
+                age.get_or_insert(not_before);
                 let (tag, content) = next;
                 let (batch, upto) = self
                     .taken
