@@ -137,6 +137,14 @@ impl Entry {
     }
 }
 
+/// By how many milliseconds at most the database is behind the journals of these processes; `None` if it is not known. What a
+/// retired gateway has not delivered is not expected, so it counts no longer; the pipeline shows it.
+fn lag_of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Option<i64> {
+    let mut gateways = entries.filter(|entry| entry.report.gateway.is_some() && !entry.is_retired);
+    let first = gateways.next()?.lag_ms()?;
+    gateways.try_fold(first, |lag, entry| Some(lag.max(entry.lag_ms()?)))
+}
+
 impl Overview {
     pub(crate) fn new(deps: PipelineDeps) -> Self {
         Self {
@@ -227,10 +235,7 @@ impl Overview {
     /// By how many milliseconds at most the database is behind what chargers were answered for; `None` if it is not known.
     pub(crate) fn lag_ms(&self) -> Option<i64> {
         let known = lock(&self.known);
-        let gateways = known.processes.values();
-        let mut gateways = gateways.filter(|entry| entry.report.gateway.is_some());
-        let first = gateways.next()?.lag_ms()?;
-        gateways.try_fold(first, |lag, entry| Some(lag.max(entry.lag_ms()?)))
+        lag_of(known.processes.values())
     }
 
     /// Reads the reports and counts records. Blocks.
@@ -498,6 +503,16 @@ mod tests {
             lag.is_some_and(|lag| (60_000..90_000).contains(&lag)),
             "{lag:?}"
         );
+    }
+
+    #[test]
+    fn a_retired_gateway_with_undelivered_records_does_not_make_the_lag_unknown() {
+        let runs = entry(10, 10, None, 10);
+        let mut gone = entry(10, 10, None, 8);
+        assert_eq!(lag_of([&runs, &gone].into_iter()), None);
+        gone.is_retired = true;
+        assert_eq!(lag_of([&runs, &gone].into_iter()), Some(0));
+        assert_eq!(lag_of([&gone].into_iter()), None, "no gateway is left");
     }
 
     #[test]
