@@ -1,9 +1,10 @@
 //! Rows of the table of processes, the same for both databases.
 
 use crate::refusal::Refusal;
-use central::Seq;
-use central::model::ProcessReport;
+use central::model::{AuditEntry, Origin, ProcessReport};
 use central::ports::KnownProcess;
+use central::{GatewayId, Seq};
+use serde_json::json;
 
 /// The columns that are written with a report.
 pub(crate) struct ProcessColumns {
@@ -22,6 +23,17 @@ impl ProcessColumns {
             })?,
             shown_ms: report.shown_ms(),
         })
+    }
+}
+
+/// The entry of the audit log for a gateway that an operator has retired.
+pub(crate) fn retired_entry(gateway: GatewayId, chargers: u64, origin: &Origin) -> AuditEntry {
+    AuditEntry {
+        origin: origin.clone(),
+        action: "gateway.retired".to_owned(),
+        subject: gateway.0.to_string(),
+        before: Some(json!({ "connected": chargers })),
+        after: Some(json!({ "connected": 0 })),
     }
 }
 

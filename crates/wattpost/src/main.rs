@@ -214,4 +214,110 @@ mod tests {
     fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
+
+    /// What a command writes to the audit log, or why nothing.
+    enum Audited {
+        Entry(&'static str),
+        Nothing(&'static str),
+    }
+
+    const READS: Audited = Audited::Nothing("changes nothing in the database");
+    const RUNS: Audited = Audited::Nothing("a process: those who use it are named in its changes");
+    const COMMAND: Audited =
+        Audited::Nothing("the row of the command names who requested it and what became of it");
+
+    /// The decision for each command. `tests/stories/audit_entries.rs` makes each change that has an entry.
+    const AUDITED: &[(&str, Audited)] = &[
+        ("api", RUNS),
+        ("apikey add", Audited::Entry("api_key.added")),
+        ("apikey list", READS),
+        ("apikey revoke", Audited::Entry("api_key.revoked")),
+        ("audit", READS),
+        ("charger add", Audited::Entry("charger.set")),
+        ("charger list", READS),
+        ("charger remove", Audited::Entry("charger.removed")),
+        ("check", READS),
+        ("command batch cancel", Audited::Entry("batch.cancelled")),
+        ("command batch create", Audited::Entry("batch.created")),
+        ("command batch list", READS),
+        ("command batch pause", Audited::Entry("batch.paused")),
+        ("command batch resume", Audited::Entry("batch.resumed")),
+        ("command batch show", READS),
+        ("command cancel", COMMAND),
+        ("command list", READS),
+        ("command report", READS),
+        ("command send", COMMAND),
+        ("command show", READS),
+        ("consumer", RUNS),
+        (
+            "deadletters discard",
+            Audited::Entry("dead_letter.discarded"),
+        ),
+        ("deadletters list", READS),
+        ("deadletters retry", Audited::Entry("dead_letter.applied")),
+        ("drill", Audited::Nothing("its databases are its own")),
+        ("export connectors", READS),
+        ("export messages", READS),
+        ("export transactions", READS),
+        ("gateway", RUNS),
+        ("journal inspect", READS),
+        (
+            "journal salvage",
+            Audited::Nothing("changes the journal, not the database"),
+        ),
+        ("local-list list", READS),
+        ("local-list remove", Audited::Entry("local_list.removed")),
+        ("local-list set", Audited::Entry("local_list.set")),
+        (
+            "migrate",
+            Audited::Nothing("changes the schema, and rows only as its version says"),
+        ),
+        (
+            "replay",
+            Audited::Nothing("fills a new database, with the audit log of the source"),
+        ),
+        ("retire-gateway", Audited::Entry("gateway.retired")),
+        ("serve", RUNS),
+        ("simulate", READS),
+        ("token add", Audited::Entry("token.set")),
+        ("token import", Audited::Entry("token.set")),
+        ("token list", READS),
+        ("token remove", Audited::Entry("token.removed")),
+        ("transaction close", Audited::Entry("transaction.closed")),
+        ("transaction list", READS),
+    ];
+
+    #[test]
+    fn every_command_has_a_decision_about_the_audit_log() {
+        let mut commands = Vec::new();
+        leaves(&Cli::command(), "", &mut commands);
+        commands.sort();
+        let decided: Vec<&str> = AUDITED.iter().map(|(command, _)| *command).collect();
+        assert_eq!(
+            commands, decided,
+            "say in AUDITED what a new command writes to the audit log; if it changes the database, add it to \
+             tests/stories/audit_entries.rs"
+        );
+        for (command, decision) in AUDITED {
+            match decision {
+                Audited::Entry(action) => assert!(
+                    include_str!("../tests/stories/audit_entries.rs").contains(action)
+                        || *command == "deadletters retry",
+                    "no test makes the change of {command}; a retry is in crates/store/tests/it/event_log.rs"
+                ),
+                Audited::Nothing(why) => assert!(!why.is_empty(), "{command}"),
+            }
+        }
+    }
+
+    /// The commands without subcommands, by their words.
+    fn leaves(command: &clap::Command, words: &str, found: &mut Vec<String>) {
+        for sub in command.get_subcommands() {
+            let words = format!("{words} {}", sub.get_name()).trim().to_owned();
+            match sub.has_subcommands() {
+                true => leaves(sub, &words, found),
+                false => found.push(words),
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
+use crate::origin;
 use crate::output::print_line;
 use anyhow::{Result, bail};
 use central::model::{ConnectionState, GatewayState};
@@ -49,7 +50,10 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     let mut changes = Changes::default();
     changes.gateways.insert(gateway, state);
     database.store.apply(&[], &changes, &[])?;
-    database.processes.retire_process(gateway)?;
+    let origin = origin::command_line();
+    database
+        .processes
+        .retire_process(gateway, chargers, &origin)?;
     print_line!(
         "gateway {}: {chargers} chargers no longer count as connected there",
         args.id

@@ -71,7 +71,7 @@ export interface components {
         };
         /** @description A change. It contains no password and no key. */
         AuditEntry: {
-            /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `api_key.added` or `api_key.revoked`. */
+            /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added` or `api_key.revoked`. */
             action: string;
             /** @description The subject after the change; null if it no longer exists. */
             after: unknown;
@@ -1088,7 +1088,7 @@ export interface components {
              */
             as_of?: string;
             items: {
-                /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `api_key.added` or `api_key.revoked`. */
+                /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added` or `api_key.revoked`. */
                 action: string;
                 /** @description The subject after the change; null if it no longer exists. */
                 after: unknown;

@@ -210,7 +210,12 @@ mod tests {
             Ok(())
         }
 
-        fn retire_process(&self, _: GatewayId) -> Result<(), Unavailable> {
+        fn retire_process(
+            &self,
+            _: GatewayId,
+            _: u64,
+            _: &central::model::Origin,
+        ) -> Result<(), Unavailable> {
             Ok(())
         }
 

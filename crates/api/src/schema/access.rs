@@ -16,7 +16,7 @@ pub(crate) struct AuditEntry {
     from: String,
     /// Null for the command line.
     request_id: Option<String>,
-    /// `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `api_key.added` or `api_key.revoked`.
+    /// `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added` or `api_key.revoked`.
     action: String,
     /// The identity of the charger, the id of the token, or the name of the key.
     subject: String,

@@ -1,7 +1,7 @@
 //! What the database knows of the processes of Wattpost, and how much of each journal it has.
 
 use super::Unavailable;
-use crate::model::ProcessReport;
+use crate::model::{Origin, ProcessReport};
 use crate::record::{GatewayId, Seq};
 
 /// A report as the database has it.
@@ -41,11 +41,17 @@ pub trait Processes: Send + Sync + 'static {
     /// When the database refuses.
     fn set_all_stored(&self, gateway: GatewayId, upto: Seq) -> Result<(), Unavailable>;
 
-    /// Marks a gateway as retired; without a row of it nothing changes.
+    /// Marks a gateway as retired, if there is a row of it, and adds an entry `gateway.retired` of `origin` to the audit log,
+    /// which says for how many chargers' connections the gateway counted.
     ///
     /// # Errors
     /// When the database refuses.
-    fn retire_process(&self, gateway: GatewayId) -> Result<(), Unavailable>;
+    fn retire_process(
+        &self,
+        gateway: GatewayId,
+        chargers: u64,
+        origin: &Origin,
+    ) -> Result<(), Unavailable>;
 
     /// How many of the sequence numbers `first` to `last` of this gateway are stored, as messages or as dead letters, also
     /// discarded ones. The time grows with the range.

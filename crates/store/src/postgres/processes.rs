@@ -5,10 +5,10 @@
 
 use super::directory::NOW_MS;
 use super::numbers::clean;
-use super::{PostgresStore, error};
-use crate::processes::{ProcessColumns, ProcessRow, known};
+use super::{PostgresStore, audit, error};
+use crate::processes::{ProcessColumns, ProcessRow, known, retired_entry};
 use crate::refusal::Refusal;
-use central::model::ProcessReport;
+use central::model::{Origin, ProcessReport};
 use central::ports::{KnownProcess, Processes, Unavailable};
 use central::{GatewayId, Seq};
 use sqlx::AssertSqlSafe;
@@ -63,14 +63,20 @@ impl Processes for PostgresStore {
         })
     }
 
-    fn retire_process(&self, gateway: GatewayId) -> Result<(), Unavailable> {
-        self.read(async |connection| {
+    fn retire_process(
+        &self,
+        gateway: GatewayId,
+        chargers: u64,
+        origin: &Origin,
+    ) -> Result<(), Unavailable> {
+        let entry = retired_entry(gateway, chargers, origin);
+        self.change(async |connection| {
             sqlx::query("UPDATE processes SET is_retired = true WHERE id = $1")
                 .bind(gateway.0)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await
                 .map_err(error::refusal)?;
-            Ok(())
+            audit::insert(connection, &entry).await
         })
     }
 

@@ -1,11 +1,11 @@
 //! Reports of processes, and counts for the balance of the pipeline. One machine has the file, so its clock is the
 //! database's.
 
-use crate::processes::{ProcessColumns, known};
+use crate::processes::{ProcessColumns, known, retired_entry};
 use crate::refusal::Refusal;
-use crate::sqlite::SqliteStore;
 use crate::sqlite::numbers::{SEQ_MAX, gateway_no, message_no};
-use central::model::ProcessReport;
+use crate::sqlite::{SqliteStore, audit};
+use central::model::{Origin, ProcessReport};
 use central::ports::{KnownProcess, Processes, Unavailable};
 use central::{GatewayId, Seq};
 use common::clock::now_ms;
@@ -62,13 +62,19 @@ impl Processes for SqliteStore {
         })
     }
 
-    fn retire_process(&self, gateway: GatewayId) -> Result<(), Unavailable> {
+    fn retire_process(
+        &self,
+        gateway: GatewayId,
+        chargers: u64,
+        origin: &Origin,
+    ) -> Result<(), Unavailable> {
+        let entry = retired_entry(gateway, chargers, origin);
         self.transact(|connection, _| {
             connection.execute(
                 "UPDATE processes SET is_retired = 1 WHERE id = ?1",
                 [gateway.0.as_bytes()],
             )?;
-            Ok(())
+            audit::insert(connection, &entry)
         })
     }
 

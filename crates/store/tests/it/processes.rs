@@ -1,6 +1,6 @@
 //! The port `Processes`: reports of processes, and counts for the balance of the pipeline.
 
-use crate::common::{Adapter, on_every_adapter};
+use crate::common::{Adapter, on_every_adapter, origin};
 use central::model::{
     GATEWAY_SHOWN_MS, GatewayReport, PROCESS_SHOWN_MS, PartReport, ProcessReport, ProcessRole,
 };
@@ -106,14 +106,17 @@ fn a_gateway_is_retired_until_it_reports_again<A: Adapter>() {
     let database = A::new();
     let store = database.open();
     let id = GatewayId(Uuid::from_u128(2));
-    store.retire_process(id).unwrap();
+    store.retire_process(id, 3, &origin()).unwrap();
     store.report_process(&gateway_report(2, 9, 9)).unwrap();
     let is_retired = || store.processes().unwrap()[0].is_retired;
     assert!(!is_retired());
-    store.retire_process(id).unwrap();
+    store.retire_process(id, 3, &origin()).unwrap();
     assert!(is_retired());
     store.report_process(&gateway_report(2, 9, 9)).unwrap();
     assert!(!is_retired());
+    let entries =
+        database.query("SELECT before AS value FROM audit_log WHERE action = 'gateway.retired'");
+    assert_eq!(entries, [r#"{"connected":3}"#; 2]);
 }
 
 fn the_number_up_to_which_all_is_stored_only_grows<A: Adapter>() {

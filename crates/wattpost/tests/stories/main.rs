@@ -15,6 +15,7 @@ mod players;
 mod role;
 
 mod api_keys;
+mod audit_entries;
 mod closed;
 mod commands;
 mod connecting;

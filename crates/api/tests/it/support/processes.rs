@@ -1,6 +1,6 @@
 //! Reports of processes in memory, from a database that answers, refuses or hangs.
 
-use central::model::{ProcessReport, ProcessRole};
+use central::model::{Origin, ProcessReport, ProcessRole};
 use central::ports::{KnownProcess, Processes, Unavailable, UnavailableKind};
 use central::{GatewayId, Seq, Timestamp};
 use common::clock::now_ms;
@@ -69,7 +69,7 @@ impl Processes for FakeProcesses {
         self.ask()
     }
 
-    fn retire_process(&self, _: GatewayId) -> Result<(), Unavailable> {
+    fn retire_process(&self, _: GatewayId, _: u64, _: &Origin) -> Result<(), Unavailable> {
         self.ask()
     }
 
