@@ -31,6 +31,6 @@ pub use event_task::EventTask;
 pub use local_lists::{LocalListDeps, LocalListTask};
 pub use maintenance::{MaintenanceTask, Round};
 pub use replay::{
-    ReplayError, ReplaySource, ReplayTarget, Replayed, begin_replay, copy_rows, finish_replay,
-    replay, replay_records,
+    ReplayError, ReplaySource, ReplayTarget, Replayed, begin_replay, copy_rows, empty_queue,
+    finish_replay, replay, replay_records,
 };

@@ -8,15 +8,18 @@
 
 use crate::batch;
 use central::ports::{
-    Batch, DeadLetter, DeadLetters, Holding, QueryError, QueryStore, Store, Transfer, Unavailable,
+    Batch, DeadLetter, DeadLetters, EventLog, Holding, QueryError, QueryStore, Sequenced, Store,
+    Transfer, Unavailable,
 };
 use central::project::Changes;
 use central::query::{DeadLetterFilter, MessageFilter, PAGE_MAX, PageRequest, all_messages};
 use central::{GatewayId, Record, RecordId, Timestamp};
+use common::clock;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Records of one batch at most.
@@ -30,6 +33,10 @@ const BATCH_BYTES: usize = 4 << 20;
 const PREPARED_MAX: usize = 500;
 
 const DAY_MS: i64 = 86_400_000;
+
+/// How long another process may move queued events, and how often is looked.
+const ELSEWHERE_MAX: Duration = Duration::from_secs(30);
+const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a replay ended early. What was stored stays stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +114,40 @@ pub fn begin_replay(target: &dyn Transfer, continued: bool) -> Result<(), Replay
         (Holding::UnfinishedReplay, false) => Err(ReplayError::Unfinished),
         (Holding::Nothing, false) | (Holding::UnfinishedReplay, true) => {
             target.mark_replay(false).map_err(ReplayError::Target)
+        }
+    }
+}
+
+/// Moves the changes that wait in the queue of this source into its log of events, which is copied, while the queue is not.
+/// To be called before [`replay`]. Returns how many events it has added.
+///
+/// # Errors
+/// When the source refuses, or another process moves them for 30 seconds without an end.
+pub fn empty_queue(source: &dyn EventLog) -> Result<u64, ReplayError> {
+    let deadline = Instant::now() + ELSEWHERE_MAX;
+    let mut moved = 0;
+    loop {
+        let sequenced = source
+            .sequence_events(Timestamp(clock::now_ms()))
+            .map_err(|error| {
+                ReplayError::Source(format!("move queued events to the log: {error}"))
+            })?;
+        match sequenced {
+            Sequenced::Done { events, has_more } => {
+                moved += events as u64;
+                if !has_more {
+                    return Ok(moved);
+                }
+            }
+            Sequenced::Elsewhere if Instant::now() < deadline => {
+                std::thread::sleep(ELSEWHERE_PAUSE);
+            }
+            Sequenced::Elsewhere => {
+                return Err(ReplayError::Source(
+                    "another process moves queued events to the log and does not end; stop it, or try again"
+                        .to_owned(),
+                ));
+            }
         }
     }
 }

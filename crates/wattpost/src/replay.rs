@@ -55,6 +55,15 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         Some(_) => None,
         None => Some(database::open(&settings, Use::Read)?),
     };
+    if let Some(source) = &source
+        && source.event_log.queued_events()? > 0
+    {
+        let writable = database::open(&settings, Use::Change)?;
+        consumer::empty_queue(&*writable.event_log).context(
+            "events wait in the queue of the source, and would not be in the new database; give the source's \
+             settings a role that may write, or let a running process move them",
+        )?;
+    }
     if let DatabaseAt::Postgres(url) = to.database_at()? {
         PostgresStore::migrate(url).context("create the tables of the new database")?;
     }

@@ -15,8 +15,8 @@ use central::model::{
 use central::ports::{
     ApiKeys, Applied, ChangeRequest, ChargerAdmin, ChargerProfile, Closings, CommandQueue,
     Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, DeadLetters, DiscardRequest,
-    Idempotency, LetterSelection, NewCommand, Once, Store, Token, Tokens, Transfer, Unavailable,
-    UnavailableKind,
+    EventLog, Idempotency, LetterSelection, NewCommand, Once, Store, Token, Tokens, Transfer,
+    Unavailable, UnavailableKind,
 };
 use central::project::Changes;
 use central::query::{
@@ -27,7 +27,7 @@ use central::record::lost;
 use central::resend::ResendMemory;
 use central::station::CloseReason;
 use central::{Epoch, Record, RecordId, RecordKind, Seq, Timestamp};
-use consumer::{ReplayError, ReplaySource, ReplayTarget, Replayed, replay};
+use consumer::{ReplayError, ReplaySource, ReplayTarget, Replayed, empty_queue, replay};
 use ocpp::Version;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -522,9 +522,10 @@ fn must_be_equal(table: &str, there: &[String], here: &[String]) {
 
 fn replay_into<S, T>(source: &S, target: &T, continued: bool) -> Result<Replayed, ReplayError>
 where
-    S: QueryStore + central::ports::DeadLetters + Transfer,
+    S: QueryStore + central::ports::DeadLetters + Transfer + EventLog,
     T: Store + Transfer,
 {
+    empty_queue(source)?;
     let from = ReplaySource {
         queries: source,
         dead_letters: source,
@@ -565,10 +566,12 @@ fn is_replayed<A: Adapter, B: Adapter>(source: &A::Store) {
             must_be_equal(table.name, &there, &dump(&target, table.name, table.key));
         }
     }
-    assert_eq!(
-        rows(&target, "event_queue", &["no"]),
-        [],
-        "events of the past"
+    for store in [source as &dyn Transfer, &target] {
+        assert_eq!(rows(store, "event_queue", &["no"]), [], "queued events");
+    }
+    assert!(
+        !rows(&target, "event_log", &["position"]).is_empty(),
+        "the events that were queued in the source are in the log"
     );
     let copied: BTreeMap<_, _> = replayed.copied.into_iter().collect();
     assert_eq!(copied["tokens"], 510);
