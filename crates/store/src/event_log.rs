@@ -33,6 +33,8 @@ pub(crate) const PAGE_BYTES: usize = 4 << 20;
 
 /// Rows of the log that are deleted at once.
 pub(crate) const EXPIRED_ROWS: i64 = 5_000;
+/// Rows of `event_sessions` of which is looked, each time that events expire, whether their session or command still exists.
+pub(crate) const SESSION_ROWS_CHECKED: i64 = 5_000;
 
 /// Rows of the queue that are counted at most.
 pub(crate) const COUNTED_MAX: i64 = 10_000;
@@ -419,9 +421,45 @@ pub(crate) struct Objects {
     pub(crate) transactions: HashMap<i64, Vec<TransactionView>>,
     pub(crate) sessions: HashMap<Uuid, Session>,
     pub(crate) commands: HashMap<Uuid, CommandView>,
-    pub(crate) dead_letters: HashMap<i64, DeadLetterRow>,
+    pub(crate) dead_letters: HashMap<i64, Letter>,
     pub(crate) audit: HashMap<i64, AuditView>,
     pub(crate) security: HashMap<SecurityEventKey, SecurityEventText>,
+}
+
+/// A dead letter as its event shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Letter {
+    record_id: String,
+    charger_id: Option<String>,
+    data: String,
+}
+
+impl Letter {
+    /// A letter that waits.
+    pub(crate) fn of(row: &DeadLetterRow) -> Result<Self, Refusal> {
+        Ok(Self {
+            record_id: row.record_id.clone(),
+            charger_id: row.charger_id.clone(),
+            data: json(row)?,
+        })
+    }
+
+    /// A letter that was removed before its event was in the log, from what [`Self::text`] has given.
+    pub(crate) fn kept(text: String) -> Result<Self, Refusal> {
+        let row: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| Refusal::corrupt(format!("a removed dead letter: {error}")))?;
+        let member = |name: &str| row[name].as_str().map(str::to_owned);
+        Ok(Self {
+            record_id: member("record_id").unwrap_or_default(),
+            charger_id: member("charger_id"),
+            data: text,
+        })
+    }
+
+    /// What is kept in the queue when the letter is removed.
+    pub(crate) fn text(self) -> String {
+        self.data
+    }
 }
 
 /// A security event: the number of its charger, its time and its hash.
@@ -552,13 +590,12 @@ impl Log {
             Change::DeadLetter => {
                 let letter = entry.number.and_then(|no| objects.dead_letters.get(&no));
                 if let Some(letter) = letter {
-                    let subject = letter.record_id.clone();
                     self.push(
                         EventType::DeadLetterAdded,
-                        letter.at,
+                        at,
                         letter.charger_id.as_deref(),
-                        subject,
-                        json(letter)?,
+                        letter.record_id.clone(),
+                        letter.data.clone(),
                     );
                 }
             }
@@ -644,12 +681,18 @@ fn fnv(bytes: &[u8]) -> i64 {
     hash.cast_signed()
 }
 
-/// The last position that a page after `after` reads. Without a charger that is a bounded part of the log; a charger has an
-/// index of its own.
-pub(crate) fn read_until(bounds: &EventBounds, after: EventId, filter: &EventFilter) -> u64 {
+/// The last position that a page after `after` reads, so that it reads a bounded number of rows. With a charger that is
+/// `of_charger`, the position of the charger's last row that may be read, or the end of the log without one; else a part
+/// of the log.
+pub(crate) fn read_until(
+    bounds: &EventBounds,
+    after: EventId,
+    filter: &EventFilter,
+    of_charger: Option<u64>,
+) -> u64 {
     let last = bounds.last.position;
     if filter.charger.is_some() {
-        return last;
+        return of_charger.map_or(last, |position| last.min(position));
     }
     let before_first = bounds.first.map_or(0, |first| first.position - 1);
     let from = after.position.max(before_first);

@@ -21,9 +21,10 @@ GRANT SELECT, INSERT, DELETE ON audit_log TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON local_list_wishes, local_lists, local_list_contents TO :"role";
 GRANT SELECT, INSERT, UPDATE ON commands, command_progress, command_effects TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON command_keys, idempotency_keys, processes, refused_handshakes TO :"role";
-GRANT SELECT, INSERT, DELETE ON event_queue, event_log TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON event_queue TO :"role";
+GRANT SELECT, INSERT, DELETE ON event_log TO :"role";
 GRANT SELECT, UPDATE ON event_head TO :"role";
-GRANT SELECT, INSERT, UPDATE ON event_sessions TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON event_sessions TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON batches, batch_items TO :"role";
 GRANT EXECUTE ON FUNCTION
     wattpost_move(text, text, bigint, bigint),

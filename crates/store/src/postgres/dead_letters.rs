@@ -21,6 +21,7 @@ use central::query::{DeadLetterFilter, DeadLetterRow, DeadLetterState, Page, Pla
 use common::clock::now_ms;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// Advisory lock of those who remove dead letters, so that each is removed once. The bytes `WATL`.
@@ -246,19 +247,22 @@ async fn select_ids(
     if let Err(refused) = check_number(ids.len() as u64, None) {
         return Ok(Err(refused));
     }
-    for id in ids {
-        let is_waiting: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
-                 WHERE g.id = $1 AND d.seq = $2)",
-        )
-        .bind(id.gateway.0)
-        .bind(id.seq.0.cast_signed())
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(error::refusal)?;
-        if is_waiting {
-            continue;
-        }
+    let (gateways, seqs) = split(ids);
+    let waiting: Vec<(Uuid, i64)> = sqlx::query_as(
+        "SELECT g.id, d.seq FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
+         JOIN unnest($1::uuid[], $2::bigint[]) AS wanted (gateway, seq)
+             ON g.id = wanted.gateway AND d.seq = wanted.seq",
+    )
+    .bind(&gateways)
+    .bind(&seqs)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let waiting: HashSet<RecordId> = waiting
+        .into_iter()
+        .map(|(gateway, seq)| record_id(gateway, seq))
+        .collect();
+    if let Some(id) = ids.iter().find(|id| !waiting.contains(id)) {
         let row = discarded(connection, *id).await?;
         let discarded = row.and_then(|row| row.discarded);
         return Ok(Err(discarded.map_or(
@@ -280,6 +284,7 @@ async fn discard(
     wanted: &DiscardRequest,
 ) -> Result<Vec<String>, Refusal> {
     let (gateways, seqs) = split(ids);
+    event_log::keep_letters(connection, &gateways, &seqs).await?;
     let rows: Vec<RemovedRow> = sqlx::query_as(
         "WITH gone AS (
             DELETE FROM dead_letters d USING gateways g, unnest($1::uuid[], $2::bigint[]) AS wanted (gateway, seq)
@@ -312,6 +317,7 @@ async fn discard(
 /// Deletes letters. Returns those that still waited.
 async fn remove(connection: &mut PgConnection, ids: &[RecordId]) -> Result<Vec<Removed>, Refusal> {
     let (gateways, seqs) = split(ids);
+    event_log::keep_letters(connection, &gateways, &seqs).await?;
     let rows: Vec<RemovedRow> = sqlx::query_as(
         "WITH gone AS (
             DELETE FROM dead_letters d USING gateways g, unnest($1::uuid[], $2::bigint[]) AS wanted (gateway, seq)

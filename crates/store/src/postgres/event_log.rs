@@ -10,8 +10,9 @@ use crate::audit::{self, AuditRow};
 use crate::commands::{COLUMNS as COMMAND_COLUMNS, JOINS};
 use crate::dead_letters;
 use crate::event_log::{
-    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, Objects, PAGE_BYTES, QUEUE_ROWS_READ,
-    Queued, Round, Session, compose, page_of, read_until,
+    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, LOG_ROWS_READ, Letter, Objects,
+    PAGE_BYTES, QUEUE_ROWS_READ, Queued, Round, SESSION_ROWS_CHECKED, Session, compose, page_of,
+    read_until,
 };
 use crate::paging::at_most;
 use crate::postgres::numbers::clean;
@@ -22,9 +23,11 @@ use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
     Unavailable,
 };
+use common::lock::lock;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
+use std::sync::Mutex;
 use uuid::Uuid;
 
 /// Queues these changes, inside the caller's transaction.
@@ -132,12 +135,36 @@ impl EventLog for PostgresStore {
             )
             .bind(before.0)
             .bind(EXPIRED_ROWS)
-            .execute(connection)
+            .execute(&mut *connection)
             .await
             .map_err(error::refusal)?;
+            forget_sessions(connection, &self.sessions_checked).await?;
             Ok(done.rows_affected())
         })
     }
+}
+
+/// Deletes rows of `event_sessions` whose session or command is gone: a session has another key once its start has arrived,
+/// and commands are deleted after the retention. Continues after the key that `checked` has, and begins again at the end.
+async fn forget_sessions(
+    connection: &mut PgConnection,
+    checked: &Mutex<Uuid>,
+) -> Result<(), Refusal> {
+    let after = *lock(checked);
+    let last: Option<Uuid> = sqlx::query_scalar(
+        "WITH slice AS (SELECT key FROM event_sessions WHERE key > $1 ORDER BY key LIMIT $2),
+         gone AS (DELETE FROM event_sessions s USING slice
+             WHERE s.key = slice.key AND NOT EXISTS (SELECT FROM transaction_views v WHERE v.key = s.key)
+             AND NOT EXISTS (SELECT FROM commands c WHERE c.id = s.key))
+         SELECT key FROM slice ORDER BY key DESC LIMIT 1",
+    )
+    .bind(after)
+    .bind(SESSION_ROWS_CHECKED)
+    .fetch_optional(connection)
+    .await
+    .map_err(error::refusal)?;
+    *lock(checked) = last.unwrap_or_default();
+    Ok(())
 }
 
 /// Moves a round from the queue to the log, inside the caller's transaction.
@@ -281,7 +308,7 @@ async fn commands(
 async fn letters(
     connection: &mut PgConnection,
     numbers: &[i64],
-) -> Result<HashMap<i64, central::query::DeadLetterRow>, Refusal> {
+) -> Result<HashMap<i64, Letter>, Refusal> {
     if numbers.is_empty() {
         return Ok(HashMap::new());
     }
@@ -290,13 +317,66 @@ async fn letters(
         dead_letters::WAITING
     )))
     .bind(numbers)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let mut letters = HashMap::with_capacity(rows.len());
+    for row in rows {
+        letters.insert(row.0, Letter::of(&dead_letters::waiting(row))?);
+    }
+    let gone = numbers.iter().filter(|no| !letters.contains_key(no));
+    let gone: Vec<i64> = gone.copied().collect();
+    if gone.is_empty() {
+        return Ok(letters);
+    }
+    // A later statement than the one above: what was removed in between is in the queue.
+    let kept: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT number, letter FROM event_queue
+         WHERE kind = $1 AND number = ANY($2) AND letter IS NOT NULL",
+    )
+    .bind(Change::DeadLetter.code())
+    .bind(gone)
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    let letters = rows
-        .into_iter()
-        .map(|row| (row.0, dead_letters::waiting(row)));
-    Ok(letters.collect())
+    for (no, text) in kept {
+        letters.insert(no, Letter::kept(text)?);
+    }
+    Ok(letters)
+}
+
+/// Keeps in the queue what the events of these letters show, if they are not in the log yet. To be called before the
+/// letters are removed, in the same transaction.
+pub(super) async fn keep_letters(
+    connection: &mut PgConnection,
+    gateways: &[Uuid],
+    seqs: &[i64],
+) -> Result<(), Refusal> {
+    let rows: Vec<dead_letters::Waiting> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT {} FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
+         JOIN unnest($1::uuid[], $2::bigint[]) AS wanted (gateway, seq)
+             ON g.id = wanted.gateway AND d.seq = wanted.seq
+         WHERE d.no IN (SELECT number FROM event_queue WHERE kind = $3)",
+        dead_letters::WAITING
+    )))
+    .bind(gateways)
+    .bind(seqs)
+    .bind(Change::DeadLetter.code())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    for row in rows {
+        let no = row.0;
+        let letter = Letter::of(&dead_letters::waiting(row))?;
+        sqlx::query("UPDATE event_queue SET letter = $1 WHERE kind = $2 AND number = $3")
+            .bind(clean(&letter.text()))
+            .bind(Change::DeadLetter.code())
+            .bind(no)
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    }
+    Ok(())
 }
 
 async fn audited(
@@ -480,10 +560,23 @@ async fn page(
     filter: &EventFilter,
     limit: usize,
 ) -> Result<EventPage, Refusal> {
-    let until = read_until(bounds, after, filter);
     let types: Vec<&str> = filter.types.iter().map(|kind| kind.as_str()).collect();
     let charger = filter.charger.as_deref().map(ChargerKey::of);
     let charger = charger.map(|key| clean(key.as_str()).into_owned());
+    let last_read: Option<i64> = match &charger {
+        Some(charger) if !types.is_empty() => sqlx::query_scalar(
+            "SELECT position FROM event_log WHERE charger_key = $1 AND position > $2
+             ORDER BY position OFFSET $3 LIMIT 1",
+        )
+        .bind(charger)
+        .bind(after.position.cast_signed())
+        .bind(at_most(LOG_ROWS_READ))
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(error::refusal)?,
+        _ => None,
+    };
+    let until = read_until(bounds, after, filter, last_read.map(i64::unsigned_abs));
     let sql = format!(
         "SELECT position, recorded_at, type, occurred_at, charger_id, subject, data FROM (
              SELECT e.*, sum(octet_length(data)) OVER (ORDER BY position) - octet_length(data) AS before FROM (

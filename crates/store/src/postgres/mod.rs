@@ -54,6 +54,7 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 use writer::Writer;
 
 /// Upper bound of the timeout of queries at startup, whatever the other limits are.
@@ -93,6 +94,8 @@ pub struct PostgresStore {
     readers: PgPool,
     writer: Mutex<Writer>,
     options: PostgresOptions,
+    /// The key up to which rows of `event_sessions` were looked at.
+    sessions_checked: Mutex<Uuid>,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -127,6 +130,7 @@ impl PostgresStore {
             readers,
             writer: Mutex::new(Writer::new(connect.clone(), options.clone())),
             options,
+            sessions_checked: Mutex::default(),
         };
         match store.wait(store.startup_timeout(), schema::check(&connect)) {
             Ok(()) => Ok(store),

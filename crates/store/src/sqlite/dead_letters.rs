@@ -76,6 +76,7 @@ impl DeadLetters for SqliteStore {
                     Ok(ids) => ids,
                     Err(refused) => return Ok(Err(refused)),
                 };
+                event_log::keep_letters(connection, &ids)?;
                 for id in &ids {
                     discard(connection, *id, wanted)?;
                 }
@@ -99,8 +100,12 @@ impl DeadLetters for SqliteStore {
     ) -> Result<Once<Retried, NotSelected>, Unavailable> {
         self.transact(|connection, _| {
             once(connection, request, |connection| {
-                for id in &retried.applied {
-                    let id = id.parse().map_err(|()| unreadable(id))?;
+                let applied = retried.applied.iter();
+                let applied: Vec<RecordId> = applied
+                    .map(|id| id.parse().map_err(|()| unreadable(id)))
+                    .collect::<Result<_, _>>()?;
+                event_log::keep_letters(connection, &applied)?;
+                for id in applied {
                     // Another retry may have removed it.
                     if let Some((_, removed)) = remove(connection, id)? {
                         let entry = removed.entry(APPLIED, None, &request.origin);

@@ -4,19 +4,21 @@
 use super::query::{chargers, transactions};
 use super::{SqliteStore, commands};
 use crate::event_log::{
-    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, Objects, QUEUE_ROWS_READ, Queued,
-    Round, Session, compose, page_of, read_until,
+    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, LOG_ROWS_READ, Letter, Objects,
+    QUEUE_ROWS_READ, Queued, Round, SESSION_ROWS_CHECKED, Session, compose, page_of, read_until,
 };
 use crate::paging::at_most;
 use crate::refusal::Refusal;
 use crate::{audit, dead_letters};
-use central::Timestamp;
 use central::model::{ChargerKey, CommandId, EventId};
 use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
     Unavailable,
 };
+use central::{RecordId, Timestamp};
+use common::lock::lock;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// Queues these changes, inside the caller's transaction.
@@ -114,6 +116,7 @@ impl EventLog for SqliteStore {
                 .first
                 .is_some_and(|first| first.recorded_at < before))
         })?;
+        self.forget_sessions()?;
         if !is_due {
             return Ok(0);
         }
@@ -129,6 +132,39 @@ impl EventLog for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Deletes rows of `event_sessions` whose session or command is gone: a session has another key once its start has
+    /// arrived, and commands are deleted after the retention. Continues where the last call has ended, and begins again at
+    /// the end.
+    fn forget_sessions(&self) -> Result<(), Unavailable> {
+        let after = *lock(&self.sessions_checked);
+        let (last, is_due) = self.read_log(|connection| {
+            let (last, is_due) = connection
+                .prepare_cached(&format!(
+                    "SELECT max(key), total({SESSION_IS_GONE}) > 0 FROM
+                         (SELECT key FROM event_sessions WHERE key > ?1 ORDER BY key LIMIT ?2) s"
+                ))?
+                .query_row(params![after.as_bytes(), SESSION_ROWS_CHECKED], |row| {
+                    Ok((row.get::<_, Option<[u8; 16]>>(0)?, row.get(1)?))
+                })?;
+            Ok((last.map(Uuid::from_bytes), is_due))
+        })?;
+        if let Some(last) = last
+            && is_due
+        {
+            self.transact(|connection, _| {
+                connection.execute(
+                    &format!(
+                        "DELETE FROM event_sessions AS s WHERE key > ?1 AND key <= ?2 AND {SESSION_IS_GONE}"
+                    ),
+                    params![after.as_bytes(), last.as_bytes()],
+                )?;
+                Ok(())
+            })?;
+        }
+        *lock(&self.sessions_checked) = last.unwrap_or_default();
+        Ok(())
+    }
+
     fn read_log<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Refusal>,
@@ -136,6 +172,10 @@ impl SqliteStore {
         self.readers.read(work).map_err(Refusal::into_unavailable)
     }
 }
+
+/// Whether a row of `event_sessions`, called `s`, is of no session and of no command.
+const SESSION_IS_GONE: &str = "(NOT EXISTS (SELECT 1 FROM transaction_views v WHERE v.key = s.key)
+    AND NOT EXISTS (SELECT 1 FROM commands c WHERE c.id = s.key))";
 
 fn sequence(connection: &Connection, now: Timestamp) -> Result<Sequenced, Refusal> {
     let last = head(connection)?;
@@ -229,11 +269,21 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
         "SELECT {} FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no WHERE d.no = ?1",
         dead_letters::WAITING
     ))?;
+    let mut kept = connection.prepare_cached(
+        "SELECT letter FROM event_queue WHERE kind = ?1 AND number = ?2 AND letter IS NOT NULL",
+    )?;
     for no in round.dead_letters() {
         let found = letter
             .query_row([no], super::dead_letters::waiting_row)
             .optional()?;
-        let found = found.map(dead_letters::waiting);
+        let found = match found {
+            Some(found) => Some(Letter::of(&dead_letters::waiting(found))?),
+            None => kept
+                .query_row(params![Change::DeadLetter.code(), no], |row| row.get(0))
+                .optional()?
+                .map(Letter::kept)
+                .transpose()?,
+        };
         objects.dead_letters.extend(found.map(|found| (no, found)));
     }
     let mut entry = connection.prepare_cached(&format!(
@@ -258,6 +308,34 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
             .extend(found.map(|found| ((charger_no, at, hash), found)));
     }
     Ok(objects)
+}
+
+/// Keeps in the queue what the events of these letters show, if they are not in the log yet. To be called before the
+/// letters are removed, in the same transaction.
+pub(super) fn keep_letters(connection: &Connection, ids: &[RecordId]) -> Result<(), Refusal> {
+    let wanted: HashSet<&RecordId> = ids.iter().collect();
+    let queued: Vec<i64> = connection
+        .prepare_cached("SELECT number FROM event_queue WHERE kind = ?1 AND letter IS NULL")?
+        .query_map([Change::DeadLetter.code()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut letter = connection.prepare_cached(&format!(
+        "SELECT {} FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no WHERE d.no = ?1",
+        dead_letters::WAITING
+    ))?;
+    let mut keep = connection
+        .prepare_cached("UPDATE event_queue SET letter = ?1 WHERE kind = ?2 AND number = ?3")?;
+    for no in queued {
+        let found = letter
+            .query_row([no], super::dead_letters::waiting_row)
+            .optional()?;
+        if let Some(found) = found
+            && wanted.contains(&dead_letters::record_id(found.1, found.2))
+        {
+            let text = Letter::of(&dead_letters::waiting(found))?.text();
+            keep.execute(params![text, Change::DeadLetter.code(), no])?;
+        }
+    }
+    Ok(())
 }
 
 fn write(connection: &Connection, added: &Added) -> Result<(), Refusal> {
@@ -333,9 +411,26 @@ fn page(
     filter: &EventFilter,
     limit: usize,
 ) -> Result<EventPage, Refusal> {
-    let until = read_until(bounds, after, filter);
     let charger = filter.charger.as_deref().map(ChargerKey::of);
     let types: Vec<&str> = filter.types.iter().map(|kind| kind.as_str()).collect();
+    let last_read: Option<i64> = match &charger {
+        Some(charger) if !types.is_empty() => connection
+            .prepare_cached(
+                "SELECT position FROM event_log INDEXED BY event_log_by_charger
+                 WHERE charger_key = ?1 AND position > ?2 ORDER BY position LIMIT 1 OFFSET ?3",
+            )?
+            .query_row(
+                params![
+                    charger.as_str(),
+                    after.position.cast_signed(),
+                    at_most(LOG_ROWS_READ)
+                ],
+                |row| row.get(0),
+            )
+            .optional()?,
+        _ => None,
+    };
+    let until = read_until(bounds, after, filter, last_read.map(i64::unsigned_abs));
     let sql = format!(
         "SELECT position, recorded_at, type, occurred_at, charger_id, subject, data FROM event_log {}
              AND position > :after AND position <= :until

@@ -45,6 +45,7 @@ use rusqlite::Transaction;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Options of the SQLite store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +84,8 @@ pub struct SqliteStore {
     writer: Mutex<Writer>,
     path: PathBuf,
     read_only: bool,
+    /// The key up to which rows of `event_sessions` were looked at.
+    sessions_checked: Mutex<Uuid>,
 }
 
 impl SqliteStore {
@@ -111,6 +114,7 @@ impl SqliteStore {
             writer: Mutex::new(Writer::new(path.clone(), options)),
             path: path.clone(),
             read_only,
+            sessions_checked: Mutex::default(),
         };
         match store.connect() {
             Ok(()) => {}

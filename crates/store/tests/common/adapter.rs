@@ -51,6 +51,9 @@ pub(crate) trait Adapter: Sized + Sync {
     /// The contents of `set_aside`, in order of insertion: names and bytes.
     fn set_aside(&self) -> Vec<(String, Vec<u8>)>;
 
+    /// The literal of a key with these hexadecimal digits, in SQL.
+    fn key(hex: &str) -> String;
+
     /// Replaces stored states beside the stores.
     fn set_state(&self, table: &str, state: &str, condition: &str);
 }

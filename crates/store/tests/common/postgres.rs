@@ -164,6 +164,10 @@ impl Adapter for PostgresDatabase {
         })
     }
 
+    fn key(hex: &str) -> String {
+        format!("'{hex}'::uuid")
+    }
+
     fn set_state(&self, table: &str, state: &str, condition: &str) {
         self.execute(&format!(
             "UPDATE {table} SET state = '{state}', rev = rev + 1 WHERE {condition}"

@@ -77,6 +77,10 @@ impl Adapter for SqliteDatabase {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
+    fn key(hex: &str) -> String {
+        format!("x'{hex}'")
+    }
+
     fn set_state(&self, table: &str, state: &str, condition: &str) {
         self.execute(&format!(
             "UPDATE {table} SET state = '{state}' WHERE {condition}"

@@ -6,8 +6,8 @@ use crate::common::{
 };
 use central::model::{Event, EventId, EventType};
 use central::ports::{
-    Closings, Commands, DeadLetter, EventFilter, EventLog, EventsFound, Sequenced, Store, Token,
-    TokenStatus, Tokens,
+    Closings, Commands, DeadLetter, DeadLetters, EventFilter, EventLog, EventsFound,
+    LetterSelection, Retried, Sequenced, Store, Token, TokenStatus, Tokens,
 };
 use central::project::Changes;
 use central::query::{QueryStore, parameters};
@@ -28,6 +28,9 @@ on_every_adapter!(
     an_object_that_cannot_be_read_holds_back_no_other_event,
     a_long_payload_of_a_command_is_not_in_its_events,
     readers_select_by_charger_and_type,
+    a_rare_type_of_a_charger_is_found_in_bounded_pages,
+    a_letter_that_is_removed_before_the_log_has_it_has_its_event,
+    sessions_and_commands_that_are_gone_are_forgotten,
     a_page_ends_at_its_bounds_and_the_next_one_goes_on,
     what_has_expired_or_is_of_another_log_is_not_passed_over,
     a_change_without_a_commit_has_no_event,
@@ -530,6 +533,114 @@ fn readers_select_by_charger_and_type<A: Adapter>() {
         ),
         2
     );
+}
+
+fn a_rare_type_of_a_charger_is_found_in_bounded_pages<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    database.execute(&many_rows(25_000));
+    let filter = EventFilter {
+        charger: Some("CP-1".to_owned()),
+        types: vec![EventType::ChargerBooted],
+    };
+    let (mut after, mut found, mut pages) = (EventId::START, 0, 0);
+    loop {
+        let EventsFound::Page(page) = store.events_after(after, &filter, 100).unwrap() else {
+            panic!("nothing has expired");
+        };
+        found += page.events.len();
+        pages += 1;
+        assert!(
+            page.reached.position - after.position <= 10_001,
+            "a page reads at most so many rows"
+        );
+        after = page.reached;
+        if page.is_end {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (1, 3));
+}
+
+/// Statements that fill the log with events of CP-1, of which the last is of another type.
+fn many_rows(count: u32) -> String {
+    format!(
+        "INSERT INTO event_log (position, recorded_at, type, occurred_at, charger_key, charger_id, subject, data)
+         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count})
+         SELECT n, n, CASE n WHEN {count} THEN 'charger.booted' ELSE 'connector.changed' END, n, 'cp-1', 'CP-1', '', '{{}}'
+         FROM n;
+         UPDATE event_head SET position = {count}, recorded_at = {count};"
+    )
+}
+
+fn a_letter_that_is_removed_before_the_log_has_it_has_its_event<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let letter = |seq: u64, reason: &str| DeadLetter {
+        id: id(0, seq),
+        bytes: heartbeat(seq, "CP-1").bytes,
+        reason: reason.to_owned(),
+    };
+    let add = |letter: DeadLetter| store.apply(&[], &Changes::default(), &[letter]).unwrap();
+    add(letter(1, "first"));
+    let discard = crate::dead_letters::discard(LetterSelection::Ids(vec![id(0, 1)]));
+    store.discard_letters(&discard).unwrap();
+    // It may not get the number of the one before.
+    add(letter(2, "second"));
+    let retried = Retried {
+        applied: vec![id(0, 2).to_string()],
+        ..Retried::default()
+    };
+    let request = crate::dead_letters::request(None);
+    store.settle_retry(&retried, &request).unwrap();
+    add(letter(3, "third"));
+    let events = all(&store);
+    assert_eq!(
+        names(&events),
+        [
+            "dead_letter.added",
+            "dead_letter.discarded",
+            "dead_letter.added",
+            "dead_letter.applied",
+            "dead_letter.added",
+        ]
+    );
+    for (at, reason) in [(0, "first"), (2, "second"), (4, "third")] {
+        let shown = json(&events[at]);
+        assert_eq!(
+            (&shown["reason"], &shown["state"]),
+            (&reason.into(), &"waiting".into())
+        );
+        assert!(shown["content"].is_string(), "{shown}");
+        assert_eq!(events[at].charger_id.as_deref(), Some("CP-1"));
+        assert_eq!(events[at].subject, shown["record_id"]);
+    }
+}
+
+fn sessions_and_commands_that_are_gone_are_forgotten<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    apply(&store, &a_day()).unwrap();
+    crate::commands::uses_every_call(&store);
+    sequence(&store);
+    let rows = || database.query("SELECT count(*) AS value FROM event_sessions");
+    let known = rows();
+    assert_ne!(known, ["0"]);
+    store.expire_events(Timestamp(0)).unwrap();
+    assert_eq!(rows(), known, "of sessions that exist");
+    let gone: Vec<Vec<u8>> = (1..=3).map(|n| vec![n * 80; 16]).collect();
+    for key in gone {
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = A::key(&hex);
+        database.execute(&format!(
+            "INSERT INTO event_sessions (key, stages, shown) VALUES ({key}, 3, 0)"
+        ));
+    }
+    // The second call begins again, if the first one has ended at the end.
+    for _ in 0..2 {
+        store.expire_events(Timestamp(0)).unwrap();
+    }
+    assert_eq!(rows(), known);
 }
 
 fn a_page_ends_at_its_bounds_and_the_next_one_goes_on<A: Adapter>() {
