@@ -48,6 +48,7 @@ mod health;
 mod health_reserve;
 mod local_lists;
 mod messages;
+mod meter_values;
 mod metrics;
 mod openapi;
 mod operations;

@@ -57,7 +57,7 @@ pub(crate) async fn list(
     let text = |name| query.text(name).map(|text| text.map(str::to_owned));
     let filter = SampleFilter {
         measurand: text("measurand")?,
-        phase: text("phase")?,
+        phase: query.raw("phase").map(str::to_owned),
         location: text("location")?,
         context: text("context")?,
         resolution_ms: query.text("resolution")?.map(resolution_ms).transpose()?,

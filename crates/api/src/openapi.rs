@@ -11,7 +11,7 @@ use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands,
     dead_letters, docs_page, events, freshness, handshakes, health, local_lists, messages,
-    operations, pipeline, quirks, reports, routes, schema, sessions, tokens, traces,
+    meter_values, operations, pipeline, quirks, reports, routes, schema, sessions, tokens, traces,
     transaction_messages, transactions,
 };
 use axum::body::Body;
@@ -53,6 +53,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         transactions::list,
         transactions::one,
         transaction_messages::list,
+        meter_values::list,
         closings::close,
         messages::list,
         messages::one,

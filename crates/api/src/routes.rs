@@ -9,9 +9,9 @@ use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, dashboard,
-    dead_letters, events, freshness, handshakes, health, local_lists, messages, openapi,
-    operations, pipeline, quirks, reports, schema, sessions, tokens, traces, transaction_messages,
-    transactions,
+    dead_letters, events, freshness, handshakes, health, local_lists, messages, meter_values,
+    openapi, operations, pipeline, quirks, reports, schema, sessions, tokens, traces,
+    transaction_messages, transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -145,6 +145,14 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(transaction_messages::list),
+    },
+    Route {
+        path: "/api/v1/transactions/{key}/meter-values",
+        purpose: "what was measured during one transaction, by its time",
+        parameters: meter_values::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(meter_values::list),
     },
     Route {
         path: "/api/v1/messages",

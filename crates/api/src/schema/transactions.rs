@@ -108,6 +108,28 @@ pub(crate) struct Closed {
     reconciled: bool,
 }
 
+/// One sampled value of a transaction, with OCPP's defaults where the charger wrote nothing.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Sample {
+    /// The charger's time; when it was received if that is missing or implausible.
+    #[schema(format = DateTime)]
+    at: String,
+    measurand: String,
+    /// Null for a value that is not of one phase.
+    phase: Option<String>,
+    location: String,
+    context: String,
+    /// Times its multiplier (2.x); null if it is no number.
+    value: Option<f64>,
+    /// As the charger wrote it; `Wh` for energy without a unit.
+    unit: Option<String>,
+    /// Whether the charger signed it.
+    signed: bool,
+    /// The EVSE (2.x).
+    evse: Option<i64>,
+    connector: Option<i64>,
+}
+
 /// How far energy can be trusted.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

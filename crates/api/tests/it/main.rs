@@ -20,6 +20,7 @@ mod keys;
 mod limits;
 mod lists;
 mod messages;
+mod meter_values;
 mod openapi;
 mod pipeline;
 mod support;

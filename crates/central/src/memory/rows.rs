@@ -2,14 +2,14 @@
 
 use super::{MemoryClosings, MemoryDirectory};
 use crate::model::{
-    AuditView, ChargerKey, ChargerState, ChargerView, CommandId, ConnectorView, QuirkSummary,
-    QuirkView, TransactionView,
+    AuditView, ChargerKey, ChargerState, ChargerView, CommandId, ConnectorView, MeterValueRow,
+    QuirkSummary, QuirkView, TransactionView,
 };
 use crate::ports::{ChargerAdmin, CloseRequest, Closing, Closings, NotClosed, Once, Unavailable};
 use crate::query::{
     AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
     MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
-    TransactionFilter, WireId,
+    ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
 use crate::record::{RecordId, RecordKind};
 use crate::time::Timestamp;
@@ -27,6 +27,8 @@ pub struct MemoryRows {
     pub connectors: Vec<ConnectorView>,
     /// Transactions.
     pub transactions: Vec<TransactionView>,
+    /// Meter values, by time and hash.
+    pub meter_values: Vec<MeterValueRow>,
     /// Messages.
     pub messages: Vec<MessageRow>,
     /// Dead letters.
@@ -125,6 +127,27 @@ impl MemoryRows {
 }
 
 impl QueryStore for MemoryRows {
+    fn meter_values(
+        &self,
+        filter: &ReadingFilter,
+        after: Option<RowPlace>,
+        limit: usize,
+    ) -> Result<ReadingRows, QueryError> {
+        self.begin(0)?;
+        let is_wanted = |row: &&MeterValueRow| {
+            filter.has(row) && after.is_none_or(|after| (row.at, row.key_hash) > after)
+        };
+        let found = self.meter_values.iter().filter(is_wanted);
+        let mut rows: Vec<MeterValueRow> = found.take(limit + 1).cloned().collect();
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().map(|row| (row.at, row.key_hash));
+        Ok(ReadingRows {
+            rows,
+            next: last.filter(|_| has_more),
+        })
+    }
+
     fn chargers(
         &self,
         filter: &ChargerFilter,

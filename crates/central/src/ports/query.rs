@@ -14,7 +14,8 @@ use crate::model::{
 };
 use crate::query::{
     AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, MentionFilter, MessageFilter,
-    Page, PageRequest, QuirkFilter, TransactionFilter, WireId,
+    Page, PageRequest, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter,
+    WireId,
 };
 use crate::record::RecordId;
 use uuid::Uuid;
@@ -53,6 +54,18 @@ pub trait QueryStore: Send + Sync + 'static {
     /// # Errors
     /// When the database cannot be read now.
     fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError>;
+
+    /// Meter values of one transaction by time and hash, at most `limit` (at most 1,000) after a position. A call covers
+    /// seven days at most, so it may have few rows or none and still have a next position.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn meter_values(
+        &self,
+        filter: &ReadingFilter,
+        after: Option<RowPlace>,
+        limit: usize,
+    ) -> Result<ReadingRows, QueryError>;
 
     /// Messages by gateway (in the order of their first message in the database), then by sequence number.
     ///

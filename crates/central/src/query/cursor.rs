@@ -61,6 +61,8 @@ pub enum Place {
     BatchItem(i64),
     /// In the list of tokens: after this key.
     Token(String),
+    /// In the list of a transaction's samples: after so many samples of what follows this time and hash of a row.
+    Sample(Timestamp, i64, u32),
 }
 
 impl Place {
@@ -91,6 +93,11 @@ impl Place {
             Self::Batch(number) => format!("b{:x}", number.cast_unsigned()),
             Self::BatchItem(place) => format!("i{:x}", place.cast_unsigned()),
             Self::Token(key) => format!("k{}", hex(key)),
+            Self::Sample(at, hash, taken) => format!(
+                "s{:x}.{:x}.{taken:x}",
+                at.0.cast_unsigned(),
+                hash.cast_unsigned()
+            ),
         })
     }
 
@@ -125,6 +132,13 @@ fn read_place(text: &str) -> Option<Place> {
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
         "k" => Some(Place::Token(text_of(rest)?)),
+        "s" => {
+            let (at, rest) = rest.split_once('.')?;
+            let (hash, taken) = rest.split_once('.')?;
+            let number = |text| Some(u64::from_str_radix(text, 16).ok()?.cast_signed());
+            let taken = u32::from_str_radix(taken, 16).ok()?;
+            Some(Place::Sample(Timestamp(number(at)?), number(hash)?, taken))
+        }
         "m" => {
             let (gateway, seq) = rest.split_once('.')?;
             Some(Place::Message(RecordId {
@@ -238,6 +252,7 @@ mod tests {
             Place::Batch(7),
             Place::BatchItem(0),
             Place::Token("04a1-ü".to_owned()),
+            Place::Sample(Timestamp(7), -1, 3),
             Place::Command(i64::MAX),
         ];
         for place in places {

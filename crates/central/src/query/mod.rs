@@ -3,12 +3,16 @@
 mod cursor;
 mod pairs;
 pub mod parameters;
+mod readings;
 mod scan;
 
 pub use crate::model::{DeadLetterRow, DeadLetterState, Discarded, MessageRow};
 pub use crate::ports::{QueryError, QueryStore};
 pub use cursor::{Cursor, Place};
 pub use pairs::{MessageWithPair, SessionMessages, with_pairs, without_answered_calls};
+pub use readings::{
+    ROWS_PER_INTERVAL, ReadingFilter, ReadingRows, RowPlace, SampleFilter, SampleView, samples,
+};
 pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::Quirk;

@@ -9,7 +9,7 @@ use central::ports::{Applied, DirectorySource, Maintenance, Store};
 use central::project::Changes;
 use central::query::{
     ChargerFilter, Cursor, MessageFilter, MessageRow, PageRequest, QueryError, QueryStore,
-    TransactionFilter, all_messages, all_transactions,
+    ReadingFilter, TransactionFilter, all_messages, all_transactions,
 };
 use central::{GatewayId, RecordId, RecordKind, Seq, Timestamp};
 use common::clock::now_ms;
@@ -19,6 +19,7 @@ on_every_adapter!(
     every_filter_returns_exactly_its_messages_with_every_page_size,
     scan_returns_old_rows_once_while_rows_are_added,
     transactions_are_listed_latest_first,
+    meter_values_of_one_transaction_are_read_in_pages,
     stop_without_an_id_ends_the_transaction_that_it_fits,
     stop_that_finds_its_own_start_reopens_the_one_that_it_had_ended,
     chargers_are_listed_by_identity_with_whether_they_are_online,
@@ -316,6 +317,55 @@ fn transactions_are_listed_latest_first<A: Adapter>() {
         }
     }
     assert_eq!(store.transaction(uuid::Uuid::nil()).unwrap(), None);
+}
+
+fn meter_values_of_one_transaction_are_read_in_pages<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let unnamed = |seq, minute, connector| {
+        let payload = format!(
+            r#"{{"connectorId":{connector},"meterValue":[{{"timestamp":"{}","sampledValue":[{{"value":"3","measurand":"SoC"}}]}}]}}"#,
+            at(minute)
+        );
+        call(id(0, seq), "CP-1", minute, "MeterValues", &payload)
+    };
+    // Nine days: more than one call covers.
+    let minutes = [0, 1, 6, 60, 1_440, 9 * 1_440];
+    let mut sent = vec![start(id(0, 1), "CP-1", 0, 7), start(id(0, 2), "CP-2", 0, 7)];
+    for (seq, minute) in (10..).zip(minutes) {
+        sent.push(meter_values(id(0, seq), "CP-1", minute, 7));
+        sent.push(meter_values(id(0, seq + 100), "CP-2", minute, 7));
+    }
+    sent.push(meter_values(id(0, 30), "CP-1", 2, 8));
+    sent.extend([unnamed(40, 3, 1), unnamed(41, 4, 2), unnamed(42, -5, 1)]);
+    apply(&store, &sent).unwrap();
+    let filter = TransactionFilter::default();
+    let mut views = all_transactions(&store, &filter).map(Result::unwrap);
+    let open = views
+        .find(|view| view.charger_id == "CP-1" && view.transaction_id == "7")
+        .unwrap();
+    assert!(open.open);
+    apply(&store, &[stop(id(0, 50), "CP-1", 9 * 1_440 + 1, 7)]).unwrap();
+    let ended = store.transaction(open.key).unwrap().unwrap();
+    let mut expected: Vec<Timestamp> = minutes.map(at).to_vec();
+    expected.insert(2, at(3));
+    for view in [open, ended] {
+        for limit in [1, 2, 100] {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let filter = ReadingFilter::of(&view);
+                let found = store.meter_values(&filter, after, limit).unwrap();
+                assert!(found.rows.len() <= limit);
+                assert!(found.rows.iter().all(|row| filter.has(row)));
+                seen.extend(found.rows.iter().map(|row| row.at));
+                match found.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!(seen, expected, "{} with {limit}", view.open);
+        }
+    }
 }
 
 fn stop_without_an_id_ends_the_transaction_that_it_fits<A: Adapter>() {

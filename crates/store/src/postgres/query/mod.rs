@@ -3,6 +3,7 @@
 
 pub(super) mod chargers;
 mod messages;
+mod meter_values;
 mod records;
 pub(super) mod transactions;
 
@@ -19,7 +20,7 @@ use central::model::{AuditView, ChargerKey, CommandId, QuirkSummary, QuirkView, 
 use central::query::{
     AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
     MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
-    TransactionFilter, WireId,
+    ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -64,6 +65,15 @@ impl QueryStore for PostgresStore {
 
     fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
         self.query(async |connection| transactions::one(connection, key).await)
+    }
+
+    fn meter_values(
+        &self,
+        filter: &ReadingFilter,
+        after: Option<RowPlace>,
+        limit: usize,
+    ) -> Result<ReadingRows, QueryError> {
+        self.query(async |connection| meter_values::page(connection, filter, after, limit).await)
     }
 
     fn messages(

@@ -12,12 +12,12 @@ use crate::paging::{
     after_transaction, at_most, cut,
 };
 use crate::refusal::Refusal;
-use crate::sqlite::{SqliteStore, dead_letters, quirks};
+use crate::sqlite::{SqliteStore, dead_letters, meter_values, quirks};
 use central::model::{AuditView, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
     AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
     MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
-    TransactionFilter, WireId,
+    ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
 use central::{GatewayId, RecordId};
 use rusqlite::{Connection, params};
@@ -59,6 +59,15 @@ impl QueryStore for SqliteStore {
 
     fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
         self.query(|connection| transactions::one(connection, key))
+    }
+
+    fn meter_values(
+        &self,
+        filter: &ReadingFilter,
+        after: Option<RowPlace>,
+        limit: usize,
+    ) -> Result<ReadingRows, QueryError> {
+        self.query(|connection| meter_values::page(connection, filter, after, limit))
     }
 
     fn messages(
