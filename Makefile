@@ -26,7 +26,7 @@ dashboard/dist/index.html: dashboard/node_modules/.package-lock.json dashboard/p
 dashboard: dashboard/dist/index.html ## the files of the dashboard, which become part of the binary (needs npm)
 
 build: dashboard ## the binary with the dashboard, optimised: target/release/wattpost
-	$(CARGO) build --release -p wattpost
+	WATTPOST_COMMIT=$$(git rev-parse HEAD 2>/dev/null || true) $(CARGO) build --release -p wattpost
 
 demo: dashboard ## build, then run the whole system in one process with 20 simulated chargers (Ctrl-C ends it)
 	@$(CARGO) build $(PROFILE) -p wattpost

@@ -126,6 +126,7 @@ pub(crate) fn is_dated(path: &str) -> bool {
         "/api/v1/actions",
         "/api/v1/actions/{version}/{action}",
         "/api/v1/session",
+        "/api/v1/version",
     ];
     path.starts_with("/api/v1/") && !path.ends_with("/trace") && !has_none.contains(&path)
 }

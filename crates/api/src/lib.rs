@@ -15,6 +15,7 @@
 //! wrong_port.rs    chargers that call the API's port
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! sessions.rs        sign-in to the dashboard       dashboard.rs     the files of the dashboard
+//! version.rs         version, commit, schema
 //! schema/            schemas of the answers         docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags                    freshness.rs     how fresh answers are, waiting for a record
@@ -67,6 +68,7 @@ mod tokens;
 mod traces;
 mod transaction_messages;
 mod transactions;
+mod version;
 mod write_timeout;
 mod wrong_port;
 
@@ -127,6 +129,17 @@ pub struct ApiDeps {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The version in the answer of `/`, such as `0.1.0`.
     pub version: &'static str,
+    /// What else `GET /api/v1/version` says.
+    pub build: Build,
+}
+
+/// What a program was built from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Build {
+    /// The commit, as 40 hexadecimal digits; `None` if it is not known.
+    pub commit: Option<&'static str>,
+    /// The version of the database's schema that this program needs.
+    pub schema_version: u32,
 }
 
 /// Why the API did not start.

@@ -12,7 +12,7 @@ use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands,
     dead_letters, docs_page, events, freshness, handshakes, health, local_lists, messages,
     meter_values, operations, pipeline, quirks, reports, routes, schema, sessions, tokens, traces,
-    transaction_messages, transactions,
+    transaction_messages, transactions, version,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -95,6 +95,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         sessions::show,
         sessions::begin,
         sessions::end,
+        version::show,
         events::list,
         commands::create,
         commands::list,

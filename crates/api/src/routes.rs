@@ -11,7 +11,7 @@ use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, dashboard,
     dead_letters, events, freshness, handshakes, health, local_lists, messages, meter_values,
     openapi, operations, pipeline, quirks, reports, schema, sessions, tokens, traces,
-    transaction_messages, transactions,
+    transaction_messages, transactions, version,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -522,6 +522,14 @@ pub(crate) const ROUTES: &[Route] = &[
                 .post(sessions::begin)
                 .delete(sessions::end)
         },
+    },
+    Route {
+        path: "/api/v1/version",
+        purpose: "what this process was built from: version, commit, schema of the database",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(version::show),
     },
     Route {
         path: openapi::DOCUMENT,

@@ -1,7 +1,6 @@
 //! The state shared by all handlers. It runs queries on blocking threads, with a maximum number and a timeout, so that
 //! neither a slow database nor many requests use up the threads of the process.
 
-use crate::ApiDeps;
 use crate::auth::Keys;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
@@ -10,6 +9,7 @@ use crate::freshness::Freshness;
 use crate::page::ListAnswer;
 use crate::pipeline::Overview;
 use crate::wrong_port::WrongPort;
+use crate::{ApiDeps, Build};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -57,6 +57,7 @@ pub(crate) struct AppState {
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
+    pub(crate) build: Build,
     pub(crate) wrong_port: Arc<WrongPort>,
     pub(crate) pipeline: Option<Arc<Overview>>,
     pub(crate) freshness: Freshness,
@@ -114,6 +115,7 @@ impl AppState {
             probes: deps.probes,
             metrics: deps.metrics,
             version: deps.version,
+            build: deps.build,
             wrong_port: Arc::default(),
             pipeline,
             freshness: Freshness::default(),

@@ -41,4 +41,4 @@ mod transfer;
 
 pub use self::metrics::METRICS;
 pub use postgres::{MaintenanceRound, Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
-pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteStore};
+pub use sqlite::{SCHEMA_VERSION, SqliteOpenError, SqliteOptions, SqliteStore};

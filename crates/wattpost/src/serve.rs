@@ -243,6 +243,10 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
                 metrics.render()
             }),
             version: env!("CARGO_PKG_VERSION"),
+            build: api::Build {
+                commit: option_env!("WATTPOST_COMMIT").filter(|commit| !commit.is_empty()),
+                schema_version: store::SCHEMA_VERSION,
+            },
         },
     )
     .await

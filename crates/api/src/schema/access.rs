@@ -109,6 +109,17 @@ pub(crate) struct Session {
     version: String,
 }
 
+/// What a process was built from.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Version {
+    /// The version of Wattpost.
+    version: String,
+    /// The commit that it was built from, 40 hexadecimal digits; null if the build was not told.
+    commit: Option<String>,
+    /// The version of the database's schema that this process needs. `wattpost migrate` brings the database to it.
+    schema_version: u32,
+}
+
 /// How a client of the API is known.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -41,7 +41,12 @@ async fn an_answer_says_for_when_it_is() {
     assert!(object.header("wattpost-as-of").is_some());
     let again = get(addr, "/api/v1/chargers/CP-1").await;
     assert_eq!(object.header("etag"), again.header("etag"));
-    for path in ["/api/v1/actions", "/api/v1/session", "/health/live"] {
+    for path in [
+        "/api/v1/actions",
+        "/api/v1/session",
+        "/api/v1/version",
+        "/health/live",
+    ] {
         let other = get(addr, path).await;
         assert_eq!(other.header("wattpost-as-of"), None, "{path}");
     }

@@ -174,3 +174,25 @@ async fn every_answer_forbids_content_sniffing_and_caching() {
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }
 }
+
+#[tokio::test]
+async fn the_version_names_the_commit_and_the_schema() {
+    let store = Arc::new(MemoryRows::default());
+    let deps = ApiDeps {
+        build: api::Build {
+            commit: Some("5395d93c0a6c2f1c9d4bd7f2b1f1f1b2a6d7c8e9"),
+            schema_version: 17,
+        },
+        ..deps(&store)
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    let answer = get(api.local_addr(), "/api/v1/version").await;
+    assert_eq!(
+        answer.json(),
+        json!({
+            "version": "1.2.3",
+            "commit": "5395d93c0a6c2f1c9d4bd7f2b1f1f1b2a6d7c8e9",
+            "schema_version": 17,
+        })
+    );
+}

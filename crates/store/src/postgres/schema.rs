@@ -36,6 +36,10 @@ const LETTERS_DESCRIBED: i32 = 15;
 
 /// The schema's version that this build writes.
 const LATEST: i32 = MIGRATIONS.len() as i32;
+const _: () = assert!(
+    LATEST == crate::SCHEMA_VERSION.cast_signed(),
+    "both databases have the same versions of the schema"
+);
 
 /// Advisory lock held while the schema is changed; the next holder finds the migration done. The bytes `WATT`.
 const LOCK: i64 = 0x5741_5454;

@@ -88,6 +88,9 @@ pub struct SqliteStore {
     sessions_checked: Mutex<Uuid>,
 }
 
+/// The version of the schema that this build needs, the same on SQLite and PostgreSQL.
+pub const SCHEMA_VERSION: u32 = schema::LATEST;
+
 impl SqliteStore {
     /// Opens the database at `path`, creates it if it does not exist, and migrates its schema.
     ///
