@@ -155,6 +155,58 @@ test('the pipeline page says that the database is down, and that it works again'
   await page.context().close();
 });
 
+test('a user signs in with a password, and a new password ends the session', async () => {
+  const made = (await wattpost.run('user', 'add', 'Anna', '--scope', 'read')).trim().split('\n').at(-1);
+  assert.match(made, /^[0-9A-Za-z]{20}$/);
+  await until('the user is known', async () => {
+    const body = JSON.stringify({ user: 'anna', password: made });
+    const answer = await fetch(`${wattpost.url}/api/v1/session`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+    return answer.status === 201;
+  });
+  const page = await openPage(browser, { allowed: REFUSED });
+  await page.goto(wattpost.url);
+  await page.getByRole('button', { name: 'As a user' }).click();
+  await page.getByLabel('User name').fill('anna');
+  await page.getByLabel('Password').fill('a wrong password');
+  await page.keyboard.press('Enter');
+  await page.getByRole('alert').filter({ hasText: 'The user name or the password is wrong' }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByLabel('Password').fill(made);
+  await page.keyboard.press('Enter');
+  await page.getByText('anna (read)').waitFor();
+  assert.ok(!(await page.content()).includes(made));
+
+  const admin = await openPage(browser);
+  await signIn(admin, keys.admin);
+  await admin.getByRole('link', { name: 'Users' }).click();
+  const row = admin.getByRole('row', { name: /anna/ });
+  await row.getByRole('button', { name: 'Set the password of anna' }).click();
+  await admin.getByLabel('New password').fill('another long password');
+  assert.deepEqual(await violations(admin), []);
+  await admin.getByRole('button', { name: 'Set', exact: true }).click();
+  await admin.getByRole('dialog').waitFor({ state: 'detached' });
+  // The session of the user has ended.
+  await page.getByLabel('User name').waitFor();
+  await page.getByLabel('User name').fill('anna');
+  await page.getByLabel('Password').fill('another long password');
+  await page.keyboard.press('Enter');
+  await page.getByText('anna (read)').waitFor();
+
+  await row.getByRole('button', { name: 'Disable anna' }).click();
+  await row.getByText('disabled').waitFor();
+  await page.getByLabel('User name').waitFor();
+  await row.getByRole('button', { name: 'Remove anna' }).click();
+  await admin.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+  await admin.getByText('There is no user').waitFor();
+  await admin.goto(`${wattpost.url}/audit`);
+  await admin.getByText('user.removed').waitFor();
+  assert.deepEqual(await violations(admin), []);
+  for (const one of [page, admin]) {
+    one.assertClean();
+    await one.context().close();
+  }
+});
+
 test('the keyboard alone signs in, filters, opens, commands, accepts, retries and signs out', async () => {
   const page = await openPage(browser);
   await page.goto(wattpost.url);
@@ -192,7 +244,7 @@ test('the keyboard alone signs in, filters, opens, commands, accepts, retries an
   await until('the charger is admitted', () => Charger.connect(wattpost, 'CP-18').then((one) => one.close() ?? true, () => null));
 
   // No version of OCPP has such a record, so it cannot be applied now either.
-  const letter = 'db.execute("INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES (0, 999999, x\'00ff\', \'no such format\', 1769860800000)")';
+  const letter = 'db.execute("INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES (0, 1, x\'00ff\', \'no such format\', 1769860800000)")';
   const script = wattpost.python(letter);
   await new Promise((done) => script.once('exit', done));
   await tabTo(page, page.getByRole('navigation').getByRole('link', { name: 'Dead letters' }));

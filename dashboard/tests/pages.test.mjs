@@ -64,6 +64,7 @@ const pages = () => [
   ['dead-letters', '/dead-letters', /There is no dead letter/],
   ['audit', '/audit', /token.set/],
   ['keys', '/keys', /There is no key/],
+  ['users', '/users', /There is no user/],
   ['system', '/system', /is ready/],
 ];
 

@@ -1,12 +1,17 @@
-//! Authorization: which key may use which route. All keys are held in memory and read again every few seconds, so that a request never queries the
-//! database for its key: each wrong key costs one hash, and known keys work while the database is unavailable.
+//! Authorization: which key or user may use which route. All of them are held in memory and read again every few seconds,
+//! so that a request never queries the database for its key: each wrong key costs one hash, and known keys work while the
+//! database is unavailable.
 
 use crate::error::ApiError;
-use crate::sessions::{CSRF_HEADER, Session, Sessions};
+use crate::passwords::Passwords;
+use crate::sessions::{CSRF_HEADER, Credential, Session, Sessions};
+use crate::sign_in_limit::SignInLimit;
 use axum::http::{HeaderMap, header};
 use central::Timestamp;
-use central::model::{Actor, ActorKind, ApiKey, ApiKeyHash, ApiSecret, Scope};
-use central::ports::{ApiKeys, Unavailable, UnavailableKind};
+use central::model::{
+    Actor, ActorKind, ApiKey, ApiKeyHash, ApiSecret, Scope, User, UserPasswordHash,
+};
+use central::ports::{ApiKeys, Unavailable, UnavailableKind, Users};
 use common::clock::now_ms;
 use common::lock::lock;
 use std::collections::HashMap;
@@ -41,14 +46,18 @@ pub(crate) enum Access {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller(pub(crate) Actor);
 
-/// The keys, as this process knows them.
+/// The keys and the users, as this process knows them.
 pub(crate) struct Keys {
     source: Arc<dyn ApiKeys>,
+    /// `None`: there are no users.
+    users: Option<Arc<dyn Users>>,
     known: Mutex<Arc<Known>>,
     /// Whether requests need no key while no key exists.
     opens_without_keys: bool,
-    /// The browsers that have signed in with a key.
+    /// The browsers that have signed in.
     pub(crate) sessions: Sessions,
+    pub(crate) passwords: Passwords,
+    pub(crate) sign_in_limit: SignInLimit,
 }
 
 struct Known {
@@ -59,7 +68,30 @@ struct Known {
     /// By the hash of the key. The duration of a look-up depends on the hash of what a client sent, and discloses no
     /// secret.
     keys: HashMap<[u8; 32], Arc<KnownKey>>,
+    /// By name.
+    users: HashMap<String, KnownUser>,
 }
+
+/// A user, and what a sign-in needs.
+#[derive(Clone)]
+pub(crate) struct KnownUser {
+    pub(crate) user: User,
+    pub(crate) password: UserPasswordHash,
+}
+
+impl KnownUser {
+    /// What a session of this user stands for: it ends when the user is removed or gets another password.
+    pub(crate) fn credential(&self) -> Credential {
+        Credential::User {
+            name: self.user.name.clone(),
+            id: self.user.id,
+            password: self.password.digest(),
+        }
+    }
+}
+
+/// What one reading has found.
+type Read = (Vec<(ApiKey, ApiKeyHash)>, Vec<(User, UserPasswordHash)>);
 
 struct KnownKey {
     key: ApiKey,
@@ -69,21 +101,29 @@ struct KnownKey {
 
 impl Keys {
     /// The keys in `source`, not read yet.
-    pub(crate) fn new(source: Arc<dyn ApiKeys>, opens_without_keys: bool) -> Self {
+    pub(crate) fn new(
+        source: Arc<dyn ApiKeys>,
+        users: Option<Arc<dyn Users>>,
+        opens_without_keys: bool,
+    ) -> Self {
         let known = Known {
             read_at: None,
             failure: None,
             keys: HashMap::new(),
+            users: HashMap::new(),
         };
         Self {
             source,
+            users,
             known: Mutex::new(Arc::new(known)),
             opens_without_keys,
             sessions: Sessions::default(),
+            passwords: Passwords::default(),
+            sign_in_limit: SignInLimit::default(),
         }
     }
 
-    /// Reads the keys for the first time. Returns their number; `None` if the database is unavailable.
+    /// Reads the keys and users for the first time. Returns their number; `None` if the database is unavailable.
     pub(crate) async fn load(self: &Arc<Self>) -> Option<usize> {
         if tokio::time::timeout(START_TIMEOUT, self.refresh())
             .await
@@ -96,7 +136,7 @@ impl Keys {
             }));
         }
         let known = self.known();
-        known.read_at.map(|_| known.keys.len())
+        known.read_at.map(|_| known.keys.len() + known.users.len())
     }
 
     /// Whether this request may use a route; if so, who sends it.
@@ -130,17 +170,8 @@ impl Keys {
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<(Caller, Scope), ApiError> {
-        let known = self.known();
-        let is_fresh = known.read_at.is_some_and(|at| at.elapsed() < STALE_MAX);
-        if !is_fresh {
-            let why = known.failure.clone().unwrap_or_else(|| Unavailable {
-                component: "database",
-                kind: UnavailableKind::Unreachable,
-                detail: "the keys are not read yet".to_owned(),
-            });
-            return Err(ApiError::keys_unavailable(&why));
-        }
-        if known.keys.is_empty() && self.opens_without_keys {
+        let known = self.fresh()?;
+        if known.keys.is_empty() && known.users.is_empty() && self.opens_without_keys {
             let caller = Caller(Actor {
                 kind: ActorKind::WithoutKey,
                 name: None,
@@ -148,7 +179,14 @@ impl Keys {
             return Ok((caller, Scope::Admin));
         }
         let found = match self.session(headers, now) {
-            Some(session) => known.keys.get(&session.key_hash),
+            Some(Session {
+                credential: Credential::Key(hash),
+                ..
+            }) => known.keys.get(&hash),
+            Some(Session {
+                credential: credential @ Credential::User { .. },
+                ..
+            }) => return known.user_of(&credential),
             None => {
                 let hash = bearer(headers)?.hash();
                 let found = known.keys.get(hash.as_bytes());
@@ -170,6 +208,41 @@ impl Keys {
         Ok((caller, key.scope))
     }
 
+    /// The user of this name; `None` if there is none, or if the user is disabled.
+    pub(crate) fn user(&self, name: &str) -> Result<Option<KnownUser>, ApiError> {
+        let known = self.fresh()?;
+        let user = known.users.get(name);
+        Ok(user
+            .filter(|known| known.user.disabled_at.is_none())
+            .cloned())
+    }
+
+    /// Writes when a user has signed in. Nobody waits for it: it is only shown.
+    pub(crate) fn note_sign_in(&self, id: Uuid, at: Timestamp) {
+        let Some(users) = self.users.clone() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = users.set_user_signed_in(id, at) {
+                tracing::debug!(%error, "the time of a sign-in cannot be written");
+            }
+        });
+    }
+
+    /// What is known, if it is recent enough.
+    fn fresh(&self) -> Result<Arc<Known>, ApiError> {
+        let known = self.known();
+        if known.read_at.is_some_and(|at| at.elapsed() < STALE_MAX) {
+            return Ok(known);
+        }
+        let why = known.failure.clone().unwrap_or_else(|| Unavailable {
+            component: "database",
+            kind: UnavailableKind::Unreachable,
+            detail: "the keys are not read yet".to_owned(),
+        });
+        Err(ApiError::keys_unavailable(&why))
+    }
+
     /// The session of a request that has no key of its own.
     pub(crate) fn session(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
         let has_key = headers.contains_key(header::AUTHORIZATION);
@@ -188,20 +261,30 @@ impl Keys {
         Arc::clone(&self.source)
     }
 
-    /// Reads the keys.
+    /// Where the users are stored.
+    pub(crate) fn user_source(&self) -> Option<Arc<dyn Users>> {
+        self.users.clone()
+    }
+
+    /// Reads the keys and the users.
     pub(crate) async fn refresh(self: &Arc<Self>) {
-        let source = Arc::clone(&self.source);
-        let read = tokio::task::spawn_blocking(move || source.api_keys()).await;
+        let (source, users) = (Arc::clone(&self.source), self.users.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let keys = source.api_keys()?;
+            let users = users.map_or(Ok(Vec::new()), |users| users.users())?;
+            Ok((keys, users))
+        })
+        .await;
         match read {
             Ok(read) => self.replace(read),
             Err(panic) => tracing::error!(%panic, "reading the API keys panicked"),
         }
     }
 
-    fn replace(&self, read: Result<Vec<(ApiKey, ApiKeyHash)>, Unavailable>) {
+    fn replace(&self, read: Result<Read, Unavailable>) {
         let before = self.known();
         let after = match read {
-            Ok(keys) => {
+            Ok((keys, users)) => {
                 if before.failure.is_some() {
                     info!(keys = keys.len(), "the API keys are read again");
                 }
@@ -216,6 +299,10 @@ impl Keys {
                             let known = KnownKey { key, hash, used_at };
                             (bytes, Arc::new(known))
                         })
+                        .collect(),
+                    users: users
+                        .into_iter()
+                        .map(|(user, password)| (user.name.clone(), KnownUser { user, password }))
                         .collect(),
                 }
             }
@@ -232,6 +319,7 @@ impl Keys {
                     read_at: before.read_at,
                     failure: Some(error),
                     keys: before.keys.clone(),
+                    users: before.users.clone(),
                 }
             }
         };
@@ -274,6 +362,25 @@ impl Keys {
 }
 
 impl Known {
+    /// The user whom a session stands for, with the scope that the user has now.
+    fn user_of(&self, credential: &Credential) -> Result<(Caller, Scope), ApiError> {
+        let Credential::User { name, .. } = credential else {
+            return Err(ApiError::session_ended());
+        };
+        let known = self
+            .users
+            .get(name)
+            .filter(|known| known.user.disabled_at.is_none() && known.credential() == *credential);
+        let Some(KnownUser { user, .. }) = known else {
+            return Err(ApiError::session_ended());
+        };
+        let caller = Caller(Actor {
+            kind: ActorKind::User,
+            name: Some(user.name.clone()),
+        });
+        Ok((caller, user.scope))
+    }
+
     /// The latest use of a key that is read again: in this process, or as it is stored.
     fn used_at(&self, hash: &[u8; 32], key: &ApiKey) -> AtomicI64 {
         let here = self.keys.get(hash);

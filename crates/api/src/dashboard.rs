@@ -14,7 +14,7 @@ use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 /// The first segments of the dashboard's addresses. Each has a page, and addresses below it belong to the same page.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "pipeline",
     "chargers",
     "messages",
@@ -25,6 +25,7 @@ const PAGES: [&str; 12] = [
     "audit",
     "keys",
     "system",
+    "users",
     "waiting-room",
     "sign-in",
 ];

@@ -22,7 +22,7 @@
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
-//! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
+//! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
 //! tokens.rs  local_lists.rs  traces.rs  transaction_messages.rs   one file per resource
 //! ```
 
@@ -54,6 +54,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod page;
+mod passwords;
 mod pipeline;
 mod query;
 mod quirks;
@@ -63,11 +64,13 @@ mod row;
 mod schema;
 mod server;
 mod sessions;
+mod sign_in_limit;
 mod state;
 mod tokens;
 mod traces;
 mod transaction_messages;
 mod transactions;
+mod users;
 mod version;
 mod write_timeout;
 mod wrong_port;
@@ -76,11 +79,12 @@ pub use self::metrics::METRICS;
 pub use batches::{BatchRefused, BatchRequest};
 pub use config::ApiConfig;
 pub use openapi::openapi;
+pub use passwords::hash_password;
 pub use pipeline::PipelineDeps;
 
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, DeadLetters, EventLog,
-    Handshakes, HealthProbe, LetterRetries, LocalLists, Tokens,
+    Handshakes, HealthProbe, LetterRetries, LocalLists, Tokens, Users,
 };
 use central::query::QueryStore;
 use common::settings::SettingError;
@@ -121,6 +125,8 @@ pub struct ApiDeps {
     pub event_log: Option<Arc<dyn EventLog>>,
     /// The API keys. `None`: no request needs one, for a process without a store.
     pub keys: Option<Arc<dyn ApiKeys>>,
+    /// The local users; `None`: there are none. They need [`ApiDeps::keys`] too.
+    pub users: Option<Arc<dyn Users>>,
     /// The probes of `/health/ready`. Without any, it is always ready.
     pub probes: Vec<Arc<dyn HealthProbe>>,
     /// What `GET /api/v1/pipeline` needs; `None` in a process without a store.
@@ -150,8 +156,8 @@ pub enum StartError {
     Config(#[from] SettingError),
     /// Other machines could use the API without a key.
     #[error(
-        "http.listen is {listen}, which other machines can reach, and there is no API key: make one with \
-         `wattpost apikey add NAME --scope read`, or set http.listen to an address of this machine such as \
+        "http.listen is {listen}, which other machines can reach, and there is neither an API key nor a user: make one with \
+         `wattpost apikey add NAME --scope read` or `wattpost user add NAME`, or set http.listen to an address of this machine such as \
          127.0.0.1:8080; if a proxy in front of it checks who may use the API, set http.open_without_keys to true"
     )]
     NoKey {
@@ -168,15 +174,16 @@ pub enum StartError {
     },
 }
 
-/// Reads the keys, and refuses an address that other machines reach while there is none.
+/// Reads the keys and users, and refuses an address that other machines reach while there are none.
 async fn authentication(
     source: Arc<dyn ApiKeys>,
+    users: Option<Arc<dyn Users>>,
     config: &ApiConfig,
     local_addr: SocketAddr,
 ) -> Result<Arc<auth::Keys>, StartError> {
     let is_of_this_machine = local_addr.ip().to_canonical().is_loopback();
     let opens_without_keys = is_of_this_machine || config.open_without_keys;
-    let keys = Arc::new(auth::Keys::new(source, opens_without_keys));
+    let keys = Arc::new(auth::Keys::new(source, users, opens_without_keys));
     match keys.load().await {
         None => warn!(
             %local_addr,
@@ -184,11 +191,12 @@ async fn authentication(
         ),
         Some(0) if is_of_this_machine => info!(
             %local_addr,
-            "there is no API key: every user of this machine may use the API (`wattpost apikey add` makes a key)"
+            "there is neither an API key nor a user: everybody on this machine may use the API (`wattpost apikey add` makes \
+             a key, `wattpost user add` a user)"
         ),
         Some(0) if config.open_without_keys => warn!(
             %local_addr,
-            "there is no API key and http.open_without_keys is true: every machine that reaches this address may use \
+            "there is neither an API key nor a user, and http.open_without_keys is true: every machine that reaches this address may use \
              the API"
         ),
         Some(0) => {
@@ -196,7 +204,7 @@ async fn authentication(
                 listen: config.listen,
             });
         }
-        Some(keys) => info!(keys, "the API requires a key"),
+        Some(known) => info!(known, "the API requires a key or a user who has signed in"),
     }
     Ok(keys)
 }
@@ -227,7 +235,7 @@ impl Api {
         let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
         let keys = match deps.keys.take() {
             Some(source) => {
-                let keys = authentication(source, &config, local_addr).await?;
+                let keys = authentication(source, deps.users.take(), &config, local_addr).await?;
                 tasks.spawn(Arc::clone(&keys).keep_current(stop.graceful.clone()));
                 Some(keys)
             }

@@ -12,7 +12,7 @@ use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands,
     dead_letters, docs_page, events, freshness, handshakes, health, local_lists, messages,
     meter_values, operations, pipeline, quirks, reports, routes, schema, sessions, tokens, traces,
-    transaction_messages, transactions, version,
+    transaction_messages, transactions, users, version,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -91,6 +91,10 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         api_keys::list,
         api_keys::create,
         api_keys::revoke,
+        users::list,
+        users::create,
+        users::modify,
+        users::remove,
         pipeline::overview,
         sessions::show,
         sessions::begin,

@@ -11,14 +11,14 @@ use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, dashboard,
     dead_letters, events, freshness, handshakes, health, local_lists, messages, meter_values,
     openapi, operations, pipeline, quirks, reports, schema, sessions, tokens, traces,
-    transaction_messages, transactions, version,
+    transaction_messages, transactions, users, version,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Json, Router};
 use central::Timestamp;
 use central::model::{API_KEY_PREFIX, Scope};
@@ -510,6 +510,22 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Admin),
         handler: || delete(api_keys::revoke),
+    },
+    Route {
+        path: "/api/v1/users",
+        purpose: "the local users of the dashboard; `POST` adds one",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || get(users::list).post(users::create),
+    },
+    Route {
+        path: "/api/v1/users/{name}",
+        purpose: "`PATCH` changes a local user or the password, `DELETE` removes one",
+        parameters: users::ONE_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || patch(users::modify).delete(users::remove),
     },
     Route {
         path: SESSION,

@@ -1,10 +1,11 @@
-//! `/api/v1/session`: a browser signs in to the dashboard with an API key and gets a cookie.
+//! `/api/v1/session`: a browser signs in to the dashboard with an API key, or as a user with a password, and gets a cookie.
 //!
 //! A browser cannot keep a key safely where scripts could read it, and `EventSource` cannot send `Authorization`. The
 //! cookie has a random token of its own that scripts cannot read, and not the key. Sessions are held in the memory of
-//! this process: they end with it, when the key is revoked or expires, and after [`LIFETIME`].
+//! this process: they end with it, when the key is revoked or expires, when the user is removed, disabled or gets another
+//! password, and after [`LIFETIME`].
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Keys};
 use crate::change::{self, Change, no_content};
 use crate::error::ApiError;
 use crate::query::Query;
@@ -14,19 +15,23 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use central::Timestamp;
-use central::model::{ActorKind, ApiSecret, Scope};
+use central::model::{Actor, ActorKind, ApiSecret, Scope, user_name};
 use common::clock::now_ms;
 use common::lock::lock;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How long a session lasts.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Sessions of this process. When there are more, the one that ends first is ended.
 const SESSIONS_MAX: usize = 10_000;
+/// Sessions of one key or user. When there are more, the one that ends first is ended, so that none ends those of others.
+const SESSIONS_EACH_MAX: usize = 100;
 const COOKIE: &str = "wattpost-session";
 /// The header with a session's token against forged requests: pages of other sites cannot send it.
 pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
@@ -38,22 +43,37 @@ pub(crate) struct Sessions {
     open: Mutex<HashMap<[u8; 32], Session>>,
 }
 
-/// A session: the key that it stands for.
+/// What a session stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// An API key, by its hash.
+    Key([u8; 32]),
+    /// A user with the password that the user had at the sign-in.
+    User {
+        /// The name of the user.
+        name: String,
+        /// Another user of the same name has another id.
+        id: Uuid,
+        /// The digest of the stored hash of the password.
+        password: [u8; 32],
+    },
+}
+
+/// A session: the key or the user that it stands for.
 #[derive(Clone)]
 pub(crate) struct Session {
-    /// The hash of the API key.
-    pub(crate) key_hash: [u8; 32],
+    pub(crate) credential: Credential,
     csrf_token: String,
     expires_at: Timestamp,
 }
 
 impl Sessions {
-    /// Begins a session for a key. Returns the cookie's token, and the session.
-    fn begin(&self, key_hash: [u8; 32], now: Timestamp) -> Result<(String, Session), ApiError> {
+    /// Begins a session. Returns the cookie's token, and the session.
+    fn begin(&self, credential: Credential, now: Timestamp) -> Result<(String, Session), ApiError> {
         let token = random_text()?;
         let lifetime_ms = i64::try_from(LIFETIME.as_millis()).unwrap_or(i64::MAX);
         let session = Session {
-            key_hash,
+            credential,
             csrf_token: random_text()?,
             expires_at: Timestamp(now.0.saturating_add(lifetime_ms)),
         };
@@ -61,9 +81,14 @@ impl Sessions {
         if open.len() >= SESSIONS_MAX {
             open.retain(|_, session| session.expires_at > now);
         }
-        if open.len() >= SESSIONS_MAX {
-            let first = open.iter().min_by_key(|(_, session)| session.expires_at);
-            if let Some(first) = first.map(|(hash, _)| *hash) {
+        let is_same = |other: &Session| other.credential == session.credential;
+        let of_same = open.values().filter(|other| is_same(other)).count();
+        if open.len() >= SESSIONS_MAX || of_same >= SESSIONS_EACH_MAX {
+            let given_up = open
+                .iter()
+                .filter(|(_, other)| of_same < SESSIONS_EACH_MAX || is_same(other))
+                .min_by_key(|(_, other)| other.expires_at);
+            if let Some(first) = given_up.map(|(hash, _)| *hash) {
                 open.remove(&first);
             }
         }
@@ -233,7 +258,8 @@ pub(crate) async fn show(
     request_body = schema::SignIn,
     responses(
         (status = 201, description = "The session has begun; `Set-Cookie` has its cookie", body = schema::Session),
-        (status = 401, description = "A problem: no_key, key_expired", content_type = "application/problem+json", body = schema::Problem),
+        (status = 401, description = "A problem: no_key, key_expired, sign_in_refused", content_type = "application/problem+json", body = schema::Problem),
+        (status = 429, description = "A problem: too_many_sign_ins", content_type = "application/problem+json", body = schema::Problem),
     )
 )]
 pub(crate) async fn begin(
@@ -242,16 +268,46 @@ pub(crate) async fn begin(
 ) -> Result<Response, ApiError> {
     change.query(&[])?;
     let mut members = change.members()?;
-    let key = members.required(
-        "key",
-        "an API key: wp_live_ and 43 letters and digits",
-        |_: &String| true,
-    );
-    members.finish(&["key"])?;
-    let (Some(key), Some(keys)) = (key, &state.keys) else {
+    let right = "an API key: wp_live_ and 43 letters and digits";
+    let key: Option<String> = members.take("key", right).value();
+    let name: Option<String> = members.take("user", "the name of a user").value();
+    let password: Option<String> = members.take("password", "the user's password").value();
+    if key.is_some() == name.is_some() || name.is_some() != password.is_some() {
+        let detail = "give either key, or user and password";
+        members.fault("key", detail.to_owned());
+    }
+    members.finish(&["key", "user", "password"])?;
+    let Some(keys) = &state.keys else {
         return Err(ApiError::internal());
     };
     let now = Timestamp(now_ms());
+    let signed_in = match (key, name, password) {
+        (Some(key), ..) => with_key(keys, &change, &key, now),
+        (None, Some(name), Some(password)) => {
+            with_password(keys, &change, &name, password, now).await
+        }
+        _ => Err(ApiError::internal()),
+    };
+    let (Caller(actor), scope, credential) = signed_in.inspect_err(|error| {
+        metrics::counter!("wattpost_api_requests_refused_total", "code" => error.code())
+            .increment(1);
+    })?;
+    let (token, session) = keys.sessions.begin(credential, now)?;
+    let view = View {
+        access: "signed_in",
+        name: actor.name,
+        scope: Some(scope),
+        csrf_token: Some(session.csrf_token),
+        expires_at: Some(session.expires_at.to_string()),
+        version: state.version,
+    };
+    let response = change::object(StatusCode::CREATED, &view, None)?;
+    with_cookie(response, &token, LIFETIME.as_secs(), change.headers())
+}
+
+type SignedIn = (Caller, Scope, Credential);
+
+fn with_key(keys: &Keys, change: &Change, key: &str, now: Timestamp) -> Result<SignedIn, ApiError> {
     let secret = ApiSecret::from_text(key.trim()).ok_or_else(ApiError::unknown_key)?;
     let mut headers = change.headers().clone();
     headers.remove(header::COOKIE);
@@ -263,17 +319,38 @@ pub(crate) async fn begin(
     if actor.kind == ActorKind::WithoutKey {
         return Err(ApiError::unknown_key());
     }
-    let (token, session) = keys.sessions.begin(*secret.hash().as_bytes(), now)?;
-    let view = View {
-        access: "signed_in",
-        name: actor.name,
-        scope: Some(scope),
-        csrf_token: Some(session.csrf_token),
-        expires_at: Some(session.expires_at.to_string()),
-        version: state.version,
-    };
-    let response = change::object(StatusCode::CREATED, &view, None)?;
-    with_cookie(response, &token, LIFETIME.as_secs(), change.headers())
+    let credential = Credential::Key(*secret.hash().as_bytes());
+    Ok((Caller(actor), scope, credential))
+}
+
+/// Every refusal has the same text and takes the same time, whether the name, the password or the user is not right.
+async fn with_password(
+    keys: &Arc<Keys>,
+    change: &Change,
+    name: &str,
+    password: String,
+    now: Timestamp,
+) -> Result<SignedIn, ApiError> {
+    let origin = change.request()?.origin;
+    // A client without an address is one of this machine.
+    let address = origin.from.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let name = user_name(name.trim()).ok_or_else(ApiError::sign_in_refused)?;
+    let taken = keys.sign_in_limit.take(address, &name, now.0);
+    taken.map_err(ApiError::too_many_sign_ins)?;
+    let known = keys.user(&name)?;
+    let hash = known.as_ref().map(|known| known.password.clone());
+    let is_right = keys.passwords.verify(password, hash).await?;
+    let known = known.filter(|_| is_right).ok_or_else(|| {
+        tracing::info!(%address, user = name, "a sign-in was refused");
+        ApiError::sign_in_refused()
+    })?;
+    keys.sign_in_limit.give_back(address, &name);
+    keys.note_sign_in(known.user.id, now);
+    let caller = Caller(Actor {
+        kind: ActorKind::User,
+        name: Some(name),
+    });
+    Ok((caller, known.user.scope, known.credential()))
 }
 
 /// `DELETE /api/v1/session`
@@ -330,9 +407,11 @@ mod tests {
     #[test]
     fn a_session_lasts_for_its_lifetime_and_ends_when_it_is_ended() {
         let sessions = Sessions::default();
-        let (token, session) = sessions.begin([1; 32], Timestamp(0)).expect("a session");
+        let key = Credential::Key([1; 32]);
+        let begun = sessions.begin(key.clone(), Timestamp(0));
+        let (token, session) = begun.expect("a session");
         let find = |at: i64| sessions.find(&cookie(&token), Timestamp(at));
-        assert_eq!(find(1).expect("it is open").key_hash, [1; 32]);
+        assert_eq!(find(1).expect("it is open").credential, key);
         assert!(find(session.expires_at.0 - 1).is_some());
         assert!(find(session.expires_at.0).is_none());
         assert!(sessions.find(&cookie("other"), Timestamp(1)).is_none());
@@ -343,20 +422,34 @@ mod tests {
     #[test]
     fn sessions_are_bounded_and_the_one_that_ends_first_gives_way() {
         let sessions = Sessions::default();
-        let (first, _) = sessions.begin([0; 32], Timestamp(0)).expect("a session");
-        for at in 1..=SESSIONS_MAX {
-            let at = Timestamp(i64::try_from(at).expect("it fits"));
-            sessions.begin([1; 32], at).expect("a session");
+        let begin = |key: usize, at: i64| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&key.to_be_bytes());
+            let begun = sessions.begin(Credential::Key(hash), Timestamp(at));
+            begun.expect("a session").0
+        };
+        let first = begin(0, 0);
+        // One key ends its own sessions only.
+        let second = begin(1, 1);
+        for _ in 0..SESSIONS_EACH_MAX {
+            begin(1, 2);
+        }
+        assert_eq!(lock(&sessions.open).len(), 1 + SESSIONS_EACH_MAX);
+        assert!(sessions.find(&cookie(&second), Timestamp(2)).is_none());
+        assert!(sessions.find(&cookie(&first), Timestamp(2)).is_some());
+        for key in 2..=SESSIONS_MAX - SESSIONS_EACH_MAX + 1 {
+            begin(key, 3);
         }
         assert_eq!(lock(&sessions.open).len(), SESSIONS_MAX);
-        assert!(sessions.find(&cookie(&first), Timestamp(2)).is_none());
+        assert!(sessions.find(&cookie(&first), Timestamp(3)).is_none());
     }
 
     #[test]
     fn a_change_needs_the_token_of_its_own_session() {
         let sessions = Sessions::default();
-        let (_, one) = sessions.begin([1; 32], Timestamp(0)).expect("a session");
-        let (_, other) = sessions.begin([1; 32], Timestamp(0)).expect("a session");
+        let key = || Credential::Key([1; 32]);
+        let (_, one) = sessions.begin(key(), Timestamp(0)).expect("a session");
+        let (_, other) = sessions.begin(key(), Timestamp(0)).expect("a session");
         let sent = headers(&[(CSRF_HEADER, &one.csrf_token)]);
         assert!(one.has_csrf_token(&sent) && !other.has_csrf_token(&sent));
         assert!(!one.has_csrf_token(&HeaderMap::new()));

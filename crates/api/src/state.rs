@@ -13,10 +13,10 @@ use crate::{ApiDeps, Build};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use central::model::CommandId;
+use central::model::{CommandId, UserPasswordHash};
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvent, ClusterEvents, Commands, DeadLetters,
-    EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, Tokens,
+    EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, Tokens, Users,
 };
 use central::query::QueryStore;
 use serde::Serialize;
@@ -214,7 +214,23 @@ impl AppState {
         Ok(keys.source())
     }
 
-    /// Reads the keys again, so that a change takes effect in this process at once.
+    /// The local users in the database. A process without them has no route that changes them.
+    pub(crate) fn user_source(&self) -> Result<Arc<dyn Users>, ApiError> {
+        let keys = self.keys.as_ref();
+        let users = keys.and_then(|keys| keys.user_source());
+        users.ok_or_else(ApiError::internal)
+    }
+
+    /// Hashes the password of a user, when it is its turn.
+    pub(crate) async fn hash_password(
+        &self,
+        password: String,
+    ) -> Result<UserPasswordHash, ApiError> {
+        let keys = self.keys.as_ref().ok_or_else(ApiError::internal)?;
+        keys.passwords.hash(password).await
+    }
+
+    /// Reads the keys and users again, so that a change takes effect in this process at once.
     pub(crate) async fn reread_keys(&self) {
         if let Some(keys) = &self.keys {
             keys.refresh().await;

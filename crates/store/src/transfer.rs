@@ -39,6 +39,7 @@ pub(crate) const COPIED: &[CopiedTable] = &[
     replaced("charger_profiles", &["key"]),
     replaced("tokens", &["key"]),
     replaced("api_keys", &["id"]),
+    replaced("users", &["id"]),
     replaced("audit_log", &["no"]),
     replaced("commands", &["no"]),
     replaced("command_keys", &["requested_by", "key"]),

@@ -57,10 +57,20 @@ pub(crate) struct RevokeArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum ScopeArg {
+pub(crate) enum ScopeArg {
     Read,
     Operate,
     Admin,
+}
+
+impl ScopeArg {
+    pub(crate) const fn scope(self) -> Scope {
+        match self {
+            Self::Read => Scope::Read,
+            Self::Operate => Scope::Operate,
+            Self::Admin => Scope::Admin,
+        }
+    }
 }
 
 /// Prints the key, the list, or what was revoked.
@@ -108,11 +118,7 @@ fn add(args: &AddArgs) -> Result<()> {
     let key = ApiKey {
         id: Uuid::now_v7(),
         name: args.name.clone(),
-        scope: match args.scope {
-            ScopeArg::Read => Scope::Read,
-            ScopeArg::Operate => Scope::Operate,
-            ScopeArg::Admin => Scope::Admin,
-        },
+        scope: args.scope.scope(),
         created_at,
         expires_at,
         last_used_at: None,

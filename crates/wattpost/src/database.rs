@@ -8,7 +8,7 @@ use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     EventLog, Handshakes, LetterRetries, LocalLists, Maintenance, Processes, QueryStore, Store,
-    Tokens,
+    Tokens, Users,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,7 @@ pub(crate) struct Database {
     pub(crate) closings: Arc<dyn Closings>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) api_keys: Arc<dyn ApiKeys>,
+    pub(crate) users: Arc<dyn Users>,
     pub(crate) batches: Arc<dyn Batches>,
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) command_queue: Arc<dyn CommandQueue>,
@@ -51,6 +52,7 @@ impl Database {
             + Closings
             + Maintenance
             + ApiKeys
+            + Users
             + Batches
             + Commands
             + CommandQueue
@@ -71,6 +73,7 @@ impl Database {
             closings: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,
             api_keys: Arc::clone(&store) as _,
+            users: Arc::clone(&store) as _,
             batches: Arc::clone(&store) as _,
             commands: Arc::clone(&store) as _,
             command_queue: Arc::clone(&store) as _,

@@ -31,6 +31,7 @@ mod simulate;
 mod telemetry;
 mod token;
 mod transaction;
+mod user;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Overrides, Settings};
@@ -119,6 +120,9 @@ enum Command {
     /// Make, list or revoke keys of the HTTP API.
     #[command(subcommand)]
     Apikey(apikey::ApiKeyCommand),
+    /// Users who sign in to the dashboard with a password: add, list, remove, set a password
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// List transactions, and close those whose stop will not come.
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
@@ -193,6 +197,7 @@ fn main() -> ExitCode {
         Command::LocalList(command) => local_list::run(&command),
         Command::ToCharger(command) => command::run(&command),
         Command::Apikey(command) => apikey::run(&command),
+        Command::User(command) => user::run(&command),
         Command::Transaction(command) => transaction::run(&command),
         Command::Check(args) => check::run(&args),
     };

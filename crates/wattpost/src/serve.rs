@@ -234,6 +234,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             event_log: roles.has_api().then(|| Arc::clone(&database.event_log)),
             events: roles.has_api().then(|| Arc::clone(&events) as _),
             keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
+            users: roles.has_api().then(|| Arc::clone(&database.users)),
             probes,
             pipeline,
             metrics: Arc::new(move || {

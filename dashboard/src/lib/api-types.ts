@@ -34,7 +34,7 @@ export interface components {
         };
         /** @description Who made a change. */
         Actor: {
-            /** @description `api_key`, `without_key` or `command_line`. */
+            /** @description `api_key`, `user`, `without_key` or `command_line`. */
             kind: string;
             /** @description The name of the key or of the user. */
             name?: string | null;
@@ -71,7 +71,7 @@ export interface components {
         };
         /** @description A change. It contains no password and no key. */
         AuditEntry: {
-            /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added` or `api_key.revoked`. */
+            /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
             action: string;
             /** @description The subject after the change; null if it no longer exists. */
             after: unknown;
@@ -89,7 +89,7 @@ export interface components {
             no: number;
             /** @description Null for the command line. */
             request_id?: string | null;
-            /** @description The identity of the charger, the id of the token, or the name of the key. */
+            /** @description The identity of the charger, the id of the token, or the name of the key or the user. */
             subject: string;
         };
         /** @description `acknowledged = stored + dead_letters + journal + rabbitmq + difference`, in records of the gateways in `watermarks`. */
@@ -982,6 +982,16 @@ export interface components {
             /** @description `fail` (the default: it is not sent if the charger is not connected) or `wait`. */
             when_offline?: string | null;
         };
+        /** @description A user to be added. */
+        NewUser: {
+            /**
+             * @description 1 to 64 of the characters a-z, 0-9, `.`, `_`, `-`, `@` and `+`.
+             * @example anna
+             */
+            name: string;
+            password: string;
+            scope: components["schemas"]["Scope"];
+        };
         /**
          * @description The version of OCPP.
          * @enum {string}
@@ -1088,7 +1098,7 @@ export interface components {
              */
             as_of?: string;
             items: {
-                /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added` or `api_key.revoked`. */
+                /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
                 action: string;
                 /** @description The subject after the change; null if it no longer exists. */
                 after: unknown;
@@ -1106,7 +1116,7 @@ export interface components {
                 no: number;
                 /** @description Null for the command line. */
                 request_id?: string | null;
-                /** @description The identity of the charger, the id of the token, or the name of the key. */
+                /** @description The identity of the charger, the id of the token, or the name of the key or the user. */
                 subject: string;
             }[];
             /**
@@ -1952,6 +1962,49 @@ export interface components {
             /** @description Why it is stale; null if it is not. */
             stale_because?: string | null;
         };
+        /** @description A page of a list. */
+        Page_User: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                /** Format: date-time */
+                created_at: string;
+                /**
+                 * Format: date-time
+                 * @description Since when the user may not sign in; null: the user may.
+                 */
+                disabled_at?: string | null;
+                /** Format: uuid */
+                id: string;
+                /**
+                 * Format: date-time
+                 * @description The latest sign-in.
+                 */
+                last_sign_in_at?: string | null;
+                /** @description The name with which the user signs in, in lower case. */
+                name: string;
+                /**
+                 * Format: date-time
+                 * @description When the password was set.
+                 */
+                password_changed_at: string;
+                scope: components["schemas"]["Scope"];
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
         /** @description The health of a part of the process. */
         Part: {
             /** @description What is wrong, or a short description. */
@@ -2280,7 +2333,7 @@ export interface components {
         Scope: "read" | "operate" | "admin";
         /** @description Who uses the API, and what they may do. */
         Session: {
-            /** @description Without a key, while there is none; with a session or a key; or not at all. */
+            /** @description Without a key, while there are neither keys nor users; with a session or a key; or not at all. */
             access: components["schemas"]["Access"];
             /** @description What a change within this session needs in the header `X-CSRF-Token`; null without a session. */
             csrf_token?: string | null;
@@ -2289,16 +2342,20 @@ export interface components {
              * @description When the session ends; null without one.
              */
             expires_at?: string | null;
-            /** @description The name of the key; null without one. */
+            /** @description The name of the key or of the user; null without one. */
             name?: string | null;
             scope?: components["schemas"]["Scope"] | null;
             /** @description The version of Wattpost. */
             version: string;
         };
-        /** @description A key with which a browser signs in. */
+        /** @description With what a browser signs in: `key`, or `user` and `password`. */
         SignIn: {
             /** @description An API key of this installation. */
-            key: string;
+            key?: string | null;
+            /** @description The password of the user. */
+            password?: string | null;
+            /** @description The name of a user. */
+            user?: string | null;
         };
         /** @description A dead letter that still cannot be applied. */
         StillDead: {
@@ -2542,6 +2599,39 @@ export interface components {
          * @enum {string}
          */
         UnknownReason: "offline" | "not_reported_since_connect" | "gateway_unreachable";
+        /** @description A local user of the dashboard, without the password. */
+        User: {
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description Since when the user may not sign in; null: the user may.
+             */
+            disabled_at?: string | null;
+            /** Format: uuid */
+            id: string;
+            /**
+             * Format: date-time
+             * @description The latest sign-in.
+             */
+            last_sign_in_at?: string | null;
+            /** @description The name with which the user signs in, in lower case. */
+            name: string;
+            /**
+             * Format: date-time
+             * @description When the password was set.
+             */
+            password_changed_at: string;
+            scope: components["schemas"]["Scope"];
+        };
+        /** @description What changes of a user; a member that is absent stays as it is. */
+        UserPatch: {
+            /** @description Whether the user may not sign in. The sessions of a disabled user end. */
+            disabled?: boolean | null;
+            /** @description A new password. The sessions of the user end. */
+            password?: string | null;
+            scope?: components["schemas"]["Scope"] | null;
+        };
         /** @description The positions of one gateway's records, as sequence numbers. */
         Watermarks: {
             /**

@@ -43,13 +43,13 @@ class CurrentSession {
     }
   }
 
-  /** Returns why it failed; null if it did not. */
-  async signIn(key: string): Promise<string | null> {
+  /** Signs in with a key, or as a user with a password. Returns why it failed; null if it did not. */
+  async signIn(credentials: { key: string } | { user: string; password: string }): Promise<string | null> {
     try {
       const answer = await fetch('/api/v1/session', {
         method: 'POST',
         headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
-        body: JSON.stringify({ key }),
+        body: JSON.stringify(credentials),
       });
       const body = await answer.json();
       if (!answer.ok) {

@@ -12,6 +12,7 @@ export type DeadLetter = Schemas['DeadLetter'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type ApiKey = Schemas['ApiKey'];
 export type AddedApiKey = Schemas['AddedApiKey'];
+export type User = Schemas['User'];
 export type Pipeline = Schemas['Pipeline'];
 export type PipelinePart = Schemas['PipelinePart'];
 export type Handshake = Schemas['RefusedHandshake'];

@@ -1,8 +1,9 @@
 //! API keys and sessions: who may do what.
 
 use super::kinds::{
-    API_KEY_EXISTS, CSRF_TOKEN_MISSING, KEY_EXPIRED, LAST_ADMIN_KEY, NO_KEY, SCOPE_MISSING,
-    TOO_MANY_API_KEYS, UNAVAILABLE, UNKNOWN_API_KEY,
+    API_KEY_EXISTS, BUSY, CSRF_TOKEN_MISSING, KEY_EXPIRED, LAST_ADMIN_KEY, LAST_ADMIN_USER, NO_KEY,
+    SCOPE_MISSING, SIGN_IN_REFUSED, TOO_MANY_API_KEYS, TOO_MANY_SIGN_INS, TOO_MANY_USERS,
+    UNAVAILABLE, UNKNOWN_API_KEY, UNKNOWN_USER, USER_EXISTS,
 };
 use super::{ApiError, quoted};
 use central::model::Scope;
@@ -40,12 +41,89 @@ impl ApiError {
         Self::new(
             &SCOPE_MISSING,
             format!(
-                "The key {} has the scope {held}, and this request needs the scope {needed}; use a key \
+                "{} has the scope {held}, and this request needs the scope {needed}; use a key or a user \
                  that has it.",
                 quoted(name)
             ),
         )
         .challenge(r#"Bearer error="insufficient_scope""#)
+    }
+
+    /// The user of the session was removed, disabled or has another password.
+    pub(crate) fn session_ended() -> Self {
+        Self::no_key(
+            "The session has ended, because its user was removed, disabled or has another password",
+        )
+    }
+
+    /// It does not say which of the two is wrong, so that nobody learns the names of users.
+    pub(crate) fn sign_in_refused() -> Self {
+        Self::new(
+            &SIGN_IN_REFUSED,
+            "The user name or the password is wrong, or the user is disabled; an administrator can set a new \
+             password (`wattpost user password NAME`)."
+                .to_owned(),
+        )
+        .challenge("Bearer")
+    }
+
+    pub(crate) fn too_many_sign_ins(seconds: u32) -> Self {
+        Self::new(
+            &TOO_MANY_SIGN_INS,
+            format!(
+                "Too many sign-ins from this address or with this user name have failed; try again in {seconds} s, \
+                 or sign in with an API key."
+            ),
+        )
+        .retry_after_s(seconds)
+    }
+
+    /// Too many requests wait for the hash of a password.
+    pub(crate) fn passwords_busy() -> Self {
+        Self::new(
+            &BUSY,
+            "Too many passwords are being checked now; repeat the request, or sign in with an API key."
+                .to_owned(),
+        )
+        .retry_after_s(5)
+    }
+
+    pub(crate) fn unknown_user(name: &str) -> Self {
+        Self::new(
+            &UNKNOWN_USER,
+            format!("No user has the name {}.", quoted(name)),
+        )
+    }
+
+    pub(crate) fn user_exists(name: &str) -> Self {
+        Self::new(
+            &USER_EXISTS,
+            format!(
+                "A user with the name {} exists; choose another name, or change that user.",
+                quoted(name)
+            ),
+        )
+    }
+
+    pub(crate) fn too_many_users() -> Self {
+        Self::new(
+            &TOO_MANY_USERS,
+            format!(
+                "There are {} users, which is the maximum; remove some (GET /api/v1/users shows all).",
+                central::ports::USERS_MAX
+            ),
+        )
+    }
+
+    pub(crate) fn last_admin_user(name: &str) -> Self {
+        Self::new(
+            &LAST_ADMIN_USER,
+            format!(
+                "Without the user {} neither a user nor a valid key would have the scope admin: users could only be \
+                 managed with `wattpost user`. Add another one first, or repeat the request with force=true.",
+                quoted(name)
+            ),
+        )
     }
 
     pub(crate) fn csrf_token_missing() -> Self {

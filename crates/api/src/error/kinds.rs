@@ -41,7 +41,8 @@ kinds! {
     BAD_IF_MATCH, BAD_REQUEST, "bad_if_match", "Bad If-Match", "`If-Match` is neither `*` nor a list of entity tags";
     NO_KEY, UNAUTHORIZED, "no_key", "No valid API key", "no `Authorization: Bearer` with a key, or the key does not exist (any more)";
     KEY_EXPIRED, UNAUTHORIZED, "key_expired", "API key expired", "the key is past its `expires_at`";
-    SCOPE_MISSING, FORBIDDEN, "scope_missing", "Scope missing", "the key's scope does not include what the route needs";
+    SIGN_IN_REFUSED, UNAUTHORIZED, "sign_in_refused", "Sign-in refused", "a user name or its password is wrong, or the user is disabled";
+    SCOPE_MISSING, FORBIDDEN, "scope_missing", "Scope missing", "the scope of the key or the user does not include what the route needs";
     CSRF_TOKEN_MISSING, FORBIDDEN, "csrf_token_missing", "CSRF token missing", "a page that has signed in sends a change without the header `X-CSRF-Token` of its session";
     UNKNOWN_CHARGER, NOT_FOUND, "unknown_charger", "Unknown charger", "not in the database";
     UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
@@ -52,6 +53,7 @@ kinds! {
     NO_REPORT, NOT_FOUND, "no_report", "No report", "the command asks for no report";
     UNKNOWN_ACTION, NOT_FOUND, "unknown_action", "Unknown action", "no such action in this version of OCPP, or no such version";
     UNKNOWN_API_KEY, NOT_FOUND, "unknown_api_key", "Unknown API key", "no key has this name";
+    UNKNOWN_USER, NOT_FOUND, "unknown_user", "Unknown user", "no user has this name";
     UNKNOWN_HANDSHAKE, NOT_FOUND, "unknown_handshake", "Unknown handshake", "not in the list of refused handshakes";
     UNKNOWN_TOKEN, NOT_FOUND, "unknown_token", "Unknown token", "the token was not added";
     UNKNOWN_LOCAL_LIST, NOT_FOUND, "unknown_local_list", "Unknown local list", "no wish for a local list holds for the charger";
@@ -64,6 +66,9 @@ kinds! {
     API_KEY_EXISTS, CONFLICT, "api_key_exists", "API key exists", "another key has this name";
     TOO_MANY_API_KEYS, CONFLICT, "too_many_api_keys", "Too many API keys", "1,000 keys exist";
     LAST_ADMIN_KEY, CONFLICT, "last_admin_key", "Last admin key", "it is the last valid key with the scope `admin`; `force=true` revokes it nevertheless";
+    USER_EXISTS, CONFLICT, "user_exists", "User exists", "another user has this name";
+    TOO_MANY_USERS, CONFLICT, "too_many_users", "Too many users", "1,000 users exist";
+    LAST_ADMIN_USER, CONFLICT, "last_admin_user", "Last admin user", "neither another user nor a valid key would have the scope `admin`; `force=true` changes the user nevertheless";
     IDEMPOTENCY_IN_USE, CONFLICT, "idempotency_in_use", "Request still running", "a request with this `Idempotency-Key` is running now";
     ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
     CHARGER_OFFLINE, CONFLICT, "charger_offline", "Charger not connected", "no gateway has a connection of the charger, and the command does not wait; `command` is the address of the command, which is stored as not sent";
@@ -89,6 +94,7 @@ kinds! {
     IF_MATCH_REQUIRED, PRECONDITION_REQUIRED, "if_match_required", "If-Match missing", "a change of this object needs the header `If-Match`";
     QUEUE_FULL, TOO_MANY_REQUESTS, "queue_full", "Queue full", "too many commands wait for the charger";
     TOO_MANY_BATCHES, TOO_MANY_REQUESTS, "too_many_batches", "Too many batches", "20 batches are not finished";
+    TOO_MANY_SIGN_INS, TOO_MANY_REQUESTS, "too_many_sign_ins", "Too many sign-ins", "too many sign-ins from this address or with this user name have failed";
     INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error", "a bug in Wattpost; the log has the cause";
     UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
     TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";

@@ -16,9 +16,9 @@ pub(crate) struct AuditEntry {
     from: String,
     /// Null for the command line.
     request_id: Option<String>,
-    /// `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added` or `api_key.revoked`.
+    /// `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`.
     action: String,
-    /// The identity of the charger, the id of the token, or the name of the key.
+    /// The identity of the charger, the id of the token, or the name of the key or the user.
     subject: String,
     /// The subject before the change; null if it did not exist.
     before: serde_json::Value,
@@ -29,7 +29,7 @@ pub(crate) struct AuditEntry {
 /// Who made a change.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Actor {
-    /// `api_key`, `without_key` or `command_line`.
+    /// `api_key`, `user`, `without_key` or `command_line`.
     kind: String,
     /// The name of the key or of the user.
     name: Option<String>,
@@ -82,20 +82,66 @@ pub(crate) struct AddedApiKey {
     secret: Option<String>,
 }
 
-/// A key with which a browser signs in.
+/// A local user of the dashboard, without the password.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct User {
+    id: Uuid,
+    /// The name with which the user signs in, in lower case.
+    name: String,
+    scope: Scope,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// Since when the user may not sign in; null: the user may.
+    #[schema(format = DateTime)]
+    disabled_at: Option<String>,
+    /// When the password was set.
+    #[schema(format = DateTime)]
+    password_changed_at: String,
+    /// The latest sign-in.
+    #[schema(format = DateTime)]
+    last_sign_in_at: Option<String>,
+}
+
+/// A user to be added.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewUser {
+    /// 1 to 64 of the characters a-z, 0-9, `.`, `_`, `-`, `@` and `+`.
+    #[schema(example = "anna", min_length = 1, max_length = 64)]
+    name: String,
+    scope: Scope,
+    #[schema(min_length = 12, max_length = 256)]
+    password: String,
+}
+
+/// What changes of a user; a member that is absent stays as it is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UserPatch {
+    scope: Option<Scope>,
+    /// Whether the user may not sign in. The sessions of a disabled user end.
+    disabled: Option<bool>,
+    /// A new password. The sessions of the user end.
+    #[schema(min_length = 12, max_length = 256)]
+    password: Option<String>,
+}
+
+/// With what a browser signs in: `key`, or `user` and `password`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SignIn {
     /// An API key of this installation.
     #[schema(min_length = 51, max_length = 51)]
-    key: String,
+    key: Option<String>,
+    /// The name of a user.
+    user: Option<String>,
+    /// The password of the user.
+    password: Option<String>,
 }
 
 /// Who uses the API, and what they may do.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Session {
-    /// Without a key, while there is none; with a session or a key; or not at all.
+    /// Without a key, while there are neither keys nor users; with a session or a key; or not at all.
     access: Access,
-    /// The name of the key; null without one.
+    /// The name of the key or of the user; null without one.
     name: Option<String>,
     /// What is permitted; null while signed out. Without a key, `admin` for an address of this machine and `read` for
     /// any other.

@@ -97,6 +97,7 @@ async fn every_route_in_the_index_exists() {
     });
     let deps = ApiDeps {
         keys: Some(Arc::new(MemoryKeys::default())),
+        users: Some(Arc::new(MemoryUsers::default())),
         ..deps(&store)
     };
     let api = Api::start(config(), deps).await.expect("it starts");

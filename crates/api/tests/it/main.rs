@@ -25,3 +25,4 @@ mod openapi;
 mod pipeline;
 mod support;
 mod tokens;
+mod users;

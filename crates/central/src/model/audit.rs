@@ -35,7 +35,9 @@ pub struct Actor {
 pub enum ActorKind {
     /// A request with a key.
     ApiKey,
-    /// A request without a key, possible while there are no keys.
+    /// A request of a user who has signed in.
+    User,
+    /// A request without a key, possible while there are neither keys nor users.
     WithoutKey,
     /// A command of `wattpost`.
     CommandLine,

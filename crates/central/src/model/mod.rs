@@ -29,6 +29,7 @@ mod row;
 mod token;
 mod transaction;
 pub mod truncate;
+mod user;
 
 pub use api_key::{
     API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
@@ -89,3 +90,6 @@ pub trait Merge {
     /// Afterwards `self` has everything that either had. Order and repetition do not matter.
     fn merge(&mut self, other: Self);
 }
+pub use user::{
+    USER_NAME_EXPECTED, USER_PASSWORD_EXPECTED, User, UserPasswordHash, is_user_password, user_name,
+};

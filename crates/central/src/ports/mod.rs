@@ -22,6 +22,7 @@ mod query;
 mod store;
 mod tokens;
 mod transfer;
+mod users;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
@@ -54,6 +55,7 @@ pub use query::{QueryError, QueryStore};
 pub use store::{Applied, Store};
 pub use tokens::{TokenChange, Tokens};
 pub use transfer::{COPIED_ROWS_MAX, CopiedRow, CopiedTable, CopyMode, Holding, Transfer};
+pub use users::{USERS_MAX, UserChange, UserNotAdded, UserNotChanged, Users};
 
 use serde::{Deserialize, Serialize};
 use std::future::Future;

@@ -4,11 +4,13 @@ use super::idempotency::once;
 use super::{PostgresStore, audit, error};
 use crate::api_keys::{KeyRow, added, is_last_admin, key, revoked};
 use crate::directory::to_text;
+use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{ApiKey, ApiKeyHash, Origin};
 use central::ports::{
     API_KEYS_MAX, ApiKeys, ChangeRequest, KeyNotAdded, KeyNotRevoked, Once, Unavailable,
 };
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 impl ApiKeys for PostgresStore {
@@ -58,15 +60,7 @@ impl ApiKeys for PostgresStore {
         origin: &Origin,
     ) -> Result<Result<(), KeyNotRevoked>, Unavailable> {
         self.write(async |connection| {
-            // All rows are locked, so that of two calls at the same time the later one sees what the first has left.
-            let rows: Vec<KeyRow> = sqlx::query_as(
-                "SELECT id, name, hash, scope, created_at, expires_at, last_used_at
-                 FROM api_keys ORDER BY name FOR UPDATE",
-            )
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(error::refusal)?;
-            let all = rows.into_iter().map(key).collect::<Result<Vec<_>, _>>()?;
+            let all = locked(connection).await?;
             let Some((wanted, _)) = all.iter().find(|(key, _)| key.name == name) else {
                 return Ok(Err(KeyNotRevoked::Unknown));
             };
@@ -112,4 +106,18 @@ impl ApiKeys for PostgresStore {
             Ok(())
         })
     }
+}
+
+/// All keys. All rows are locked, so that of two changes at the same time the later one sees what the first has left.
+pub(crate) async fn locked(
+    connection: &mut PgConnection,
+) -> Result<Vec<(ApiKey, ApiKeyHash)>, Refusal> {
+    let rows: Vec<KeyRow> = sqlx::query_as(
+        "SELECT id, name, hash, scope, created_at, expires_at, last_used_at
+         FROM api_keys ORDER BY name FOR UPDATE",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    rows.into_iter().map(key).collect()
 }

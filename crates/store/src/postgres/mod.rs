@@ -41,6 +41,7 @@ mod states;
 mod succession;
 mod tokens;
 mod transfer;
+mod users;
 mod writer;
 
 use crate::refusal::Refusal;

@@ -89,7 +89,7 @@ impl ApiKeys for SqliteStore {
     }
 }
 
-fn all(connection: &Connection) -> Result<Vec<(ApiKey, ApiKeyHash)>, Refusal> {
+pub(crate) fn all(connection: &Connection) -> Result<Vec<(ApiKey, ApiKeyHash)>, Refusal> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys ORDER BY name"))?
         .query_map([], row)?

@@ -34,6 +34,7 @@ mod states;
 mod succession;
 mod tokens;
 mod transfer;
+mod users;
 mod writer;
 
 use self::readers::Readers;

@@ -4,7 +4,7 @@ use central::memory::Contents;
 use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens,
+    EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens, Users,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -18,6 +18,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + DeadLetters
         + Maintenance
         + ApiKeys
+        + Users
         + ChargerAdmin
         + Handshakes
         + Closings

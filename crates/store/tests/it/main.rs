@@ -32,4 +32,5 @@ mod size;
 mod sqlite_outages;
 mod tokens;
 mod upgrade;
+mod users;
 mod writers;

@@ -11,12 +11,13 @@ use crate::common::{
 };
 use central::model::{
     ApiKey, ApiKeyHash, ChargerKey, Claim, Command, CommandId, GatewayState, Registration, Scope,
+    UserPasswordHash,
 };
 use central::ports::{
     ApiKeys, Applied, ChangeRequest, ChargerAdmin, ChargerProfile, Closings, CommandQueue,
     Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, DeadLetters, DiscardRequest,
     EventLog, Idempotency, LetterSelection, NewCommand, Once, Store, Token, Tokens, Transfer,
-    Unavailable, UnavailableKind,
+    Unavailable, UnavailableKind, Users,
 };
 use central::project::Changes;
 use central::query::{
@@ -289,6 +290,7 @@ where
         + ChargerAdmin
         + Tokens
         + ApiKeys
+        + Users
         + Closings
         + Commands
         + CommandQueue
@@ -366,7 +368,10 @@ where
     set_by_people(store);
 }
 
-fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys>(store: &S) {
+fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys + Users>(store: &S) {
+    let user = crate::users::user("anna", 1, Scope::Admin);
+    let hash = UserPasswordHash::from_text("$argon2id$not-a-secret".to_owned());
+    store.add_user(&user, &hash, &origin()).unwrap().unwrap();
     for number in 0..510 {
         let token = Token {
             id: format!("Tag-{number}"),

@@ -17,6 +17,8 @@ const CHARGER_PASSWORD: &str = "Xq7charger-password-Zt";
 const NEXT_PASSWORD: &str = "Xq8second-password-Zt";
 const WRONG_PASSWORD: &str = "Xq9mistyped-password-Zt";
 const COMMAND_PASSWORD: &str = "587139637573746f6d6572";
+const USER_PASSWORD: &str = "Xq4user-password-Zt";
+const MISTYPED_PASSWORD: &str = "Xq3mistyped-user-Zt";
 const DATABASE_PASSWORD: &str = "Xq5database-password-Zt";
 const BROKER_PASSWORD: &str = "Xq6broker-password-Zt";
 
@@ -136,6 +138,30 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
         assert_eq!(texts.ask(http, "GET", audit, &lines, ""), 401);
     }
 
+    // A user of the dashboard, and the sign-ins of a browser, right and wrong.
+    let body = format!(r#"{{"name":"anna","scope":"read","password":"{USER_PASSWORD}"}}"#);
+    assert_eq!(texts.ask(http, "POST", "/api/v1/users", &key, &body), 201);
+    assert_eq!(texts.ask(http, "GET", "/api/v1/users", &key, ""), 200);
+    let wrong = format!(r#"{{"user":"anna","password":"{MISTYPED_PASSWORD}"}}"#);
+    assert_eq!(texts.ask(http, "POST", "/api/v1/session", "", &wrong), 401);
+    let json = "Content-Type: application/json\r\n";
+    let body = format!(r#"{{"user":"anna","password":"{USER_PASSWORD}"}}"#);
+    let signed_in = http::request(http, "POST /api/v1/session", json, &body);
+    let (status, head, answer) = signed_in.expect("an answer");
+    assert_eq!(status, 201, "{answer}");
+    texts.add("POST session", answer);
+    let (_, cookie) = head.split_once("wattpost-session=").expect("a cookie");
+    let (session, _) = cookie.split_once(';').expect("attributes");
+    let line = format!("Cookie: wattpost-session={session}\r\n");
+    assert_eq!(texts.ask(http, "GET", "/api/v1/session", &line, ""), 200);
+    assert_eq!(texts.ask(http, "GET", "/api/v1/chargers", &line, ""), 200);
+    // The user may only read.
+    assert_eq!(texts.ask(http, "PUT", "/api/v1/tokens/T", &line, "{}"), 403);
+    let said = deployment.run("user list", &[]);
+    assert!(said.contains("anna"), "{said}");
+    texts.add("user list", said);
+    assert_eq!(texts.ask(http, "GET", audit, &key, ""), 200);
+
     // A password in a command: it is stored and exported as every payload is, and shown nowhere.
     let body = format!(
         r#"{{"action":"ChangeConfiguration","payload":{{"key":"AuthorizationKey","value":"{COMMAND_PASSWORD}"}}}}"#
@@ -214,6 +240,9 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
         (WRONG_PASSWORD, "CP-1"),
         (admin, "admin"),
         (read, "reader"),
+        (USER_PASSWORD, "anna"),
+        (MISTYPED_PASSWORD, "anna"),
+        (session, "anna"),
     ] {
         texts.assert_without(secret, user);
     }

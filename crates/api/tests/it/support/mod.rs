@@ -6,6 +6,7 @@ mod keys;
 mod openapi;
 mod processes;
 mod store;
+mod users;
 
 pub(crate) use central::memory::sample::{
     START, charger, connector, dead_letter, message, transaction,
@@ -17,6 +18,7 @@ pub(crate) use keys::MemoryKeys;
 pub(crate) use openapi::check_value;
 pub(crate) use processes::{Database, FakeProcesses, process_report};
 pub(crate) use store::{Behaviour, switched};
+pub(crate) use users::MemoryUsers;
 
 use api::{Api, ApiConfig, ApiDeps, PipelineDeps};
 use central::ports::{Health, HealthProbe};
@@ -99,6 +101,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         event_log: Some(Arc::new(MemoryEvents::default())),
         events: None,
         keys: None,
+        users: None,
         probes: Vec::new(),
         pipeline: Some(PipelineDeps {
             processes: FakeProcesses::new(Database::Answers),

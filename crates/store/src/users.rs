@@ -1,0 +1,78 @@
+//! Rows of the local users, and their entries in the audit log.
+
+use crate::audit::shown;
+use crate::directory::from_text;
+use crate::refusal::Refusal;
+use central::Timestamp;
+use central::model::{ApiKey, ApiKeyHash, AuditEntry, Origin, Scope, User, UserPasswordHash};
+use uuid::Uuid;
+
+/// Id, name, hash of the password, scope, and the milliseconds of the addition, of the disabling, of the password and of the
+/// latest sign-in.
+pub(crate) type UserRow = (
+    Uuid,
+    String,
+    String,
+    String,
+    i64,
+    Option<i64>,
+    i64,
+    Option<i64>,
+);
+
+/// A user with the hash of the password.
+pub(crate) fn user(
+    (id, name, password, scope, created_at, disabled_at, changed_at, signed_in_at): UserRow,
+) -> Result<(User, UserPasswordHash), Refusal> {
+    let user = User {
+        id,
+        name,
+        scope: from_text(scope)?,
+        created_at: Timestamp(created_at),
+        disabled_at: disabled_at.map(Timestamp),
+        password_changed_at: Timestamp(changed_at),
+        last_sign_in_at: signed_in_at.map(Timestamp),
+    };
+    Ok((user, UserPasswordHash::from_text(password)))
+}
+
+const fn is_admin(user: &User) -> bool {
+    matches!(user.scope, Scope::Admin) && user.disabled_at.is_none()
+}
+
+/// Whether a change of `before` to `after` (`None`: removed) leaves nobody with the scope `admin`.
+pub(crate) fn removes_last_admin(
+    before: &User,
+    after: Option<&User>,
+    users: &[(User, UserPasswordHash)],
+    keys: &[(ApiKey, ApiKeyHash)],
+    now: Timestamp,
+) -> bool {
+    let is_other = |user: &User| user.id != before.id && is_admin(user);
+    let is_valid = |key: &ApiKey| key.scope == Scope::Admin && key.is_valid_at(now);
+    is_admin(before)
+        && !after.is_some_and(is_admin)
+        && !users.iter().any(|(user, _)| is_other(user))
+        && !keys.iter().any(|(key, _)| is_valid(key))
+}
+
+/// The entry for a change of a user: `before` and `after` are `None` where the user does not exist.
+pub(crate) fn entry(
+    before: Option<&User>,
+    after: Option<&User>,
+    origin: &Origin,
+) -> Result<AuditEntry, Refusal> {
+    let action = match (before, after) {
+        (None, _) => "user.added",
+        (_, None) => "user.removed",
+        _ => "user.changed",
+    };
+    let subject = before.or(after).map(|user| user.name.clone());
+    Ok(AuditEntry {
+        origin: origin.clone(),
+        action: action.to_owned(),
+        subject: subject.unwrap_or_default(),
+        before: before.map(shown).transpose()?,
+        after: after.map(shown).transpose()?,
+    })
+}
