@@ -2632,6 +2632,18 @@ export interface components {
             password?: string | null;
             scope?: components["schemas"]["Scope"] | null;
         };
+        /** @description What a process was built from. */
+        Version: {
+            /** @description The commit that it was built from, 40 hexadecimal digits; null if the build was not told. */
+            commit?: string | null;
+            /**
+             * Format: int32
+             * @description The version of the database's schema that this process needs. `wattpost migrate` brings the database to it.
+             */
+            schema_version: number;
+            /** @description The version of Wattpost. */
+            version: string;
+        };
         /** @description The positions of one gateway's records, as sequence numbers. */
         Watermarks: {
             /**
