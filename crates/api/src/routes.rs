@@ -725,12 +725,13 @@ async fn authenticated(
             scope.max(Scope::Operate)
         };
         let caller = keys.check(scope, request.headers())?;
-        let session = keys.session(request.headers(), Timestamp(now_ms()));
-        let is_forgeable =
-            session.is_some_and(|session| !session.has_csrf_token(request.headers()));
         let Caller(actor) = &caller;
-        if !is_reading && actor.name.is_some() && is_forgeable {
-            return Err(ApiError::csrf_token_missing());
+        // Only a change is forgeable, so that the cookie of a request that reads is looked up once.
+        if !is_reading && actor.name.is_some() {
+            let session = keys.session(request.headers(), Timestamp(now_ms()));
+            if session.is_some_and(|session| !session.has_csrf_token(request.headers())) {
+                return Err(ApiError::csrf_token_missing());
+            }
         }
         request.extensions_mut().insert(caller);
     }
