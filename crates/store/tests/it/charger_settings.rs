@@ -1,7 +1,8 @@
 //! The port `ChargerAdmin`: conditions, idempotency keys and versions of chargers' settings.
 
 use crate::common::{
-    Adapter, apply, call, id, on_every_adapter, origin, put_profile, remove_profile,
+    Adapter, PostgresDatabase, apply, call, id, on_every_adapter, origin, put_profile,
+    remove_profile,
 };
 use central::Timestamp;
 use central::model::{
@@ -251,6 +252,61 @@ fn changes_at_the_same_time_do_not_deadlock<A: Adapter>() {
             });
         }
     });
+}
+
+/// The order in which the locks are taken: with the opposite order in one of the changes, two changes could wait for each
+/// other, which a test that lets them meet shows only by chance.
+#[test]
+fn every_change_locks_the_directory_before_the_charger() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
+    settings(
+        store
+            .change_charger(&change(ChangeKind::Create, "CP-1"))
+            .unwrap(),
+    );
+    let lock_directory = "SELECT FROM settings WHERE name = 'directory_revision' FOR UPDATE NOWAIT";
+    let changes: [&(dyn Fn() + Sync); 3] = [
+        &|| {
+            drop(
+                store
+                    .change_charger(&change(ChangeKind::Set, "CP-1"))
+                    .unwrap(),
+            )
+        },
+        &|| {
+            drop(
+                store
+                    .change_charger(&change(ChangeKind::Create, "CP-1"))
+                    .unwrap(),
+            )
+        },
+        &|| {
+            drop(
+                store
+                    .remove_charger("CP-1", &ChangeRequest::of(origin()))
+                    .unwrap(),
+            )
+        },
+    ];
+    for (no, change) in changes.into_iter().enumerate() {
+        std::thread::scope(|scope| {
+            database.hold("SELECT FROM charger_profiles FOR UPDATE", || {
+                scope.spawn(change);
+                // The change waits for the row of the charger.
+                let deadline = std::time::Instant::now() + std::time::Duration::from_secs(4);
+                let can_lock = || crate::common::run(&database.url(), lock_directory).is_ok();
+                // On a thread of its own, because this one is in the runtime of the held transaction.
+                while scope.spawn(can_lock).join().unwrap() {
+                    let in_time = std::time::Instant::now() < deadline;
+                    assert!(
+                        in_time,
+                        "change {no} waits without the lock of the directory"
+                    );
+                }
+            });
+        });
+    }
 }
 
 /// SQLite has one writer at a time, and a waiting one can have to wait for longer than it may. A deadlock is an error.
