@@ -45,9 +45,6 @@ pub struct Policy {
     /// How long a transaction without an end keeps its token from starting another one, in hours since its start
     /// (default 24; 1 to 720).
     pub concurrent_hours_max: u32,
-    /// The group of tokens that may stop transactions and start none, as `MasterPassGroupId` of chargers of 2.x names it;
-    /// empty (default): there is none. Letter case is ignored.
-    pub master_pass_group: String,
     /// How strictly messages are checked unless the charger's profile says otherwise: `strict`, `warn` (default) or
     /// `off`.
     pub check: CheckMode,
@@ -78,7 +75,6 @@ impl Default for Policy {
             unknown_token_offline: UnknownToken::Accept,
             concurrent_transactions: ConcurrentTransactions::Allow,
             concurrent_hours_max: 24,
-            master_pass_group: String::new(),
             check: CheckMode::Warn,
             heartbeat_interval_s: 300,
             pending_interval_s: 60,
@@ -91,14 +87,6 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether a token of this group may stop transactions and start none.
-    #[must_use]
-    pub fn is_master_pass(&self, group_id: Option<&str>) -> bool {
-        let master = &self.master_pass_group;
-        !master.is_empty()
-            && group_id.is_some_and(|group| group.to_lowercase() == master.to_lowercase())
-    }
-
     /// [`Policy::concurrent_hours_max`] in milliseconds.
     #[must_use]
     pub fn concurrent_ms_max(&self) -> i64 {

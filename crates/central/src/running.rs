@@ -61,10 +61,8 @@ pub enum SessionNews {
 pub fn is_refused_twice(token: &Token, policy: &Policy, now: Timestamp) -> bool {
     let may_charge = token.status == TokenStatus::Accepted
         && token.expires_at.is_none_or(|expires_at| expires_at > now);
-    // It begins no transaction at all.
-    let is_master = policy.is_master_pass(token.group_id.as_deref());
     let rule = token.concurrent.unwrap_or(policy.concurrent_transactions);
-    may_charge && !is_master && rule == ConcurrentTransactions::Refuse
+    may_charge && rule == ConcurrentTransactions::Refuse
 }
 
 /// How old the transactions of the database may be and still count, in milliseconds.

@@ -317,8 +317,6 @@ struct WaitingAnswer {
 struct Asking {
     question_id: u64,
     deadline: Timestamp,
-    /// Whether the message begins a transaction.
-    is_begin: bool,
     form: TokenForm,
     id: MessageId<'static>,
     row: &'static Row,
@@ -600,10 +598,6 @@ impl Station {
             return;
         };
         let verdict = Verdict::of(answer, asking.form.version(), &self.policy, now);
-        let verdict = match asking.is_begin {
-            true => verdict.for_begin(&self.policy, now),
-            false => verdict,
-        };
         let mut notes = asking.notes;
         if verdict.is_unverified {
             notes = notes.with(Notes::TOKEN_UNVERIFIED);

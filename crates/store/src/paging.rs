@@ -98,6 +98,15 @@ pub(crate) fn item_after(page: &PageRequest) -> Result<i64, QueryError> {
     }
 }
 
+/// The number before which a page of a webhook's attempts ends: the newest is first.
+pub(crate) fn attempt_before(page: &PageRequest) -> Result<i64, QueryError> {
+    match place(page)? {
+        None => Ok(i64::MAX),
+        Some(Place::WebhookAttempt(no)) => Ok(no),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 /// The number after which a page of the audit log begins. Without a cursor it is above every row.
 pub(crate) fn after_audit(page: &PageRequest) -> Result<i64, QueryError> {
     match place(page)? {

@@ -46,6 +46,8 @@ pub(crate) const COPIED: &[CopiedTable] = &[
     replaced("idempotency_keys", &["requested_by", "key"]),
     replaced("batches", &["no"]),
     replaced("batch_items", &["batch", "place"]),
+    replaced("webhooks", &["id"]),
+    replaced("webhook_attempts", &["no"]),
     replaced("local_list_wishes", &["charger_key"]),
     replaced("local_lists", &["charger_key"]),
     replaced("local_list_contents", &["digest"]),

@@ -34,7 +34,7 @@ export interface components {
         };
         /** @description Who made a change. */
         Actor: {
-            /** @description `api_key`, `user`, `without_key` or `command_line`. */
+            /** @description `api_key`, `user`, `without_key`, `command_line`, or `wattpost` for what Wattpost does by itself. */
             kind: string;
             /** @description The name of the key or of the user. */
             name?: string | null;
@@ -1759,53 +1759,6 @@ export interface components {
             stale_because?: string | null;
         };
         /** @description A page of a list. */
-        Page_Sample: {
-            /**
-             * Format: date-time
-             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
-             */
-            as_of?: string;
-            items: {
-                /**
-                 * Format: date-time
-                 * @description The charger's time; when it was received if that is missing or implausible.
-                 */
-                at: string;
-                /** Format: int64 */
-                connector?: number | null;
-                context: string;
-                /**
-                 * Format: int64
-                 * @description The EVSE (2.x).
-                 */
-                evse?: number | null;
-                location: string;
-                measurand: string;
-                /** @description Null for a value that is not of one phase. */
-                phase?: string | null;
-                /** @description Whether the charger signed it. */
-                signed: boolean;
-                /** @description As the charger wrote it; `Wh` for energy without a unit. */
-                unit?: string | null;
-                /**
-                 * Format: double
-                 * @description Times its multiplier (2.x); null if it is no number.
-                 */
-                value?: number | null;
-            }[];
-            /**
-             * Format: int64
-             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
-             */
-            lag_ms?: number | null;
-            /** @description The `cursor` of the next page; null at the end. */
-            next?: string | null;
-            /** @description Whether the database is unavailable and this is an earlier answer. */
-            stale?: boolean;
-            /** @description Why it is stale; null if it is not. */
-            stale_because?: string | null;
-        };
-        /** @description A page of a list. */
         Page_Token: {
             /**
              * Format: date-time
@@ -2296,35 +2249,6 @@ export interface components {
              */
             expected?: number | null;
             filter: components["schemas"]["DeadLetterFilter"];
-        };
-        /** @description One sampled value of a transaction, with OCPP's defaults where the charger wrote nothing. */
-        Sample: {
-            /**
-             * Format: date-time
-             * @description The charger's time; when it was received if that is missing or implausible.
-             */
-            at: string;
-            /** Format: int64 */
-            connector?: number | null;
-            context: string;
-            /**
-             * Format: int64
-             * @description The EVSE (2.x).
-             */
-            evse?: number | null;
-            location: string;
-            measurand: string;
-            /** @description Null for a value that is not of one phase. */
-            phase?: string | null;
-            /** @description Whether the charger signed it. */
-            signed: boolean;
-            /** @description As the charger wrote it; `Wh` for energy without a unit. */
-            unit?: string | null;
-            /**
-             * Format: double
-             * @description Times its multiplier (2.x); null if it is no number.
-             */
-            value?: number | null;
         };
         /**
          * @description What a key permits. Each scope includes those before it.

@@ -113,15 +113,7 @@ fn types(text: &str) -> Result<Vec<EventType>, ApiError> {
     let mut types = Vec::new();
     for name in text.split(',').map(str::trim) {
         let before = types.len();
-        match name.strip_suffix(".*") {
-            Some(kind) => types.extend(EventType::ALL.into_iter().filter(|event| {
-                event
-                    .as_str()
-                    .split_once('.')
-                    .is_some_and(|(first, _)| first == kind)
-            })),
-            None => types.extend(EventType::from_name(name)),
-        }
+        types.extend(EventType::named(name));
         if types.len() == before {
             let names: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
             let right = format!(

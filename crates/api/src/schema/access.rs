@@ -29,7 +29,7 @@ pub(crate) struct AuditEntry {
 /// Who made a change.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Actor {
-    /// `api_key`, `user`, `without_key` or `command_line`.
+    /// `api_key`, `user`, `without_key`, `command_line`, or `wattpost` for what Wattpost does by itself.
     kind: String,
     /// The name of the key or of the user.
     name: Option<String>,

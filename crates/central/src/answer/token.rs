@@ -85,20 +85,6 @@ impl Verdict {
         }
     }
 
-    /// The verdict for a message that begins a transaction with the token. One of the master pass's group is `Blocked`
-    /// ("not allowed for charging"): it may stop transactions and start none. It expires at once, because the token must
-    /// stay usable for stopping.
-    pub(crate) fn for_begin(self, policy: &Policy, now: Timestamp) -> Self {
-        if self.status != "Accepted" || !policy.is_master_pass(self.group_id.as_deref()) {
-            return self;
-        }
-        Self {
-            status: "Blocked",
-            expires_at: Some(now),
-            ..self
-        }
-    }
-
     fn of_known(token: Token, now: Timestamp) -> Self {
         let is_over = token.expires_at.is_some_and(|end| end <= now);
         let status = match token.status {

@@ -41,6 +41,8 @@ pub enum ActorKind {
     WithoutKey,
     /// A command of `wattpost`.
     CommandLine,
+    /// Wattpost itself, without a request.
+    Wattpost,
 }
 
 /// An entry as the API shows it.

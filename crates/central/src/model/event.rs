@@ -115,6 +115,19 @@ impl EventType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
+    /// The types that a text selects: one by its name, or with `transaction.*` all that begin so. Empty if there is none.
+    #[must_use]
+    pub fn named(text: &str) -> Vec<Self> {
+        let Some(wanted) = text.strip_suffix(".*") else {
+            return Self::from_name(text).into_iter().collect();
+        };
+        let begins = |kind: &Self| {
+            let first = kind.as_str().split_once('.');
+            first.is_some_and(|(first, _)| first == wanted)
+        };
+        Self::ALL.into_iter().filter(begins).collect()
+    }
+
     /// The type of the event for an entry of the audit log with this action; `None` if there is none.
     #[must_use]
     pub fn of_audit(action: &str) -> Option<Self> {

@@ -30,6 +30,7 @@ mod token;
 mod transaction;
 pub mod truncate;
 mod user;
+mod webhook;
 
 pub use api_key::{
     API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
@@ -83,6 +84,14 @@ pub use transaction::{
     SessionSource, Start, Stop, TransactionState, TransactionView, key_without_start, pair,
     pair_orphans, reading_times, resolve_sessions, successor, unnamed_stop_id,
     written_id_of_unnamed_stop,
+};
+pub use webhook::{
+    AtText, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_ATTEMPTS_KEPT, WEBHOOK_ATTEMPTS_KEPT_MS,
+    WEBHOOK_DESCRIPTION_CHARS_MAX, WEBHOOK_SECRET_EXPECTED, WEBHOOK_SECRET_OVERLAP_DEFAULT_MS,
+    WEBHOOK_SECRET_OVERLAP_MAX_MS, WEBHOOK_SECRET_PREFIX, WEBHOOK_URL_BYTES_MAX, WEBHOOKS_MAX,
+    Webhook, WebhookAttempt, WebhookAttemptView, WebhookId, WebhookPatch, WebhookProgress,
+    WebhookRetry, WebhookRetryView, WebhookSecret, WebhookSecrets, WebhookSettings, WebhookState,
+    WebhookView,
 };
 
 /// Merging two copies of the same state.

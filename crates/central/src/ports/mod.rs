@@ -23,6 +23,7 @@ mod store;
 mod tokens;
 mod transfer;
 mod users;
+mod webhooks;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
@@ -56,6 +57,10 @@ pub use store::{Applied, Store};
 pub use tokens::{TokenChange, Tokens};
 pub use transfer::{COPIED_ROWS_MAX, CopiedRow, CopiedTable, CopyMode, Holding, Transfer};
 pub use users::{USERS_MAX, UserChange, UserNotAdded, UserNotChanged, Users};
+pub use webhooks::{
+    ClaimedWebhook, NewWebhook, NotRedelivered, RedeliverFrom, StepRecorded, WebhookNotAdded,
+    WebhookStep, Webhooks,
+};
 
 use serde::{Deserialize, Serialize};
 use std::future::Future;

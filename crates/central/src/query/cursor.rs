@@ -63,6 +63,8 @@ pub enum Place {
     Token(String),
     /// In the list of a transaction's samples: after so many samples of what follows this time and hash of a row.
     Sample(Timestamp, i64, u32),
+    /// In the list of a webhook's attempts: before this number.
+    WebhookAttempt(i64),
 }
 
 impl Place {
@@ -92,6 +94,7 @@ impl Place {
             Self::Handshake(number) => format!("h{:x}", number.cast_unsigned()),
             Self::Batch(number) => format!("b{:x}", number.cast_unsigned()),
             Self::BatchItem(place) => format!("i{:x}", place.cast_unsigned()),
+            Self::WebhookAttempt(number) => format!("w{:x}", number.cast_unsigned()),
             Self::Token(key) => format!("k{}", hex(key)),
             Self::Sample(at, hash, taken) => format!(
                 "s{:x}.{:x}.{taken:x}",
@@ -183,6 +186,9 @@ fn read_place(text: &str) -> Option<Place> {
         "o" => Some(Place::Command(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
+        "w" => Some(Place::WebhookAttempt(
+            u64::from_str_radix(rest, 16).ok()?.cast_signed(),
+        )),
         _ => None,
     }
 }
@@ -251,6 +257,7 @@ mod tests {
             Place::Command(0),
             Place::Batch(7),
             Place::BatchItem(0),
+            Place::WebhookAttempt(7),
             Place::Token("04a1-ü".to_owned()),
             Place::Sample(Timestamp(7), -1, 3),
             Place::Command(i64::MAX),

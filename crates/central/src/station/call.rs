@@ -214,7 +214,6 @@ impl Station {
         self.asking = Some(Box::new(Asking {
             question_id: self.questions,
             deadline: now.plus_millis(timeout_ms),
-            is_begin: question.begins.is_some(),
             form: question.form,
             id: message.id.clone().into_owned(),
             row: message.row,

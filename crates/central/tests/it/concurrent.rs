@@ -145,49 +145,6 @@ fn with_2_x_the_event_that_brings_the_token_is_refused_and_the_one_that_stops_is
     }
 }
 
-#[test]
-fn a_master_pass_stops_transactions_and_starts_none() {
-    for version in Version::ALL {
-        let mut setup = setup(version);
-        setup.policy.master_pass_group = "Masters".to_owned();
-        let mut charger = setup.connect();
-        let master = Token {
-            group_id: Some("MASTERS".to_owned()),
-            ..Token::accepted("MASTER")
-        };
-        charger
-            .tokens
-            .insert("master".into(), TokenAnswer::Known(master));
-        charger
-            .tokens
-            .insert("any".into(), token("ANY", TokenStatus::Accepted));
-        if version == Version::V16 {
-            let answer = charger.succeeds("1", "Authorize", r#"{"idTag":"MASTER"}"#);
-            assert_eq!(at(&answer, "/idTagInfo/status"), "Accepted");
-            assert_eq!(at(&answer, "/idTagInfo/parentIdTag"), "MASTERS");
-            let refused = charger.succeeds("2", "StartTransaction", &start(1, "MASTER", NOW));
-            assert_eq!(at(&refused, "/idTagInfo/status"), "Blocked");
-            assert_eq!(at(&refused, "/idTagInfo/expiryDate"), NOW.to_string());
-            assert!(transaction_id(&refused) > 0, "Q-19");
-            assert_eq!(
-                starts(&mut charger, "3", &start(1, "ANY", NOW)).0,
-                "Accepted"
-            );
-            continue;
-        }
-        let master = r#","idToken":{"idToken":"MASTER","type":"Central"}"#;
-        let started = event("Started", "Authorized", 0, "a", master);
-        let refused = charger.succeeds("1", "TransactionEvent", &started);
-        assert_eq!(at(&refused, "/idTokenInfo/status"), "Blocked");
-        let ended = event("Ended", "StopAuthorized", 1, "b", master);
-        let answer = charger.succeeds("2", "TransactionEvent", &ended);
-        assert_eq!(at(&answer, "/idTokenInfo/status"), "Accepted");
-        assert_eq!(at(&answer, "/idTokenInfo/groupIdToken/idToken"), "MASTERS");
-        let updated = event("Updated", "StopAuthorized", 1, "c", master);
-        assert_eq!(says(&mut charger, "3", &updated), "Accepted");
-    }
-}
-
 fn key(id: &str) -> ChargerKey {
     ChargerKey::of(id)
 }

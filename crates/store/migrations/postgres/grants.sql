@@ -25,7 +25,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON event_queue TO :"role";
 GRANT SELECT, INSERT, DELETE ON event_log TO :"role";
 GRANT SELECT, UPDATE ON event_head TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON event_sessions TO :"role";
-GRANT SELECT, INSERT, UPDATE, DELETE ON batches, batch_items TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON batches, batch_items, webhooks TO :"role";
+GRANT SELECT, INSERT, DELETE ON webhook_attempts TO :"role";
 GRANT EXECUTE ON FUNCTION
     wattpost_move(text, text, bigint, bigint),
     wattpost_maintain(bigint, integer, boolean),

@@ -109,22 +109,7 @@ impl EventLog for PostgresStore {
     }
 
     fn event_before(&self, at: Timestamp) -> Result<EventId, Unavailable> {
-        self.read(async |connection| {
-            let EventBounds { first, last } = bounds(connection).await?;
-            let Some(first) = first.filter(|first| first.recorded_at < at) else {
-                return Ok(EventId::START);
-            };
-            // The times are in the order of the positions, so the place is found by halving.
-            let (mut low, mut high) = (first, last.position.saturating_add(1));
-            while high - low.position > 1 {
-                let middle = low.position + (high - low.position) / 2;
-                match id_at(connection, middle).await? {
-                    Some(id) if id.recorded_at < at => low = id,
-                    _ => high = middle,
-                }
-            }
-            Ok(low)
-        })
+        self.read(async |connection| before(connection, at).await)
     }
 
     fn expire_events(&self, before: Timestamp) -> Result<u64, Unavailable> {
@@ -507,7 +492,8 @@ async fn write(connection: &mut PgConnection, added: &Added) -> Result<(), Refus
     Ok(())
 }
 
-async fn bounds(connection: &mut PgConnection) -> Result<EventBounds, Refusal> {
+/// The ends of the log.
+pub(crate) async fn bounds(connection: &mut PgConnection) -> Result<EventBounds, Refusal> {
     let id = |(position, recorded_at): (i64, i64)| EventId {
         position: position.unsigned_abs(),
         recorded_at: Timestamp(recorded_at),
@@ -528,7 +514,32 @@ async fn bounds(connection: &mut PgConnection) -> Result<EventBounds, Refusal> {
     })
 }
 
-async fn id_at(connection: &mut PgConnection, position: u64) -> Result<Option<EventId>, Refusal> {
+/// The last event that was recorded before `at`.
+pub(crate) async fn before(
+    connection: &mut PgConnection,
+    at: Timestamp,
+) -> Result<EventId, Refusal> {
+    let EventBounds { first, last } = bounds(connection).await?;
+    let Some(first) = first.filter(|first| first.recorded_at < at) else {
+        return Ok(EventId::START);
+    };
+    // The times are in the order of the positions, so the place is found by halving.
+    let (mut low, mut high) = (first, last.position.saturating_add(1));
+    while high - low.position > 1 {
+        let middle = low.position + (high - low.position) / 2;
+        match id_at(connection, middle).await? {
+            Some(id) if id.recorded_at < at => low = id,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// The event at this position, if it is kept.
+pub(crate) async fn id_at(
+    connection: &mut PgConnection,
+    position: u64,
+) -> Result<Option<EventId>, Refusal> {
     let recorded_at: Option<i64> =
         sqlx::query_scalar("SELECT recorded_at FROM event_log WHERE position = $1")
             .bind(position.cast_signed())

@@ -42,6 +42,7 @@ mod succession;
 mod tokens;
 mod transfer;
 mod users;
+mod webhooks;
 mod writer;
 
 use crate::refusal::Refusal;

@@ -92,22 +92,7 @@ impl EventLog for SqliteStore {
     }
 
     fn event_before(&self, at: Timestamp) -> Result<EventId, Unavailable> {
-        self.read_log(|connection| {
-            let EventBounds { first, last } = bounds(connection)?;
-            let Some(first) = first.filter(|first| first.recorded_at < at) else {
-                return Ok(EventId::START);
-            };
-            // The times are in the order of the positions, so the place is found by halving.
-            let (mut low, mut high) = (first, last.position.saturating_add(1));
-            while high - low.position > 1 {
-                let middle = low.position + (high - low.position) / 2;
-                match id_at(connection, middle)? {
-                    Some(id) if id.recorded_at < at => low = id,
-                    _ => high = middle,
-                }
-            }
-            Ok(low)
-        })
+        self.read_log(|connection| before(connection, at))
     }
 
     fn expire_events(&self, before: Timestamp) -> Result<u64, Unavailable> {
@@ -373,7 +358,8 @@ fn write(connection: &Connection, added: &Added) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn head(connection: &Connection) -> Result<EventId, Refusal> {
+/// The newest event.
+pub(crate) fn head(connection: &Connection) -> Result<EventId, Refusal> {
     Ok(connection
         .prepare_cached("SELECT position, recorded_at FROM event_head")?
         .query_row([], event_id)?)
@@ -397,7 +383,26 @@ fn bounds(connection: &Connection) -> Result<EventBounds, Refusal> {
     })
 }
 
-fn id_at(connection: &Connection, position: u64) -> Result<Option<EventId>, Refusal> {
+/// The last event that was recorded before `at`.
+pub(crate) fn before(connection: &Connection, at: Timestamp) -> Result<EventId, Refusal> {
+    let EventBounds { first, last } = bounds(connection)?;
+    let Some(first) = first.filter(|first| first.recorded_at < at) else {
+        return Ok(EventId::START);
+    };
+    // The times are in the order of the positions, so the place is found by halving.
+    let (mut low, mut high) = (first, last.position.saturating_add(1));
+    while high - low.position > 1 {
+        let middle = low.position + (high - low.position) / 2;
+        match id_at(connection, middle)? {
+            Some(id) if id.recorded_at < at => low = id,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// The event at this position, if it is kept.
+pub(crate) fn id_at(connection: &Connection, position: u64) -> Result<Option<EventId>, Refusal> {
     Ok(connection
         .prepare_cached("SELECT position, recorded_at FROM event_log WHERE position = ?1")?
         .query_row([position.cast_signed()], event_id)

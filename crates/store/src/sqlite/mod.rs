@@ -35,6 +35,7 @@ mod succession;
 mod tokens;
 mod transfer;
 mod users;
+mod webhooks;
 mod writer;
 
 use self::readers::Readers;

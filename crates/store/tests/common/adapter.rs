@@ -5,6 +5,7 @@ use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens, Users,
+    Webhooks,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -26,6 +27,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + Commands
         + EventLog
         + CommandQueue
+        + Webhooks
         + Processes;
 
     /// Number of cases of a property test.

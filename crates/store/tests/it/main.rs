@@ -33,4 +33,5 @@ mod sqlite_outages;
 mod tokens;
 mod upgrade;
 mod users;
+mod webhooks;
 mod writers;

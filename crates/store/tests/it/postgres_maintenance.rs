@@ -468,7 +468,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 18));
+    assert!(done.iter().all(|done| done.to == 19));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();
@@ -602,6 +602,7 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
     crate::batches::uses_every_call(&store);
     crate::effects::uses_every_call(&store);
     crate::event_log::uses_every_call(&store);
+    crate::webhooks::uses_every_call(&store);
     // Partitions are created and dropped with the owner's rights.
     set_stored_on_their_day(&database);
     store.maintenance_round(noon(9)).unwrap();

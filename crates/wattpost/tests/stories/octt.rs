@@ -42,8 +42,7 @@ const SHOWN: Duration = Duration::from_secs(30);
 /// Cases that run at the same time.
 const PARALLEL: usize = 16;
 /// Settings under which the cases run.
-pub(crate) const SETTINGS: &str =
-    "[gateway]\ndirectory_refresh_s = 1\n[policy]\nmaster_pass_group = \"MASTERS\"\n";
+pub(crate) const SETTINGS: &str = "[gateway]\ndirectory_refresh_s = 1\n";
 
 /// Where the cases are played.
 pub(crate) struct System<'a> {
