@@ -150,6 +150,13 @@ mod tests {
                 if let Some(rest) = line.strip_prefix("DROP TABLE ") {
                     names.remove(rest.trim_end_matches(';'));
                 }
+                if let Some((old, new)) = line
+                    .strip_prefix("ALTER TABLE ")
+                    .and_then(|rest| rest.trim_end_matches(';').split_once(" RENAME TO "))
+                {
+                    names.remove(old);
+                    names.insert(new.to_owned());
+                }
             }
         }
         names
