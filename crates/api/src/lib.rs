@@ -20,6 +20,7 @@
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags                    freshness.rs     how fresh answers are, waiting for a record
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline
+//! webhooks/      sends events to other systems, under a lease
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
 //! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
@@ -72,6 +73,7 @@ mod transaction_messages;
 mod transactions;
 mod users;
 mod version;
+pub mod webhooks;
 mod write_timeout;
 mod wrong_port;
 
@@ -81,6 +83,7 @@ pub use config::ApiConfig;
 pub use openapi::openapi;
 pub use passwords::hash_password;
 pub use pipeline::PipelineDeps;
+pub use webhooks::{WebhookConfig, WebhookDeps};
 
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, DeadLetters, EventLog,
@@ -123,6 +126,8 @@ pub struct ApiDeps {
     pub events: Option<Arc<dyn ClusterEvents>>,
     /// The log of events; `None` in a process without a store.
     pub event_log: Option<Arc<dyn EventLog>>,
+    /// The webhooks, and what sends their messages; `None` in a process without a store. This process then sends.
+    pub webhooks: Option<WebhookDeps>,
     /// The API keys. `None`: no request needs one, for a process without a store.
     pub keys: Option<Arc<dyn ApiKeys>>,
     /// The local users; `None`: there are none. They need [`ApiDeps::keys`] too.
@@ -244,6 +249,9 @@ impl Api {
         info!(%local_addr, "the HTTP API listens");
         let has_store = deps.store.is_some();
         let has_batches = deps.batches.is_some();
+        if let Some(webhooks) = deps.webhooks.take() {
+            tasks.spawn(webhooks::run(webhooks, stop.graceful.clone()));
+        }
         let state = state::AppState::new(&config, deps, keys, stop.graceful.clone());
         let state = Arc::new(state);
         if let Some(overview) = &state.pipeline {

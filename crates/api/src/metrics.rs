@@ -37,4 +37,31 @@ pub const METRICS: &[Metric] = &[
         "Answered requests",
     )
     .labels(&["route", "status"]),
+    Metric::counter(
+        "wattpost_webhooks_attempts_total",
+        Unit::Count,
+        "Attempts to deliver an event to a webhook: `delivered`, `refused` by a status other than 2xx, or `failed` without a \
+         response",
+    )
+    .labels(&["result"]),
+    Metric::counter(
+        "wattpost_webhooks_failures_total",
+        Unit::Count,
+        "Failed calls of the database for webhooks; the webhook waits and goes on where it was",
+    ),
+    Metric::counter(
+        "wattpost_webhooks_gaps_total",
+        Unit::Count,
+        "Webhooks that missed events, because these are no longer kept or the database was restored",
+    ),
+    Metric::counter(
+        "wattpost_webhooks_switched_off_total",
+        Unit::Count,
+        "Webhooks that were switched off after 5 days of failures, or by 410 Gone",
+    ),
+    Metric::gauge(
+        "wattpost_webhooks_waiting",
+        Unit::Count,
+        "Events that the enabled webhook that is furthest behind has not passed yet, whether it selects them or not",
+    ),
 ];

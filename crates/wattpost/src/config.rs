@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub database: DatabaseSettings,
     /// The log of events.
     pub events: EventSettings,
+    /// Webhooks.
+    pub webhooks: api::WebhookConfig,
     /// Health, metrics and API.
     pub http: api::ApiConfig,
     /// Health and metrics of roles that run alone.
@@ -61,6 +63,7 @@ impl Default for Settings {
             consumer: consumer::Config::default(),
             database: DatabaseSettings::default(),
             events: EventSettings::default(),
+            webhooks: api::WebhookConfig::default(),
             http: api::ApiConfig::default(),
             health: HealthSettings::default(),
             log: LogSettings::default(),

@@ -8,7 +8,7 @@ use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     EventLog, Handshakes, LetterRetries, LocalLists, Maintenance, Processes, QueryStore, Store,
-    Tokens, Users,
+    Tokens, Users, Webhooks,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(crate) struct Database {
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) command_queue: Arc<dyn CommandQueue>,
     pub(crate) event_log: Arc<dyn EventLog>,
+    /// The webhooks.
+    pub(crate) webhooks: Arc<dyn Webhooks>,
     pub(crate) processes: Arc<dyn Processes>,
 }
 
@@ -57,7 +59,8 @@ impl Database {
             + Commands
             + CommandQueue
             + EventLog
-            + Processes,
+            + Processes
+            + Webhooks,
     {
         let store = Arc::new(store);
         Self {
@@ -78,6 +81,7 @@ impl Database {
             commands: Arc::clone(&store) as _,
             command_queue: Arc::clone(&store) as _,
             event_log: Arc::clone(&store) as _,
+            webhooks: Arc::clone(&store) as _,
             processes: store,
         }
     }

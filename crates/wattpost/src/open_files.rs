@@ -11,7 +11,8 @@ use anyhow::{Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files reserved for everything except sockets of chargers, HTTP and PostgreSQL: standard streams, the runtime, logs,
-/// the journal's segments and readers, `directory.json`, SQLite with its readers, RabbitMQ, DNS. Twice what they need.
+/// the journal's segments and readers, `directory.json`, SQLite with its readers, RabbitMQ, DNS, and 32 attempts of
+/// webhooks. More than they need.
 const RESERVED: u64 = 128;
 
 /// Raises the limit of open files if needed and permitted, and lowers the limits of connections if it is still too low.

@@ -215,6 +215,10 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             has_broker: settings.has_broker(),
         }
     });
+    let webhooks = match roles.has_api() {
+        true => Some(webhooks(settings, &database)?),
+        false => None,
+    };
     let api = api::Api::start(
         api::ApiConfig {
             listen,
@@ -233,6 +237,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             batches: roles.has_api().then(|| Arc::clone(&database.batches)),
             event_log: roles.has_api().then(|| Arc::clone(&database.event_log)),
             events: roles.has_api().then(|| Arc::clone(&events) as _),
+            webhooks,
             keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
             users: roles.has_api().then(|| Arc::clone(&database.users)),
             probes,
@@ -379,6 +384,16 @@ fn local_lists(
         events: Some(Arc::clone(events) as _),
     });
     task.map(Some).context("start the thread of local lists")
+}
+
+/// What sends the messages of webhooks.
+fn webhooks(settings: &Settings, database: &Database) -> Result<api::WebhookDeps> {
+    let client = api::webhooks::client::Client::new(settings.webhooks.client());
+    Ok(api::WebhookDeps {
+        webhooks: Arc::clone(&database.webhooks),
+        log: Arc::clone(&database.event_log),
+        client: Arc::new(client.map_err(anyhow::Error::msg)?),
+    })
 }
 
 /// Connects to RabbitMQ once. One that is unavailable is connected to later.

@@ -5,8 +5,8 @@ mod shown;
 mod stream;
 
 pub(crate) use hub::EventHub;
+pub(crate) use shown::Shown;
 
-use self::shown::Shown;
 use crate::error::ApiError;
 use crate::page::ListRequest;
 use crate::query::Query;

@@ -26,3 +26,4 @@ mod pipeline;
 mod support;
 mod tokens;
 mod users;
+mod webhooks;

@@ -59,6 +59,7 @@ impl Settings {
         self.consumer.check()?;
         self.gateway.check()?;
         self.http.check()?;
+        self.webhooks.check()?;
         if self.journal.bytes_max.0 < MIN_JOURNAL_BYTES {
             bail!(
                 "journal.bytes_max is {}; it must be {} or more",

@@ -100,6 +100,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         commands: Some(memory),
         event_log: Some(Arc::new(MemoryEvents::default())),
         events: None,
+        webhooks: None,
         keys: None,
         users: None,
         probes: Vec::new(),

@@ -1,0 +1,502 @@
+//! Sends the events of the log to the receivers of webhooks.
+//!
+//! Every process that serves the API runs it, because each may be the only one. A lease in the database lets one process
+//! send for a webhook at a time. Each webhook has a task of its own while something is sent for it, 32 at once at most, so a
+//! receiver that hangs delays no other one.
+//!
+//! ```text
+//! claim due webhooks ─ each: read the log → send → … → record cursor, attempts and next time → give the lease back
+//! ```
+//! An event is sent before the cursor is recorded: after a kill between the two it is sent again, with the same id.
+
+use super::client::{Attempted, Client, Message};
+use super::retry::{self, Failures, Next};
+use super::signature;
+use crate::events::Shown;
+use bytes::Bytes;
+use central::Timestamp;
+use central::model::{
+    Event, EventId, WEBHOOK_ANSWER_BYTES_MAX, WebhookAttempt, WebhookId, WebhookRetry,
+    WebhookSecrets,
+};
+use central::ports::{
+    ClaimedWebhook, EventBounds, EventFilter, EventLog, EventPage, EventsFound, StepRecorded,
+    Unavailable, UnavailableKind, WebhookStep, Webhooks,
+};
+use common::clock;
+use metrics::{counter, gauge};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// The pause while nothing is due.
+const PAUSE: Duration = Duration::from_millis(250);
+/// The pause after a failure of the database.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(2);
+/// Webhooks that are sent for at once at most. Each takes a file handle, and the memory of a page of events.
+const TURNS_MAX: usize = 32;
+/// The longest time for which one claim sends, and an attempt; then others that are due for longer come first.
+const TURN: Duration = Duration::from_secs(10);
+/// How often the progress of a turn is recorded. What was sent since is sent again after a kill.
+const RECORDED_EVERY: Duration = Duration::from_secs(1);
+/// The pause of a webhook that selects none of the newest events.
+const UNSELECTED: Duration = Duration::from_secs(1);
+/// Events that are read at once for one webhook at most.
+const PAGE: usize = 20;
+/// Calls of the database at once at most, so that webhooks leave connections to requests.
+const DATABASE_CALLS_MAX: usize = 2;
+/// An attempt begins only if its lease counts for so much longer than the attempt: clocks of processes may differ by so much.
+const MARGIN: Duration = Duration::from_secs(2);
+/// How often the webhook that is furthest behind is looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// What the sender needs.
+#[derive(Clone)]
+pub struct WebhookDeps {
+    /// The webhooks.
+    pub webhooks: Arc<dyn Webhooks>,
+    /// The log of events.
+    pub log: Arc<dyn EventLog>,
+    /// Sends one message.
+    pub client: Arc<Client>,
+}
+
+/// Sends until `stop`, then gives its leases back.
+pub(crate) async fn run(deps: WebhookDeps, stop: CancellationToken) {
+    let sender = Arc::new(Sender {
+        deps,
+        calls: Arc::new(Semaphore::new(DATABASE_CALLS_MAX)),
+        stop,
+    });
+    let turns = TaskTracker::new();
+    let slots = Arc::new(Semaphore::new(TURNS_MAX));
+    let mut has_failed = false;
+    let mut housekept: Option<Instant> = None;
+    while !sender.stop.is_cancelled() {
+        let round = sender.claim(&slots, &turns).await;
+        let pause = match &round {
+            Ok(0) => PAUSE,
+            Ok(_) => Duration::ZERO,
+            Err(error) => {
+                counter!("wattpost_webhooks_failures_total").increment(1);
+                if !has_failed {
+                    tracing::warn!(%error, "webhooks wait: the database cannot be used");
+                }
+                AFTER_A_FAILURE
+            }
+        };
+        if has_failed && round.is_ok() {
+            tracing::info!("webhooks are sent again");
+        }
+        has_failed = round.is_err();
+        if !has_failed && housekept.is_none_or(|at| at.elapsed() > HOUSEKEEPING) {
+            sender.count_waiting().await;
+            housekept = Some(Instant::now());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = sender.stop.cancelled() => {}
+        }
+    }
+    turns.close();
+    turns.wait().await;
+}
+
+struct Sender {
+    deps: WebhookDeps,
+    calls: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Sender {
+    /// Claims the webhooks that are due, and starts a turn of each. Returns how many.
+    async fn claim(
+        self: &Arc<Self>,
+        slots: &Arc<Semaphore>,
+        turns: &TaskTracker,
+    ) -> Result<usize, Unavailable> {
+        let mut free: Vec<OwnedSemaphorePermit> = Vec::new();
+        while let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
+            free.push(permit);
+        }
+        if free.is_empty() {
+            return Ok(0);
+        }
+        let (lease, limit) = (Uuid::new_v4(), free.len());
+        let until = self.lease_end();
+        let claimed = self.call(move |deps| {
+            let now = Timestamp(clock::now_ms());
+            deps.webhooks.claim_webhooks(lease, now, until, limit)
+        });
+        let claimed = claimed.await?;
+        let count = claimed.len();
+        for (webhook, permit) in claimed.into_iter().zip(free) {
+            let turn = Turn::new(Arc::clone(self), lease, until, webhook);
+            turns.spawn(async move {
+                turn.run().await;
+                drop(permit);
+            });
+        }
+        Ok(count)
+    }
+
+    /// When a lease ends that is taken now: after an attempt, and the time to record it.
+    fn lease_end(&self) -> Timestamp {
+        later(
+            Timestamp(clock::now_ms()),
+            self.deps.client.time_max() + 2 * MARGIN,
+        )
+    }
+
+    /// Runs a call of the database on a blocking thread.
+    async fn call<T, F>(&self, call: F) -> Result<T, Unavailable>
+    where
+        T: Send + 'static,
+        F: FnOnce(&WebhookDeps) -> Result<T, Unavailable> + Send + 'static,
+    {
+        let failed = |why: &dyn std::fmt::Display| Unavailable {
+            component: "database",
+            kind: UnavailableKind::Unreachable,
+            detail: why.to_string(),
+        };
+        let permit = Arc::clone(&self.calls).acquire_owned().await;
+        let permit = permit.map_err(|error| failed(&error))?;
+        let deps = self.deps.clone();
+        let ended = tokio::task::spawn_blocking(move || {
+            let answer = call(&deps);
+            drop(permit);
+            answer
+        });
+        ended.await.map_err(|panic| failed(&panic))?
+    }
+
+    async fn count_waiting(&self) {
+        let Ok(webhooks) = self.call(|deps| deps.webhooks.webhooks()).await else {
+            return;
+        };
+        let enabled = webhooks.iter().filter(|webhook| webhook.settings.enabled);
+        let waiting = enabled.map(|webhook| webhook.waiting).max().unwrap_or(0);
+        gauge!("wattpost_webhooks_waiting").set(waiting as f64);
+    }
+}
+
+/// What follows in a turn.
+enum Then {
+    /// More can be sent.
+    GoOn,
+    /// The turn ends, and the lease is given back.
+    End,
+    /// The lease is given back or lost already.
+    Lost,
+}
+
+/// The sending for one webhook under one claim.
+struct Turn {
+    sender: Arc<Sender>,
+    lease: Uuid,
+    held_until: Timestamp,
+    id: WebhookId,
+    url: String,
+    secrets: WebhookSecrets,
+    /// What is not recorded yet.
+    step: WebhookStep,
+    recorded: Instant,
+    webhook: ClaimedWebhook,
+}
+
+impl Turn {
+    fn new(
+        sender: Arc<Sender>,
+        lease: Uuid,
+        held_until: Timestamp,
+        webhook: ClaimedWebhook,
+    ) -> Self {
+        Self {
+            sender,
+            lease,
+            held_until,
+            id: webhook.id,
+            url: webhook.settings.url.clone(),
+            secrets: webhook.secrets.clone(),
+            step: WebhookStep {
+                version: webhook.version,
+                progress: webhook.progress.clone(),
+                attempts: Vec::new(),
+                switch_off: None,
+                hold_until: None,
+            },
+            recorded: Instant::now(),
+            webhook,
+        }
+    }
+
+    async fn run(mut self) {
+        let began = Instant::now();
+        loop {
+            let then = match self.round().await {
+                Ok(then) => then,
+                Err(error) => {
+                    counter!("wattpost_webhooks_failures_total").increment(1);
+                    let id = self.id;
+                    tracing::warn!(%id, %error, "a webhook waits: the database cannot be used");
+                    Then::End
+                }
+            };
+            match then {
+                Then::GoOn if began.elapsed() < TURN && !self.sender.stop.is_cancelled() => {}
+                Then::GoOn | Then::End => break,
+                Then::Lost => return,
+            }
+        }
+        if let Err(error) = self.record(None).await {
+            counter!("wattpost_webhooks_failures_total").increment(1);
+            let id = self.id;
+            tracing::warn!(%id, %error, "what was sent for a webhook cannot be recorded; it is sent again");
+        }
+    }
+
+    /// Sends the next events of the log.
+    async fn round(&mut self) -> Result<Then, Unavailable> {
+        let Some(page) = self.read().await? else {
+            return Ok(Then::GoOn);
+        };
+        let has_events = !page.events.is_empty();
+        for event in &page.events {
+            if self.sender.stop.is_cancelled() {
+                return Ok(Then::End);
+            }
+            if self.is_to_be_recorded() || !self.has_time() {
+                let until = self.sender.lease_end();
+                if self.record(Some(until)).await? != StepRecorded::Recorded {
+                    return Ok(Then::Lost);
+                }
+                self.held_until = until;
+            }
+            // Nothing is sent that another process may send at the same time.
+            if !self.has_time() {
+                return Ok(Then::End);
+            }
+            if !self.attempt(event).await {
+                return Ok(Then::End);
+            }
+        }
+        self.step.progress.cursor = page.reached;
+        if !page.is_end {
+            return Ok(Then::GoOn);
+        }
+        if !has_events && self.step.attempts.is_empty() {
+            self.step.progress.due_at = later(Timestamp(clock::now_ms()), UNSELECTED);
+        }
+        Ok(Then::End)
+    }
+
+    /// The next part of the log; `None` if events are missing, and the cursor was moved to where the log goes on.
+    async fn read(&mut self) -> Result<Option<EventPage>, Unavailable> {
+        let after = self.step.progress.cursor;
+        let filter = self.webhook.settings.filter();
+        let found = self.sender.call(move |deps| match filter {
+            Some(filter) => events_after(&*deps.log, after, &filter),
+            // A newer version knows its types.
+            None => Ok(EventsFound::Page(EventPage {
+                events: Vec::new(),
+                reached: deps.log.event_bounds()?.last,
+                is_end: true,
+            })),
+        });
+        match found.await? {
+            EventsFound::Page(page) => Ok(Some(page)),
+            EventsFound::Expired(bounds) => {
+                self.pass_gap(bounds).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Goes on with the oldest event, or, after a restore of the database, with the first that was recorded since the cursor.
+    async fn pass_gap(&mut self, bounds: EventBounds) -> Result<(), Unavailable> {
+        let after = self.step.progress.cursor;
+        let is_restored = after.position > bounds.last.position
+            || bounds
+                .first
+                .is_some_and(|first| after.position >= first.position);
+        let next = match bounds.first {
+            None => bounds.last,
+            Some(_) if is_restored => {
+                let before = self
+                    .sender
+                    .call(move |deps| deps.log.event_before(after.recorded_at));
+                before.await?
+            }
+            Some(first) => EventId {
+                position: first.position.saturating_sub(1),
+                recorded_at: first.recorded_at,
+            },
+        };
+        let id = self.id;
+        let error = match is_restored {
+            true => format!("the event {after} is not of the log: the database was restored"),
+            false => format!("events after {after} are no longer kept and were not sent"),
+        };
+        tracing::error!(%id, %error, "a webhook has missed events");
+        counter!("wattpost_webhooks_gaps_total").increment(1);
+        let progress = &mut self.step.progress;
+        progress.last_error = Some((Timestamp(clock::now_ms()), error));
+        progress.retry = None;
+        progress.cursor = next;
+        Ok(())
+    }
+
+    fn is_to_be_recorded(&self) -> bool {
+        let has_news = !self.step.attempts.is_empty();
+        has_news && self.recorded.elapsed() >= RECORDED_EVERY
+    }
+
+    /// Whether the lease counts until an attempt that begins now is recorded.
+    fn has_time(&self) -> bool {
+        let needed = self.sender.deps.client.time_max() + MARGIN;
+        later(Timestamp(clock::now_ms()), needed) <= self.held_until
+    }
+
+    /// Sends one event once. Returns whether it was delivered.
+    async fn attempt(&mut self, event: &Event) -> bool {
+        let at = Timestamp(clock::now_ms());
+        let message = match message(self.id, event, &self.secrets, at) {
+            Ok(message) => message,
+            Err(error) => {
+                // It cannot be better later, and must not stop the others.
+                tracing::error!(event = %event.id, %error, "failed to write an event");
+                self.step.progress.cursor = event.id;
+                return true;
+            }
+        };
+        let sending = self.sender.deps.client.send(&self.url, &message);
+        let attempted = tokio::select! {
+            attempted = sending => attempted,
+            // It is sent again by the next process.
+            () = self.sender.stop.cancelled() => return false,
+        };
+        self.note(event, at, &attempted);
+        attempted.is_success()
+    }
+
+    /// Keeps what came of an attempt, for the next record.
+    fn note(&mut self, event: &Event, at: Timestamp, attempted: &Attempted) {
+        let progress = &mut self.step.progress;
+        let before = progress.retry.filter(|retry| retry.event == event.id);
+        let attempts = before.map_or(0, |retry| retry.attempts).saturating_add(1);
+        let answer = attempted.error.as_deref().unwrap_or(&attempted.answer);
+        let answer = &answer[..answer.floor_char_boundary(WEBHOOK_ANSWER_BYTES_MAX)];
+        self.step.attempts.push(WebhookAttempt {
+            at,
+            event: event.id,
+            kind: event.kind,
+            attempt: attempts,
+            delivered: attempted.is_success(),
+            status: attempted.status,
+            duration_ms: u64::try_from(attempted.took.as_millis()).unwrap_or(u64::MAX),
+            answer: answer.to_owned(),
+        });
+        counter!("wattpost_webhooks_attempts_total", "result" => attempted.result()).increment(1);
+        let now = Timestamp(clock::now_ms());
+        if attempted.is_success() {
+            progress.cursor = event.id;
+            progress.retry = None;
+            progress.last_success_at = Some(now);
+            progress.due_at = now;
+            return;
+        }
+        let since = before.map_or(at, |retry| retry.since);
+        progress.retry = Some(WebhookRetry {
+            event: event.id,
+            attempts,
+            since,
+        });
+        let error = match attempted.status {
+            Some(status) => format!("the receiver answered {status}"),
+            None => answer.to_owned(),
+        };
+        progress.last_error = Some((now, error));
+        let failures = Failures {
+            count: attempts,
+            since,
+        };
+        match retry::after_failure(failures, attempted.status, now, fastrand::f64()) {
+            Next::RetryAt(at) => progress.due_at = at,
+            Next::SwitchOff(reason) => {
+                let id = self.id;
+                tracing::warn!(%id, %reason, "a webhook is switched off");
+                counter!("wattpost_webhooks_switched_off_total").increment(1);
+                self.step.switch_off = Some(reason);
+            }
+        }
+    }
+
+    /// Records what was done since the last record. The lease is kept until `hold_until`, or given back.
+    async fn record(&mut self, hold_until: Option<Timestamp>) -> Result<StepRecorded, Unavailable> {
+        self.step.hold_until = hold_until;
+        let (id, lease, step) = (self.id, self.lease, self.step.clone());
+        let recorded = self.sender.call(move |deps| {
+            let now = Timestamp(clock::now_ms());
+            deps.webhooks.record_webhook(id, lease, &step, now)
+        });
+        let recorded = recorded.await?;
+        self.step.attempts.clear();
+        self.recorded = Instant::now();
+        Ok(recorded)
+    }
+}
+
+/// A part of the log. [`EventId::START`] is before the first event that ever was, and not before the oldest that is kept.
+fn events_after(
+    log: &dyn EventLog,
+    after: EventId,
+    filter: &EventFilter,
+) -> Result<EventsFound, Unavailable> {
+    if after == EventId::START {
+        let bounds = log.event_bounds()?;
+        if bounds.first.is_some_and(|first| first.position > 1) {
+            return Ok(EventsFound::Expired(bounds));
+        }
+    }
+    log.events_after(after, filter, PAGE)
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Timestamp(at.0.saturating_add(by_ms))
+}
+
+/// The message of an event. Its id is the same in each attempt, and another one for each webhook. It has no full stop,
+/// because full stops separate the parts of what is signed.
+fn message(
+    webhook: WebhookId,
+    event: &Event,
+    secrets: &WebhookSecrets,
+    at: Timestamp,
+) -> Result<Message, serde_json::Error> {
+    let body = serde_json::to_vec(&Shown::of(event))?;
+    Ok(Message::new(
+        format!("{webhook}_{}", event.id),
+        Bytes::from(body),
+        secrets,
+        at,
+    ))
+}
+
+impl Message {
+    /// Signs a message with each secret that is valid at `at`, the time of the attempt.
+    #[must_use]
+    pub fn new(id: String, body: Bytes, secrets: &WebhookSecrets, at: Timestamp) -> Self {
+        let timestamp_s = at.0.div_euclid(1_000);
+        let signature = signature::header(&secrets.valid_at(at), &id, timestamp_s, &body);
+        Self {
+            id,
+            timestamp_s,
+            signature,
+            body,
+        }
+    }
+}

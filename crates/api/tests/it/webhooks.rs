@@ -1,0 +1,449 @@
+//! Sending to receivers of webhooks, with a real database and real receivers.
+
+use crate::support::*;
+use api::webhooks::client::Client as WebhookClient;
+use api::{Api, ApiDeps, WebhookConfig, WebhookDeps};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use central::Timestamp;
+use central::model::{
+    Actor, ActorKind, Origin, Webhook, WebhookId, WebhookPatch, WebhookSecret, WebhookSettings,
+    WebhookState,
+};
+use central::ports::{ChangeRequest, EventLog, NewWebhook, Once, Token, Tokens, Webhooks};
+use central::query::{AuditFilter, PageRequest, QueryStore};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use store::{SqliteOptions, SqliteStore};
+use uuid::Uuid;
+
+fn now() -> Timestamp {
+    Timestamp(common::clock::now_ms())
+}
+
+fn request() -> ChangeRequest {
+    ChangeRequest::of(origin())
+}
+
+fn origin() -> Origin {
+    Origin {
+        at: now(),
+        by: Actor {
+            kind: ActorKind::CommandLine,
+            name: None,
+        },
+        from: "a test".to_owned(),
+        request_id: None,
+    }
+}
+
+/// What a receiver does with a message; the number of the message, from 0.
+type Answers = dyn Fn(usize) -> Does + Send + Sync;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    Answer(u16),
+    Hang,
+}
+
+/// A message as a receiver got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Received {
+    id: String,
+    timestamp: String,
+    signature: String,
+    body: String,
+}
+
+impl Received {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    /// The token that the event is about.
+    fn token(&self) -> String {
+        let subject = &self.json()["data"]["subject"];
+        subject.as_str().expect("a text").to_owned()
+    }
+}
+
+struct Receiver {
+    port: u16,
+    received: Mutex<Vec<Received>>,
+    answers: Box<Answers>,
+    open: AtomicUsize,
+    open_max: AtomicUsize,
+}
+
+impl Receiver {
+    async fn start(answers: impl Fn(usize) -> Does + Send + Sync + 'static) -> Arc<Self> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let receiver = Arc::new(Self {
+            port: listener.local_addr().expect("an address").port(),
+            received: Mutex::default(),
+            answers: Box::new(answers),
+            open: AtomicUsize::new(0),
+            open_max: AtomicUsize::new(0),
+        });
+        let router = axum::Router::new()
+            .fallback(Self::receive)
+            .with_state(Arc::clone(&receiver));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        receiver
+    }
+
+    async fn receive(
+        State(receiver): State<Arc<Self>>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> (StatusCode, &'static str) {
+        let open = receiver.open.fetch_add(1, Ordering::SeqCst) + 1;
+        receiver.open_max.fetch_max(open, Ordering::SeqCst);
+        let header = |name: &str| {
+            let value = headers.get(name).expect("the header");
+            value.to_str().expect("ASCII").to_owned()
+        };
+        assert_eq!(header("content-type"), "application/json");
+        let number = {
+            let mut received = receiver.received.lock().expect("not poisoned");
+            received.push(Received {
+                id: header("webhook-id"),
+                timestamp: header("webhook-timestamp"),
+                signature: header("webhook-signature"),
+                body: String::from_utf8(body.to_vec()).expect("UTF-8"),
+            });
+            received.len() - 1
+        };
+        let does = (receiver.answers)(number);
+        // Two senders would overlap.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        receiver.open.fetch_sub(1, Ordering::SeqCst);
+        match does {
+            Does::Answer(status) => (
+                StatusCode::from_u16(status).expect("a status"),
+                "what the receiver says",
+            ),
+            Does::Hang => std::future::pending().await,
+        }
+    }
+
+    fn received(&self) -> Vec<Received> {
+        self.received.lock().expect("not poisoned").clone()
+    }
+
+    fn tokens(&self) -> Vec<String> {
+        self.received().iter().map(Received::token).collect()
+    }
+}
+
+/// A database, and events in it.
+struct World {
+    directory: tempfile::TempDir,
+    store: Arc<SqliteStore>,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(open(&directory));
+        Self { directory, store }
+    }
+
+    fn add(&self, url: &str) -> WebhookId {
+        let id = WebhookId(Uuid::now_v7());
+        let added = self.store.add_webhook(&NewWebhook {
+            id,
+            settings: WebhookSettings {
+                url: url.to_owned(),
+                types: vec!["token.*".to_owned()],
+                charger_id: None,
+                description: String::new(),
+                enabled: true,
+            },
+            secret: WebhookSecret::from_random([7; 32]),
+            request: request(),
+        });
+        assert!(matches!(added, Ok(Once::Done(_))), "{added:?}");
+        id
+    }
+
+    fn add_for(&self, receiver: &Receiver) -> WebhookId {
+        self.add(&format!("http://127.0.0.1:{}/hook", receiver.port))
+    }
+
+    /// Adds an event for each token.
+    fn log(&self, tokens: &[String]) {
+        for token in tokens {
+            let put = self.store.put_token(&Token::accepted(token), &origin());
+            put.expect("the database");
+        }
+        self.store.sequence_events(now()).expect("the database");
+    }
+
+    fn webhook(&self, id: WebhookId) -> Webhook {
+        let found = self.store.webhook(id).expect("the database");
+        found.expect("the webhook")
+    }
+
+    /// Makes it due now, as any change does.
+    fn touch(&self, id: WebhookId) {
+        let patch = WebhookPatch {
+            description: Some("changed".to_owned()),
+            ..WebhookPatch::default()
+        };
+        let changed = self.store.change_webhook(id, &patch, &request());
+        assert!(matches!(changed, Ok(Once::Done(_))), "{changed:?}");
+    }
+
+    /// Starts what sends, with an own connection to the database as another process has.
+    async fn send(&self) -> Api {
+        send(&self.directory, true).await
+    }
+}
+
+fn open(directory: &tempfile::TempDir) -> SqliteStore {
+    let path = directory.path().join("wattpost.db");
+    SqliteStore::open(path, SqliteOptions::default()).expect("it opens")
+}
+
+async fn send(directory: &tempfile::TempDir, is_loopback_allowed: bool) -> Api {
+    let mut settings = WebhookConfig {
+        allow_http: true,
+        timeout_ms: 500,
+        ..WebhookConfig::default()
+    };
+    if is_loopback_allowed {
+        let loopback = "127.0.0.0/8".parse().expect("a network");
+        settings.allowed_networks.push(loopback);
+    }
+    let store = Arc::new(open(directory));
+    let client = WebhookClient::new(settings.client()).expect("a client");
+    let deps = ApiDeps {
+        webhooks: Some(WebhookDeps {
+            webhooks: Arc::clone(&store) as _,
+            log: store,
+            client: Arc::new(client),
+        }),
+        ..deps(&Arc::default())
+    };
+    Api::start(config(), deps).await.expect("it starts")
+}
+
+fn names(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|number| format!("T-{number:03}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_comes_once_in_order_as_the_api_shows_it_from_two_processes() {
+    let world = World::new();
+    let receiver = Receiver::start(|_| Does::Answer(200)).await;
+    let id = world.add_for(&receiver);
+    let _one = world.send().await;
+    let _two = world.send().await;
+    world.log(&names(0, 30));
+    until("the first events", || receiver.tokens().len() >= 5).await;
+    world.log(&names(30, 60));
+    until("all events", || receiver.tokens().len() >= 60).await;
+    until("the record", || world.webhook(id).waiting == 0).await;
+    assert_eq!(receiver.tokens(), names(0, 60));
+    assert_eq!(receiver.open_max.load(Ordering::SeqCst), 1);
+
+    let first = &receiver.received()[0];
+    let event = first.json();
+    assert_eq!(event["type"], "token.set");
+    let event_id = event["id"].as_str().expect("a text");
+    assert_eq!(first.id, format!("{id}_{event_id}"));
+    let sent_s: i64 = first.timestamp.parse().expect("seconds");
+    assert!((sent_s - now().0 / 1_000).abs() < 60, "{sent_s}");
+    assert!(first.signature.starts_with("v1,"), "{}", first.signature);
+    let webhook = world.webhook(id);
+    assert_eq!(webhook.state(), WebhookState::Active);
+    assert!(webhook.progress.last_success_at.is_some());
+    let page = PageRequest {
+        after: None,
+        limit: 1,
+    };
+    let attempts = world.store.webhook_attempts(id, &page, now());
+    let attempts = attempts.expect("the database").items;
+    let answer = (attempts[0].status, attempts[0].answer.as_str());
+    assert_eq!(answer, (Some(200), "what the receiver says"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receiver_that_was_down_gets_all_events_later() {
+    let world = World::new();
+    let is_up = Arc::new(AtomicUsize::new(0));
+    let is_up_now = Arc::clone(&is_up);
+    let receiver = Receiver::start(move |_| match is_up_now.load(Ordering::SeqCst) {
+        0 => Does::Answer(503),
+        _ => Does::Answer(204),
+    })
+    .await;
+    let id = world.add_for(&receiver);
+    let _api = world.send().await;
+    world.log(&names(0, 25));
+    until("a failure", || world.webhook(id).progress.retry.is_some()).await;
+    let webhook = world.webhook(id);
+    assert_eq!(webhook.state(), WebhookState::Retrying);
+    let error = webhook.progress.last_error.expect("an error").1;
+    assert_eq!(error, "the receiver answered 503");
+    let delay_ms = webhook.progress.due_at.0 - now().0;
+    assert!((1..=5_000).contains(&delay_ms), "{delay_ms}");
+
+    world.log(&names(25, 50));
+    is_up.store(1, Ordering::SeqCst);
+    world.touch(id);
+    until("the record", || world.webhook(id).waiting == 0).await;
+    let received = receiver.received();
+    // The first event was tried before, and has the same id again.
+    let tries: Vec<&Received> = received
+        .iter()
+        .filter(|message| message.token() == "T-000")
+        .collect();
+    assert!(tries.len() >= 2, "{}", tries.len());
+    assert!(tries.iter().all(|again| again.id == tries[0].id));
+    let mut tokens = receiver.tokens();
+    tokens.dedup();
+    assert_eq!(tokens, names(0, 50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receiver_that_hangs_delays_no_other() {
+    let world = World::new();
+    let hanging = Receiver::start(|_| Does::Hang).await;
+    let quick = Receiver::start(|_| Does::Answer(200)).await;
+    let hangs = world.add_for(&hanging);
+    let answers = world.add_for(&quick);
+    let _api = world.send().await;
+    world.log(&names(0, 3));
+    until("the quick one", || quick.tokens().len() == 3).await;
+    until("the record", || world.webhook(answers).waiting == 0).await;
+    until("the failure", || {
+        world.webhook(hangs).progress.retry.is_some()
+    })
+    .await;
+    let error = world.webhook(hangs).progress.last_error.expect("an error");
+    assert_eq!(error.1, "no answer within 0.5 s");
+    assert_eq!(hanging.tokens(), names(0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gone_switches_a_webhook_off_with_an_entry_in_the_audit_log() {
+    let world = World::new();
+    let receiver = Receiver::start(|_| Does::Answer(410)).await;
+    let id = world.add_for(&receiver);
+    let _api = world.send().await;
+    world.log(&names(0, 2));
+    let is_off = || world.webhook(id).state() == WebhookState::SwitchedOff;
+    until("it is off", is_off).await;
+    let (_, reason) = world.webhook(id).switched_off.expect("a reason");
+    assert_eq!(reason, "the receiver answered 410 Gone");
+    let page = PageRequest {
+        after: None,
+        limit: 50,
+    };
+    let entries = world.store.audit(&AuditFilter::default(), &page);
+    let entries = entries.expect("the database").items;
+    let is_entry = |action: &str| action == "webhook.switched_off";
+    assert!(
+        entries.iter().any(|entry| is_entry(&entry.action)),
+        "{entries:?}"
+    );
+    assert_eq!(receiver.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_secrets_are_valid_while_one_is_replaced() {
+    let world = World::new();
+    let receiver = Receiver::start(|_| Does::Answer(200)).await;
+    let id = world.add_for(&receiver);
+    let _api = world.send().await;
+    let rotate = |byte, until| {
+        let secret = WebhookSecret::from_random([byte; 32]);
+        let rotated = world.store.rotate_webhook(id, &secret, until, &request());
+        assert!(matches!(rotated, Ok(Once::Done(_))), "{rotated:?}");
+    };
+    rotate(8, Timestamp(now().0 + 60_000));
+    world.log(&names(0, 1));
+    until("the first event", || receiver.received().len() == 1).await;
+    until("the record", || world.webhook(id).waiting == 0).await;
+    let both = receiver.received()[0].signature.clone();
+    let signatures: Vec<&str> = both.split(' ').collect();
+    assert_eq!(signatures.len(), 2, "{both}");
+    assert_ne!(signatures[0], signatures[1]);
+    rotate(9, now());
+    world.log(&names(1, 2));
+    until("the second event", || receiver.received().len() == 2).await;
+    let one = receiver.received()[1].signature.clone();
+    assert_eq!(one.split(' ').count(), 1, "{one}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_address_is_not_reached() {
+    let world = World::new();
+    let receiver = Receiver::start(|_| Does::Answer(200)).await;
+    // A name, as its address is known only when it is resolved.
+    let id = world.add(&format!("http://localhost:{}/", receiver.port));
+    let _api = send(&world.directory, false).await;
+    world.log(&names(0, 1));
+    until("a failure", || world.webhook(id).progress.retry.is_some()).await;
+    let (_, error) = world.webhook(id).progress.last_error.expect("an error");
+    assert!(error.contains("is not a public one"), "{error}");
+    assert_eq!(receiver.received(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_no_longer_kept_are_reported_and_later_ones_are_sent() {
+    let world = World::new();
+    let receiver = Receiver::start(|_| Does::Answer(200)).await;
+    let id = world.add_for(&receiver);
+    world.log(&names(0, 2));
+    let expired = world.store.expire_events(Timestamp(now().0 + 1));
+    assert_eq!(expired, Ok(2));
+    world.log(&names(2, 4));
+    let _api = world.send().await;
+    until("the later events", || receiver.tokens() == names(2, 4)).await;
+    until("the record", || world.webhook(id).waiting == 0).await;
+    let (_, error) = world.webhook(id).progress.last_error.expect("an error");
+    assert!(error.contains("are no longer kept"), "{error}");
+}
+
+#[test]
+fn kill_between_sending_and_recording_sends_again_and_skips_nothing() {
+    let world = World::new();
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_all().build();
+        runtime.expect("a runtime")
+    };
+    let outside = runtime();
+    let receiver = outside.block_on(Receiver::start(|number| match number {
+        // The third message is received and never answered.
+        2 => Does::Hang,
+        _ => Does::Answer(200),
+    }));
+    let id = world.add_for(&receiver);
+    world.log(&names(0, 5));
+    let killed = runtime();
+    let api = killed.block_on(world.send());
+    outside.block_on(until("three", || receiver.received().len() == 3));
+    // All tasks end where they are, as at a kill.
+    killed.shutdown_background();
+    std::mem::forget(api);
+    let before = receiver.received();
+    assert_eq!(world.webhook(id).waiting, 5, "something is recorded");
+
+    outside.block_on(async {
+        let _api = world.send().await;
+        until("the record", || world.webhook(id).waiting == 0).await;
+    });
+    let after = &receiver.received()[3..];
+    let tokens: Vec<String> = after.iter().map(Received::token).collect();
+    assert_eq!(tokens, names(0, 5));
+    for (first, again) in before.iter().zip(after) {
+        assert_eq!((&first.id, &first.body), (&again.id, &again.body));
+    }
+}
