@@ -18,6 +18,7 @@ use central::Timestamp;
 use central::command_request::PAYLOAD_BYTES_MAX;
 use central::model::{Actor, ActorKind, Origin};
 use central::ports::{ChangeRequest, Condition, Idempotency, NotChanged, Once};
+use central::secret::redacted;
 use common::clock::now_ms;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -31,6 +32,8 @@ pub(crate) const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4_096;
 /// Bytes of an idempotency key at most.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// One digest of a request with a secret is computed at a time: it takes 19 MiB and tens of milliseconds of a processor.
+static SLOW_DIGESTS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
 /// The media type of a merge patch (RFC 7396).
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
@@ -40,8 +43,7 @@ pub(crate) struct Change {
     origin: Origin,
     headers: HeaderMap,
     query: Option<String>,
-    /// The method and the path, for the digest of the request.
-    target: String,
+    idempotency: Option<Idempotency>,
     pub(crate) body: Bytes,
 }
 
@@ -71,6 +73,20 @@ impl Change {
         let from = parts.extensions.get::<Client>();
         let from = from.map(|Client(address)| address.ip().to_canonical().to_string());
         let request_id = parts.extensions.get::<RequestId>();
+        let body = state.read_body(body, bytes_max).await?;
+        let query = parts.uri.query();
+        // Who signs in is not known yet, and could make this process compute slow digests; a repeat needs no key.
+        let is_sign_in = parts.uri.path() == "/api/v1/session";
+        let idempotency = match idempotency_key(&parts.headers)? {
+            _ if is_sign_in => None,
+            None => None,
+            Some(key) => {
+                let target = format!("{} {}", parts.method, parts.uri.path());
+                let query = query.unwrap_or_default();
+                let digest = digest(&key, &[target.as_bytes(), query.as_bytes()], &body).await?;
+                Some(Idempotency { key, digest })
+            }
+        };
         Ok(Self {
             origin: Origin {
                 at: Timestamp(now_ms()),
@@ -78,10 +94,10 @@ impl Change {
                 from: from.unwrap_or_default(),
                 request_id: request_id.map(|RequestId(id)| id.clone()),
             },
-            target: format!("{} {}", parts.method, parts.uri.path()),
-            query: parts.uri.query().map(str::to_owned),
+            query: query.map(str::to_owned),
             headers: parts.headers,
-            body: state.read_body(body, bytes_max).await?,
+            idempotency,
+            body,
         })
     }
 
@@ -100,7 +116,7 @@ impl Change {
         Ok(ChangeRequest {
             origin: self.origin.clone(),
             condition: self.condition()?.unwrap_or_default(),
-            idempotency: self.idempotency()?,
+            idempotency: self.idempotency.clone(),
         })
     }
 
@@ -118,24 +134,6 @@ impl Change {
         etag::condition(self.headers.get_all(header::IF_MATCH))
     }
 
-    /// The idempotency key with the digest of the request: its method, path, query and body.
-    fn idempotency(&self) -> Result<Option<Idempotency>, ApiError> {
-        let Some(key) = idempotency_key(&self.headers)? else {
-            return Ok(None);
-        };
-        let mut digest = blake3::Hasher::new();
-        digest
-            .update(self.target.as_bytes())
-            .update(b"\0")
-            .update(self.query.as_deref().unwrap_or_default().as_bytes())
-            .update(b"\0")
-            .update(&self.body);
-        Ok(Some(Idempotency {
-            key,
-            digest: *digest.finalize().as_bytes(),
-        }))
-    }
-
     /// The members of a body of `application/json`.
     pub(crate) fn members(&self) -> Result<Members, ApiError> {
         match media_type(&self.headers).as_str() {
@@ -150,6 +148,41 @@ impl Change {
             MERGE_PATCH => Members::read(&self.body),
             media => Err(ApiError::not_merge_patch(media)),
         }
+    }
+}
+
+/// The digest of a request with an idempotency key: of what it is about and of its body.
+///
+/// It is stored for 72 hours. If the body has a secret, such as the password of a charger, whoever has stolen the database
+/// could guess the secret with it, so then it is as slow to compute as the stored hash of a password.
+pub(crate) async fn digest(
+    key: &str,
+    target: &[&[u8]],
+    body: &Bytes,
+) -> Result<[u8; 32], ApiError> {
+    let mut plain = blake3::Hasher::new();
+    for part in target {
+        plain.update(part).update(b"\0");
+    }
+    let plain = *plain.update(body).finalize().as_bytes();
+    let text = String::from_utf8_lossy(body);
+    if redacted(&text).is_none() {
+        return Ok(plain);
+    }
+    let mut salt = [0; 16];
+    let of_key = blake3::derive_key("wattpost api idempotency key as a salt", key.as_bytes());
+    salt.copy_from_slice(&of_key[..16]);
+    let slow = move || common::password::slow_digest(&plain, &salt);
+    let Ok(_turn) = SLOW_DIGESTS.acquire().await else {
+        return Err(ApiError::internal());
+    };
+    match tokio::task::spawn_blocking(slow).await {
+        Ok(Ok(digest)) => Ok(digest),
+        Ok(Err(error)) => {
+            tracing::error!(error, "cannot compute the digest of a request");
+            Err(ApiError::internal())
+        }
+        Err(_) => Err(ApiError::internal()),
     }
 }
 

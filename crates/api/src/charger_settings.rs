@@ -13,10 +13,11 @@ use central::model::{
     CHARGER_ID_EXPECTED, CheckMode, FRAME_BYTES_MAX, Registration, SettingsPatch, is_charger_id,
 };
 use central::ports::{ChangeKind, ChangeRequest, ChargerChange};
+use common::password::{SET_EXPECTED, can_be_set};
 use std::sync::Arc;
 
 /// The members of the settings that a client can change.
-const KNOWN: [&str; 3] = ["admission", "check", "frame_bytes_max"];
+const KNOWN: [&str; 4] = ["admission", "check", "frame_bytes_max", "password"];
 
 /// `POST /api/v1/chargers`
 #[utoipa::path(
@@ -37,7 +38,7 @@ pub(crate) async fn create(
     let charger_id = members.required("charger_id", CHARGER_ID_EXPECTED, |id: &String| {
         is_charger_id(id)
     });
-    let patch = settings(&mut members);
+    let (patch, password) = settings(&mut members);
     let known: Vec<&str> = std::iter::once("charger_id").chain(KNOWN).collect();
     members.finish(&known)?;
     // Without it, a fault was reported.
@@ -46,7 +47,7 @@ pub(crate) async fn create(
         &state,
         &charger_id,
         ChangeKind::Create,
-        patch,
+        (patch, password),
         change.request()?,
         StatusCode::CREATED,
     )
@@ -75,10 +76,18 @@ pub(crate) async fn change(
     change.query(&[])?;
     let request = change.conditional_request()?;
     let mut members = change.merge_patch()?;
-    let patch = settings(&mut members);
+    let (patch, password) = settings(&mut members);
     members.finish(&KNOWN)?;
     let kind = ChangeKind::Update;
-    apply(&state, &id, kind, patch, request, StatusCode::OK).await
+    apply(
+        &state,
+        &id,
+        kind,
+        (patch, password),
+        request,
+        StatusCode::OK,
+    )
+    .await
 }
 
 /// `DELETE /api/v1/chargers/{id}`
@@ -113,10 +122,15 @@ pub(crate) async fn remove(
 }
 
 /// Reads the members that both a new charger and a patch may have.
-fn settings(members: &mut Members) -> SettingsPatch {
+fn settings(members: &mut Members) -> (SettingsPatch, Option<Option<String>>) {
     let (min, max) = (FRAME_BYTES_MAX.start(), FRAME_BYTES_MAX.end());
     let bytes = format!("a whole number of bytes from {min} to {max}, or null");
-    SettingsPatch {
+    let password = members
+        .take_if("password", SET_EXPECTED, |password: &String| {
+            can_be_set(password)
+        })
+        .patch();
+    let patch = SettingsPatch {
         // Removing it sets the default.
         registration: members
             .take("admission", "\"accepted\", \"pending\" or \"rejected\"")
@@ -131,18 +145,28 @@ fn settings(members: &mut Members) -> SettingsPatch {
                 FRAME_BYTES_MAX.contains(bytes)
             })
             .patch(),
-    }
+    };
+    (patch, password)
+}
+
+/// The hash of a password that is set; `None` removes it. Blocks for tens of milliseconds.
+fn hashed(password: Option<String>) -> Result<Option<String>, ApiError> {
+    let hash = password.map(|password| common::password::hash(&password));
+    hash.transpose().map_err(|error| {
+        tracing::error!(error, "cannot hash a password");
+        ApiError::internal()
+    })
 }
 
 async fn apply(
     state: &AppState,
     charger_id: &str,
     kind: ChangeKind,
-    patch: SettingsPatch,
+    (patch, password): (SettingsPatch, Option<Option<String>>),
     request: ChangeRequest,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
-    let wanted = ChargerChange {
+    let mut wanted = ChargerChange {
         charger_id: charger_id.to_owned(),
         kind,
         patch,
@@ -151,6 +175,7 @@ async fn apply(
     let admin = state.charger_admin()?;
     let (json, tag) = state
         .run(move |store| {
+            wanted.patch.password_hash = password.map(hashed).transpose()?;
             let id = &wanted.charger_id;
             let changed = admin.change_charger(&wanted);
             done(

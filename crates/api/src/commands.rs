@@ -148,17 +148,10 @@ impl Incoming {
             media => return Err(ApiError::not_json(media)),
         }
         let body = state.read_body(request.into_body(), BODY_BYTES_MAX).await?;
-        let mut digest = blake3::Hasher::new();
-        for part in target {
-            digest.update(part).update(b"\0");
-        }
-        digest.update(&body);
+        let digest = change::digest(&key, target, &body).await?;
         Ok(Self {
             by: by.unwrap_or_else(|| "without_key".to_owned()),
-            idempotency: Idempotency {
-                key,
-                digest: *digest.finalize().as_bytes(),
-            },
+            idempotency: Idempotency { key, digest },
             wait,
             responds_at_once,
             body,

@@ -23,7 +23,7 @@
 //! webhooks/      sends events to other systems, under a lease
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
-//! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
+//! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  charger_password.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
 //! tokens.rs  local_lists.rs  traces.rs  transaction_messages.rs   one file per resource
 //! ```
 
@@ -33,6 +33,7 @@ mod audit;
 mod auth;
 mod batches;
 mod change;
+mod charger_password;
 mod charger_settings;
 mod chargers;
 mod closings;
@@ -87,7 +88,7 @@ pub use webhooks::{WebhookConfig, WebhookDeps};
 
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, DeadLetters, EventLog,
-    Handshakes, HealthProbe, LetterRetries, LocalLists, Tokens, Users,
+    Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations, Tokens, Users,
 };
 use central::query::QueryStore;
 use common::settings::SettingError;
@@ -111,6 +112,8 @@ pub struct ApiDeps {
     pub tokens: Option<Arc<dyn Tokens>>,
     /// The local authorization lists; `None` in a process without a store.
     pub local_lists: Option<Arc<dyn LocalLists>>,
+    /// Changes of passwords at chargers.
+    pub rotations: Option<Arc<dyn PasswordRotations>>,
     /// Closes transactions; `None` in a process without a store.
     pub closings: Option<Arc<dyn Closings>>,
     /// The dead letters; `None` in a process without a store.

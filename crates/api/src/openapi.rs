@@ -9,10 +9,10 @@ use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands,
-    dead_letters, docs_page, events, freshness, handshakes, health, local_lists, messages,
-    meter_values, operations, pipeline, quirks, reports, routes, schema, sessions, tokens, traces,
-    transaction_messages, transactions, users, version,
+    actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
+    commands, dead_letters, docs_page, events, freshness, handshakes, health, local_lists,
+    messages, meter_values, operations, pipeline, quirks, reports, routes, schema, sessions,
+    tokens, traces, transaction_messages, transactions, users, version,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -48,6 +48,9 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         charger_settings::create,
         charger_settings::change,
         charger_settings::remove,
+        charger_password::one,
+        charger_password::set,
+        charger_password::cancel,
         handshakes::list,
         handshakes::dismiss,
         transactions::list,
@@ -262,7 +265,7 @@ fn add_freshness(operation: &mut Value) {
 
 /// Whether the answers have an entity tag: those of one object.
 fn has_tag(route: &Route) -> bool {
-    let has_none = ["/commands", "/actions/", "/batches/", "/trace"];
+    let has_none = ["/commands", "/actions/", "/batches/", "/trace", "/password"];
     route.path.contains('{') && !has_none.iter().any(|part| route.path.contains(part))
 }
 
@@ -280,7 +283,10 @@ fn problems_of(route: &Route, method: &str) -> Vec<StatusCode> {
             StatusCode::NOT_FOUND => has_parameter,
             StatusCode::METHOD_NOT_ALLOWED => false,
             StatusCode::GONE => route.path == "/api/v1/events",
-            StatusCode::CONFLICT => matches!(method, "delete" | "post"),
+            StatusCode::CONFLICT => {
+                matches!(method, "delete" | "post")
+                    || (method == "put" && route.path.ends_with("/password"))
+            }
             StatusCode::PRECONDITION_FAILED => is_change,
             StatusCode::PRECONDITION_REQUIRED => matches!(method, "patch" | "put"),
             StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => is_change,

@@ -8,10 +8,10 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, dashboard,
-    dead_letters, events, freshness, handshakes, health, local_lists, messages, meter_values,
-    openapi, operations, pipeline, quirks, reports, schema, sessions, tokens, traces,
-    transaction_messages, transactions, users, version,
+    actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
+    commands, dashboard, dead_letters, events, freshness, handshakes, health, local_lists,
+    messages, meter_values, openapi, operations, pipeline, quirks, reports, schema, sessions,
+    tokens, traces, transaction_messages, transactions, users, version,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -105,6 +105,18 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(chargers::connectors),
+    },
+    Route {
+        path: "/api/v1/chargers/{id}/password",
+        purpose: "the state of the newest change of a charger's password; `PUT` changes it here and at the charger, `DELETE` gives up a change that was not sent",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || {
+            get(charger_password::one)
+                .put(charger_password::set)
+                .delete(charger_password::cancel)
+        },
     },
     Route {
         path: "/api/v1/handshakes",

@@ -16,7 +16,7 @@ use axum::response::Response;
 use central::model::{CommandId, UserPasswordHash};
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvent, ClusterEvents, Commands, DeadLetters,
-    EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, Tokens, Users,
+    EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations, Tokens, Users,
 };
 use central::query::QueryStore;
 use serde::Serialize;
@@ -35,6 +35,7 @@ pub(crate) struct AppState {
     chargers: Option<Arc<dyn ChargerAdmin>>,
     tokens: Option<Arc<dyn Tokens>>,
     local_lists: Option<Arc<dyn LocalLists>>,
+    rotations: Option<Arc<dyn PasswordRotations>>,
     handshakes: Option<Arc<dyn Handshakes>>,
     closings: Option<Arc<dyn Closings>>,
     dead_letters: Option<Arc<dyn DeadLetters>>,
@@ -97,6 +98,7 @@ impl AppState {
             chargers: deps.chargers,
             tokens: deps.tokens,
             local_lists: deps.local_lists,
+            rotations: deps.rotations,
             handshakes: deps.handshakes,
             closings: deps.closings,
             dead_letters: deps.dead_letters,
@@ -250,6 +252,11 @@ impl AppState {
     /// The local lists. A process without a store has no route that uses them.
     pub(crate) fn local_lists(&self) -> Result<Arc<dyn LocalLists>, ApiError> {
         self.local_lists.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// Changes of passwords at chargers. A process without a store has no route that uses them.
+    pub(crate) fn rotations(&self) -> Result<Arc<dyn PasswordRotations>, ApiError> {
+        self.rotations.clone().ok_or_else(ApiError::internal)
     }
 
     /// The log of events. A process without a store has no route that uses it.

@@ -16,5 +16,6 @@ pub mod clock;
 pub mod lock;
 pub mod log_bound;
 pub mod metrics;
+pub mod password;
 pub mod settings;
 pub mod spreadsheet;

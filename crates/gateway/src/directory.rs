@@ -10,10 +10,13 @@
 //! refuse a known one. So handshakes get 503 until there is a snapshot ([`Directory::is_loaded`]). An empty snapshot is
 //! a snapshot.
 
+use crate::clock::wall_clock;
 use crate::connection::control::Control;
 use arc_swap::ArcSwap;
 use central::model::{ChargerKey, ConcurrentTransactions};
-use central::ports::{ChargerProfile, DirectorySnapshot, DirectorySource, Token, Unavailable};
+use central::ports::{
+    ChargerProfile, DirectorySnapshot, DirectorySource, PasswordRotations, Token, Unavailable,
+};
 use central::station::{Fact, TokenAnswer};
 use common::lock::lock;
 use std::collections::HashMap;
@@ -25,6 +28,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 const FILE: &str = "directory.json";
+/// New passwords with which chargers have logged in here, as hashes, until the database has the end of their rotations.
+const SEEN_FILE: &str = "new-passwords.json";
+/// Wrong passwords make the directory be read again this often at most.
+const REREAD_PAUSE: Duration = Duration::from_secs(1);
 /// Concurrent token look-ups; each holds a blocking thread while the database hangs.
 const LOOKUPS_MAX: usize = 8;
 /// How long the start waits for the source without a kept snapshot.
@@ -37,12 +44,51 @@ const FIRST_LOAD_KEPT: Duration = Duration::from_secs(1);
 pub(crate) struct Change {
     /// Which charger.
     pub(crate) key: ChargerKey,
-    /// It was removed or its password was changed: it must connect again.
-    pub(crate) must_reconnect: bool,
+    /// It was removed: it must connect again. After another change it must only if its password is no longer accepted
+    /// ([`Credentials::admit`]).
+    pub(crate) is_removed: bool,
+}
+
+/// The passwords that admit a charger, as Argon2 hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Credentials {
+    /// `None` if no password is required.
+    pub(crate) current: Option<String>,
+    /// The one that was sent to the charger, while it is not known whether the charger uses it (rule S-21).
+    pub(crate) new: Option<String>,
+}
+
+impl Credentials {
+    /// Whether a connection that was admitted by this password, or without one, may stay.
+    pub(crate) fn admit(&self, by: Option<PasswordMark>) -> bool {
+        let mark = |hash: &String| PasswordMark::of(hash);
+        match by {
+            None => self.current.is_none(),
+            Some(by) => [&self.current, &self.new]
+                .into_iter()
+                .flatten()
+                .any(|hash| mark(hash) == by),
+        }
+    }
+}
+
+/// What a connection remembers of the hash that admitted it: 8 bytes of its digest, because there is one for each
+/// connection. Stored hashes have random salts, so no two of one charger have the same by chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PasswordMark(u64);
+
+impl PasswordMark {
+    pub(crate) fn of(hash: &str) -> Self {
+        let digest = blake3::hash(hash.as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest.as_bytes()[..8]);
+        Self(u64::from_le_bytes(first))
+    }
 }
 
 struct Snapshot {
     chargers: HashMap<ChargerKey, Arc<ChargerProfile>>,
+    new_passwords: HashMap<ChargerKey, String>,
     tokens: HashMap<String, Token>,
     /// Whether a token may be in one transaction only, by its own rule.
     has_refusing_token: bool,
@@ -59,6 +105,7 @@ impl Snapshot {
                 .into_iter()
                 .map(|(key, profile)| (key, Arc::new(profile)))
                 .collect(),
+            new_passwords: snapshot.new_passwords,
             tokens: snapshot.tokens,
             revision: Some(snapshot.revision),
         }
@@ -71,14 +118,14 @@ impl Snapshot {
             .filter(|key| !new.chargers.contains_key(*key));
         let removed = removed.map(|key| Change {
             key: key.clone(),
-            must_reconnect: true,
+            is_removed: true,
         });
         let changed = new.chargers.iter().filter_map(|(key, profile)| {
-            let old = self.chargers.get(key);
-            let old_hash = old.and_then(|old| old.password_hash.as_ref());
-            (old != Some(profile)).then(|| Change {
+            let is_same = self.chargers.get(key) == Some(profile)
+                && self.new_passwords.get(key) == new.new_passwords.get(key);
+            (!is_same).then(|| Change {
                 key: key.clone(),
-                must_reconnect: old_hash != profile.password_hash.as_ref(),
+                is_removed: false,
             })
         });
         removed.chain(changed).collect()
@@ -104,6 +151,16 @@ pub(crate) struct Directory {
     changes: Mutex<Vec<Change>>,
     /// When the source last confirmed the snapshot.
     confirmed: Mutex<Option<Confirmed>>,
+    /// Where the log-ins with new passwords are reported; without it none is.
+    rotations: Option<Arc<dyn PasswordRotations>>,
+    seen_file: PathBuf,
+    /// The hash of the new password with which each of these chargers has logged in here: the only one that admits it,
+    /// until the loaded directory no longer has it as a new one.
+    seen: Mutex<HashMap<ChargerKey, String>>,
+    /// Held during a load after a wrong password; when the last one began.
+    reread: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// Wakes [`Directory::keep_fresh`].
+    wake: tokio::sync::Notify,
 }
 
 /// A moment, and how long ago the source had confirmed the snapshot by then.
@@ -118,11 +175,13 @@ impl Directory {
     /// bounded time.
     pub(crate) fn open(
         source: Arc<dyn DirectorySource>,
+        rotations: Option<Arc<dyn PasswordRotations>>,
         data_dir: &Path,
         refresh: Duration,
         lookup_timeout: Duration,
     ) -> Arc<Self> {
         let file = data_dir.join(FILE);
+        let seen_file = data_dir.join(SEEN_FILE);
         let mut confirmed = None;
         let kept = match std::fs::read(&file).map(|bytes| serde_json::from_slice(&bytes)) {
             Ok(Ok(snapshot)) => {
@@ -159,6 +218,11 @@ impl Directory {
             has_answered: Mutex::new(false),
             changes: Mutex::default(),
             confirmed: Mutex::new(confirmed),
+            rotations,
+            seen: Mutex::new(read_seen(&seen_file)),
+            seen_file,
+            reread: Arc::default(),
+            wake: tokio::sync::Notify::new(),
         });
         let (loaded, is_loaded) = std::sync::mpsc::channel();
         std::thread::spawn({
@@ -202,6 +266,78 @@ impl Directory {
     /// The profile of a charger, if it is known.
     pub(crate) fn charger(&self, key: &ChargerKey) -> Option<Arc<ChargerProfile>> {
         self.snapshot.load().chargers.get(key).cloned()
+    }
+
+    /// The passwords that admit a charger. After it has logged in here with a new one, the old one does not.
+    pub(crate) fn credentials(&self, key: &ChargerKey) -> Credentials {
+        let known = self.snapshot.load();
+        let Some(profile) = known.chargers.get(key) else {
+            return Credentials::default();
+        };
+        match lock(&self.seen).get(key) {
+            Some(seen) => Credentials {
+                current: Some(seen.clone()),
+                new: None,
+            },
+            None => Credentials {
+                current: profile.password_hash.clone(),
+                new: known.new_passwords.get(key).cloned(),
+            },
+        }
+    }
+
+    /// The charger has logged in with the new password of this hash. Returns when that survives a crash of this gateway;
+    /// if the disk refuses, only this process remembers it. The database is told soon.
+    pub(crate) async fn logged_in(self: &Arc<Self>, key: &ChargerKey, hash: &str) {
+        let (directory, key, hash) = (Arc::clone(self), key.clone(), hash.to_owned());
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut seen = lock(&directory.seen);
+            seen.insert(key, hash);
+            directory.keep_seen(&seen);
+        });
+        let _ = writing.await;
+        self.wake.notify_one();
+    }
+
+    /// Reads the directory once more because a password was wrong: it may have been changed since the last load. Any
+    /// number of callers share one load, there is one load per [`REREAD_PAUSE`], and a caller waits for a bounded time.
+    pub(crate) async fn reread(self: &Arc<Self>) {
+        if self.is_unavailable.load(Ordering::Relaxed) {
+            return;
+        }
+        let gate = Arc::clone(&self.reread).lock_owned();
+        let Ok(mut last) = tokio::time::timeout(self.lookup_timeout, gate).await else {
+            return;
+        };
+        if last.is_some_and(|last| last.elapsed() < REREAD_PAUSE) {
+            return;
+        }
+        let directory = Arc::clone(self);
+        let loading = tokio::task::spawn_blocking(move || {
+            *last = Some(Instant::now());
+            directory.load();
+            drop(last);
+        });
+        let _ = tokio::time::timeout(self.lookup_timeout, loading).await;
+        self.wake.notify_one();
+    }
+
+    /// Reads the directory before the first log-in with a new password is accepted: the charger may have refused that
+    /// password meanwhile, or a person set another one. If the source does not answer in time, the last snapshot is used.
+    pub(crate) async fn confirm(self: &Arc<Self>) {
+        if self.is_unavailable.load(Ordering::Relaxed) {
+            return;
+        }
+        let directory = Arc::clone(self);
+        let loading = tokio::task::spawn_blocking(move || directory.load());
+        let _ = tokio::time::timeout(self.lookup_timeout, loading).await;
+        self.wake.notify_one();
+    }
+
+    /// Reads the directory before a command with a password is sent, so that this gateway accepts that password, also
+    /// after a restart without the database. Blocks. Returns whether the source has answered.
+    pub(crate) fn load_for_command(&self) -> bool {
+        self.load()
     }
 
     /// A token, if it is in the snapshot.
@@ -269,10 +405,16 @@ impl Directory {
     /// Reloads the snapshot regularly and calls `on_change` for each change; never returns.
     pub(crate) async fn keep_fresh(self: Arc<Self>, on_change: impl Fn(&Change)) {
         loop {
-            tokio::time::sleep(self.refresh).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.refresh) => {}
+                () = self.wake.notified() => {}
+            }
             let directory = Arc::clone(&self);
             // A source that hangs holds this one thread; look-ups are answered `CannotAsk` meanwhile.
-            let loading = tokio::task::spawn_blocking(move || directory.load());
+            let loading = tokio::task::spawn_blocking(move || {
+                directory.report_seen();
+                directory.load()
+            });
             tokio::pin!(loading);
             if tokio::time::timeout(self.refresh, &mut loading)
                 .await
@@ -286,7 +428,40 @@ impl Directory {
         }
     }
 
-    fn load(&self) {
+    /// Tells the database of log-ins with new passwords. What cannot be told now is told at the next refresh.
+    fn report_seen(&self) {
+        let Some(rotations) = &self.rotations else {
+            return;
+        };
+        let seen: Vec<(ChargerKey, String)> = lock(&self.seen)
+            .iter()
+            .map(|(key, hash)| (key.clone(), hash.clone()))
+            .collect();
+        for (key, hash) in seen {
+            if let Err(error) = rotations.logged_in(&key, &hash, wall_clock()) {
+                tracing::debug!(charger.key = key.as_str(), %error, "a log-in with a new password cannot be stored yet");
+                return;
+            }
+        }
+    }
+
+    /// Forgets the log-ins of rotations that have ended. The source has just confirmed the snapshot.
+    fn forget_seen(&self, confirmed: &Snapshot) {
+        let mut seen = lock(&self.seen);
+        let before = seen.len();
+        seen.retain(|key, hash| confirmed.new_passwords.get(key) == Some(hash));
+        if seen.len() < before {
+            self.keep_seen(&seen);
+        }
+    }
+
+    fn keep_seen(&self, seen: &HashMap<ChargerKey, String>) {
+        if let Err(error) = write_atomically(&self.seen_file, seen) {
+            tracing::warn!(file = %self.seen_file.display(), %error, "log-ins with new passwords cannot be kept for the next start");
+        }
+    }
+
+    fn load(&self) -> bool {
         let mut has_answered = lock(&self.has_answered);
         let revision = self.snapshot.load().revision;
         let failure = match self.source.load(revision.filter(|_| *has_answered)) {
@@ -295,6 +470,7 @@ impl Directory {
                 self.keep(&snapshot);
                 let new = Arc::new(Snapshot::new(snapshot));
                 let old = self.snapshot.swap(Arc::clone(&new));
+                self.forget_seen(&new);
                 lock(&self.changes).extend(old.changes_to(&new));
                 if old.revision.is_none() {
                     tracing::info!(
@@ -327,7 +503,9 @@ impl Directory {
             (Some(_), None) => tracing::info!("the directory can be refreshed again"),
             (None, None) | (Some(_), Some(_)) => {}
         }
+        let has_answered = failure.is_none();
         *last = failure;
+        has_answered
     }
 
     fn keep(&self, snapshot: &DirectorySnapshot) {
@@ -363,15 +541,34 @@ fn age_of(file: &Path) -> Duration {
 fn no_snapshot() -> Snapshot {
     Snapshot {
         chargers: HashMap::new(),
+        new_passwords: HashMap::new(),
         tokens: HashMap::new(),
         has_refusing_token: false,
         revision: None,
     }
 }
 
+/// The log-ins that the last process has kept; none if the file is missing or damaged: then both passwords are accepted
+/// until the next log-in.
+fn read_seen(file: &Path) -> HashMap<ChargerKey, String> {
+    let bytes = match std::fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::warn!(file = %file.display(), %error, "the kept log-ins with new passwords cannot be read");
+            }
+            return HashMap::new();
+        }
+    };
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        tracing::warn!(file = %file.display(), %error, "the kept log-ins with new passwords are damaged and are not used");
+        HashMap::new()
+    })
+}
+
 /// Replaces the file so that after a power cut either the old or the new one is there, complete. Only its owner may
 /// read it: it holds password hashes.
-fn write_atomically(file: &Path, snapshot: &DirectorySnapshot) -> std::io::Result<()> {
+fn write_atomically(file: &Path, snapshot: &impl serde::Serialize) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let bytes = serde_json::to_vec(snapshot)?;
     let temporary = file.with_extension("json.new");
@@ -442,6 +639,7 @@ mod tests {
         };
         DirectorySnapshot {
             chargers: HashMap::from([(ChargerKey::of("cp-1"), profile)]),
+            new_passwords: HashMap::new(),
             tokens: HashMap::from([("abc".into(), token)]),
             revision: 7,
         }
@@ -449,7 +647,13 @@ mod tests {
 
     fn open(source: &Arc<Source>, dir: &Path) -> Arc<Directory> {
         let source = Arc::clone(source);
-        Directory::open(source, dir, Duration::from_secs(1), Duration::from_secs(1))
+        Directory::open(
+            source,
+            None,
+            dir,
+            Duration::from_secs(1),
+            Duration::from_secs(1),
+        )
     }
 
     #[test]
@@ -482,9 +686,9 @@ mod tests {
             .get_mut(&ChargerKey::of("cp-1"))
             .expect("is there");
         profile.registration = Registration::Pending;
-        let change = |charger_id: &str, must_reconnect| Change {
+        let change = |charger_id: &str, is_removed| Change {
             key: ChargerKey::of(charger_id),
-            must_reconnect,
+            is_removed,
         };
         let pending = Snapshot::new(changed.clone());
         assert_eq!(old.changes_to(&old), []);
@@ -495,8 +699,15 @@ mod tests {
             .expect("is there");
         profile.password_hash = Some("new".into());
         assert_eq!(
-            pending.changes_to(&Snapshot::new(changed)),
-            [change("cp-1", true)]
+            pending.changes_to(&Snapshot::new(changed.clone())),
+            [change("cp-1", false)]
+        );
+        let password = Snapshot::new(changed.clone());
+        let key = ChargerKey::of("cp-1");
+        changed.new_passwords.insert(key, "newer".into());
+        assert_eq!(
+            password.changes_to(&Snapshot::new(changed)),
+            [change("cp-1", false)]
         );
         assert_eq!(old.changes_to(&no_snapshot()), [change("cp-1", true)]);
     }
@@ -593,6 +804,7 @@ mod tests {
         });
         let directory = Directory::open(
             slow,
+            None,
             dir.path(),
             Duration::from_millis(10),
             Duration::from_secs(1),
@@ -604,12 +816,12 @@ mod tests {
         drop(open_gate);
         let (send, mut changes) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(Arc::clone(&directory).keep_fresh(move |change| {
-            let _ = send.send((change.key.clone(), change.must_reconnect));
+            let _ = send.send((change.key.clone(), change.is_removed));
         }));
         let change = tokio::time::timeout(Duration::from_secs(20), changes.recv()).await;
         assert_eq!(
             change.expect("a change is reported"),
-            Some((ChargerKey::of("cp-1"), true))
+            Some((ChargerKey::of("cp-1"), false))
         );
     }
 }

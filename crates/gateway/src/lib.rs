@@ -62,7 +62,9 @@ use crate::parts::Parts;
 use crate::running::Running;
 use central::GatewayId;
 use central::policy::Policy;
-use central::ports::{ClusterEvents, CommandQueue, DirectorySource, Handshakes, HealthProbe, Sink};
+use central::ports::{
+    ClusterEvents, CommandQueue, DirectorySource, Handshakes, HealthProbe, PasswordRotations, Sink,
+};
 use central::station::SizeLimit;
 use common::lock::lock;
 use common::settings::SettingError;
@@ -98,6 +100,8 @@ pub struct GatewayDeps {
     pub cluster_events: Option<Arc<dyn ClusterEvents>>,
     /// The queue of commands to chargers; without one no commands are sent.
     pub commands: Option<Arc<dyn CommandQueue>>,
+    /// Where changes of passwords at chargers are decided; without it the gateway reports no log-in with a new password.
+    pub rotations: Option<Arc<dyn PasswordRotations>>,
     /// Where refused handshakes are stored for the operator's list; without it they are only logged.
     pub handshakes: Option<Arc<dyn Handshakes>>,
 }
@@ -182,8 +186,9 @@ impl Gateway {
                 Duration::from_secs(parts.config.directory_refresh_s),
             )),
             tokio::spawn(Arc::clone(&parts.directory).keep_fresh({
-                let registry = Arc::clone(&parts.registry);
-                move |change| apply_change(&registry, change)
+                let (registry, directory) =
+                    (Arc::clone(&parts.registry), Arc::clone(&parts.directory));
+                move |change| apply_change(&registry, &directory, change)
             })),
             tokio::spawn(Arc::clone(&parts.running).keep_fresh(
                 running_source,
@@ -333,9 +338,10 @@ fn refused(address: SocketAddr, source: std::io::Error) -> StartError {
 }
 
 /// The operator changed a charger that may be connected.
-fn apply_change(registry: &Registry, change: &Change) {
+fn apply_change(registry: &Registry, directory: &Directory, change: &Change) {
     if let Some(control) = registry.find(&change.key) {
-        if change.must_reconnect {
+        let credentials = directory.credentials(&change.key);
+        if change.is_removed || !credentials.admit(control.admitted_by) {
             control.stop(Stop::Refused);
         } else {
             control.profile_changed();
@@ -374,6 +380,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         data_dir,
         cluster_events,
         commands,
+        rotations,
         handshakes,
     } = deps;
     let resumed = resume::resume(&journal, config.resend_replay_bytes_max)
@@ -399,6 +406,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     let limits = message_limits(&config, message_bytes_max);
     let directory = Directory::open(
         directory,
+        rotations.clone(),
         &data_dir,
         Duration::from_secs(config.directory_refresh_s),
         Duration::from_millis(config.token_timeout_ms),
@@ -417,7 +425,14 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     );
     let running = Arc::new(Running::new(Arc::clone(&policy), Arc::clone(&registry)));
     let ownership = Ownership::new(gateway_id, cluster_events, Arc::clone(&registry));
-    let commands = Commands::new(commands, gateway_id, journal.clone(), Arc::clone(&registry));
+    let commands = Commands::new(
+        commands,
+        rotations,
+        gateway_id,
+        journal.clone(),
+        Arc::clone(&registry),
+        Arc::clone(&directory),
+    );
     let admission = Admission::new(
         &config,
         journal.clone(),

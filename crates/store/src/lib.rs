@@ -33,6 +33,7 @@ mod postgres;
 mod processes;
 mod quirks;
 mod refusal;
+mod rotations;
 mod sqlite;
 mod state;
 mod succession;

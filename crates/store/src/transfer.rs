@@ -37,6 +37,7 @@ pub(crate) const COPIED: &[CopiedTable] = &[
     },
     replaced("transaction_closings", &["key"]),
     replaced("charger_profiles", &["key"]),
+    replaced("password_rotations", &["key"]),
     replaced("tokens", &["key"]),
     replaced("api_keys", &["id"]),
     replaced("users", &["id"]),

@@ -8,17 +8,21 @@ use crate::database::{self, Use};
 use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
-use argon2::password_hash::phc::PasswordHash;
+use central::command_request::CommandRequest;
 use central::model::{
-    CHARGER_ID_EXPECTED, ChargerSettings, CheckMode, FRAME_BYTES_MAX, Registration, SettingsPatch,
-    is_charger_id,
+    CHARGER_ID_EXPECTED, ChargerSettings, CheckMode, CommandId, FRAME_BYTES_MAX, Registration,
+    SettingsPatch, is_charger_id,
 };
-use central::ports::{ChangeKind, ChangeRequest, ChargerChange, Once};
+use central::operation::password_change;
+use central::ports::{
+    ChangeKind, ChangeRequest, ChargerChange, NewRotation, Once, RotationNotBegun,
+};
+use central::query::parameters;
 use clap::{Args, Subcommand, ValueEnum};
+use common::password::{SENT_EXPECTED, SET_EXPECTED, can_be_sent, can_be_set, generate, hash};
 use std::process::ExitCode;
 use std::str::FromStr;
+use uuid::Uuid;
 
 /// Subcommands of `wattpost charger`.
 #[derive(Debug, Subcommand)]
@@ -34,6 +38,19 @@ pub(crate) enum ChargerCommand {
     Add(AddArgs),
     /// List the chargers that were added. (The API also lists those that only connected.)
     List(SettingsArgs),
+    /// Change a charger's password here and at the charger.
+    ///
+    /// The charger gets the new password with a command, and logs in again with it. Until then the old and the new one are
+    /// accepted. Without --password-stdin the password is random, and nobody is told it.
+    ///
+    /// Examples:
+    ///   wattpost charger rotate-password CP-17
+    ///   wattpost charger rotate-password CP-17 --wait-until 2026-12-01T12:00:00Z
+    ///   wattpost charger password CP-17
+    #[command(verbatim_doc_comment)]
+    RotatePassword(RotateArgs),
+    /// Show the state of the newest change of a charger's password, as JSON.
+    Password(OneArgs),
     /// Remove a charger's settings; its messages and transactions stay.
     Remove(OneArgs),
 }
@@ -95,7 +112,22 @@ impl FromStr for FrameBytesArg {
     }
 }
 
-/// Flags of `charger remove`.
+/// Flags of `charger rotate-password`.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Identity
+    identity: String,
+    /// Read the new password from stdin (one line)
+    #[arg(long)]
+    password_stdin: bool,
+    /// How long the command waits for the charger, as RFC 3339; within 30 days [default: one hour]
+    #[arg(long, value_name = "TIME")]
+    wait_until: Option<String>,
+}
+
+/// Flags of `charger remove` and `charger password`.
 #[derive(Debug, Args)]
 pub(crate) struct OneArgs {
     #[command(flatten)]
@@ -123,6 +155,8 @@ pub(crate) fn run(command: &ChargerCommand) -> Result<ExitCode> {
     match command {
         ChargerCommand::Add(args) => add(args)?,
         ChargerCommand::List(settings) => list(&settings.load()?)?,
+        ChargerCommand::RotatePassword(args) => rotate(args)?,
+        ChargerCommand::Password(args) => show_rotation(args)?,
         ChargerCommand::Remove(args) => remove(args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -149,7 +183,7 @@ fn add(args: &AddArgs) -> Result<()> {
         }
     }
     let password_hash = match password(args)? {
-        Some(password) => Some(Some(hash(&password)?)),
+        Some(password) => Some(Some(hash(&password).map_err(anyhow::Error::msg)?)),
         None => args.no_password.then_some(None),
     };
     let patch = SettingsPatch {
@@ -188,44 +222,110 @@ fn add(args: &AddArgs) -> Result<()> {
 
 fn password(args: &AddArgs) -> Result<Option<String>> {
     let password = if args.password_stdin {
-        let mut line = String::new();
-        std::io::stdin()
-            .read_line(&mut line)
-            .context("read the password from stdin")?;
-        Some(line.trim_end_matches(['\r', '\n']).to_owned())
+        Some(read_password()?)
     } else {
         args.password.clone()
     };
     if let Some(password) = &password
-        && !(8..=64).contains(&password.len())
+        && !can_be_set(password)
     {
         bail!(
-            "the password has {} bytes; give 8 to 64 (OCPP chargers accept 16 to 40)",
-            password.len()
+            "the password has {} bytes; give {}",
+            password.len(),
+            SET_EXPECTED
         );
     }
     Ok(password)
 }
 
-/// A 1.6 `AuthorizationKey` in lower-case hexadecimal; other passwords unchanged. Chargers send such a key as
-/// hexadecimal in either case or as raw bytes (rule S-4), and the gateway compares all of them with this form.
-fn normalized(password: &str) -> String {
-    let is_key = (32..=40).contains(&password.len())
-        && password.len().is_multiple_of(2)
-        && password.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_key {
-        password.to_ascii_lowercase()
-    } else {
-        password.to_owned()
-    }
+fn read_password() -> Result<String> {
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .context("read the password from stdin")?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Argon2id with a new salt, as a PHC string. The password itself is not stored (A01.FR.08).
-fn hash(password: &str) -> Result<String> {
-    let hash: PasswordHash = Argon2::default()
-        .hash_password(normalized(password).as_bytes())
-        .map_err(|error| anyhow::anyhow!("hash the password: {error}"))?;
-    Ok(hash.to_string())
+fn rotate(args: &RotateArgs) -> Result<()> {
+    let password = match args.password_stdin {
+        true => read_password()?,
+        false => generate().map_err(anyhow::Error::msg)?,
+    };
+    if !can_be_sent(&password) {
+        bail!(
+            "the password has {} bytes and cannot be sent to a charger; give {SENT_EXPECTED}",
+            password.len()
+        );
+    }
+    let expires_at = match &args.wait_until {
+        None => None,
+        Some(text) => Some(parameters::time(text).with_context(|| {
+            format!("--wait-until {text:?} is not {}", parameters::TIME_EXPECTED)
+        })?),
+    };
+    let id = args.identity.trim();
+    let database = database::open(&args.settings.load()?, Use::Change)?;
+    let detail = database
+        .queries
+        .charger(id)?
+        .with_context(|| format!("no charger is known by the identity {id:?}"))?;
+    let Some(version) = detail.charger.ocpp_version else {
+        bail!(
+            "charger {id:?} has sent no message yet, so it is not known how it takes a password; let it connect once, or set \
+             the password in the charger and with `wattpost charger set {id} --password-stdin`"
+        );
+    };
+    let translated = password_change(version, &password, database::now())
+        .map_err(|faults| anyhow::anyhow!("OCPP {version} has no such command: {faults:?}"))?;
+    let request = CommandRequest {
+        charger_id: detail.charger.charger_id.clone(),
+        action: translated.action.to_owned(),
+        payload: translated.payload.to_string(),
+        waits_when_offline: true,
+        expires_at,
+        answer_within_ms: None,
+    };
+    let request_of = ChangeRequest::of(command_line());
+    let by = request_of.requested_by().to_owned();
+    let command_id = CommandId(Uuid::now_v7());
+    let command = request.accept(command_id, &by, Some(version), None, database::now())?;
+    let new = NewRotation {
+        charger_id: id.to_owned(),
+        new_hash: hash(&password).map_err(anyhow::Error::msg)?,
+        command,
+        request: request_of,
+    };
+    match database.rotations.begin_rotation(&new)? {
+        Once::Done(rotation) | Once::Repeated(rotation) => print_line!(
+            "{}: the new password is in command {}; `wattpost charger password {id}` shows what becomes of it",
+            rotation.charger_id,
+            rotation.command
+        ),
+        Once::Refused(RotationNotBegun::Unknown) => {
+            bail!("charger {id:?} was not added; add it with `wattpost charger add {id}`")
+        }
+        Once::Refused(RotationNotBegun::Open(open)) => bail!(
+            "the change of the password of {id:?} by command {} is not decided: wait for the charger's next log-in, or set the \
+             password that the charger has with `wattpost charger set {id} --password-stdin`",
+            open.command
+        ),
+        Once::Refused(RotationNotBegun::QueueFull) => {
+            bail!("too many commands wait for {id:?}; cancel some with `wattpost command cancel`")
+        }
+        // It has no idempotency key.
+        Once::Mismatch | Once::InUse => bail!("the password was not changed"),
+    }
+    Ok(())
+}
+
+fn show_rotation(args: &OneArgs) -> Result<()> {
+    let database = database::open(&args.settings.load()?, Use::Read)?;
+    let id = args.identity.trim();
+    let Some(rotation) = database.rotations.rotation(id, database::now())? else {
+        bail!("charger {id:?} was not added; add it with `wattpost charger add {id}`");
+    };
+    print_line!("{}", serde_json::to_string_pretty(&rotation)?);
+    Ok(())
 }
 
 fn list(settings: &Settings) -> Result<()> {

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, Handshakes, LetterRetries, LocalLists, Maintenance, Processes, QueryStore, Store,
-    Tokens, Users, Webhooks,
+    EventLog, Handshakes, LetterRetries, LocalLists, Maintenance, PasswordRotations, Processes,
+    QueryStore, Store, Tokens, Users, Webhooks,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub(crate) struct Database {
     pub(crate) batches: Arc<dyn Batches>,
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) command_queue: Arc<dyn CommandQueue>,
+    pub(crate) rotations: Arc<dyn PasswordRotations>,
     pub(crate) event_log: Arc<dyn EventLog>,
     /// The webhooks.
     pub(crate) webhooks: Arc<dyn Webhooks>,
@@ -58,6 +59,7 @@ impl Database {
             + Batches
             + Commands
             + CommandQueue
+            + PasswordRotations
             + EventLog
             + Processes
             + Webhooks,
@@ -80,6 +82,7 @@ impl Database {
             batches: Arc::clone(&store) as _,
             commands: Arc::clone(&store) as _,
             command_queue: Arc::clone(&store) as _,
+            rotations: Arc::clone(&store) as _,
             event_log: Arc::clone(&store) as _,
             webhooks: Arc::clone(&store) as _,
             processes: store,

@@ -229,6 +229,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             chargers: roles.has_api().then(|| Arc::clone(&database.chargers)),
             tokens: roles.has_api().then(|| Arc::clone(&database.tokens)),
             local_lists: roles.has_api().then(|| Arc::clone(&database.local_lists)),
+            rotations: roles.has_api().then(|| Arc::clone(&database.rotations)),
             handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
             closings: roles.has_api().then(|| Arc::clone(&database.closings)),
             dead_letters: roles.has_api().then(|| Arc::clone(&database.dead_letters)),

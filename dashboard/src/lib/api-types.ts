@@ -71,7 +71,7 @@ export interface components {
         };
         /** @description A change. It contains no password and no key. */
         AuditEntry: {
-            /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
+            /** @description `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
             action: string;
             /** @description The subject after the change; null if it no longer exists. */
             after: unknown;
@@ -288,6 +288,11 @@ export interface components {
              * @description Bytes of one of its messages at most.
              */
             frame_bytes_max?: number | null;
+            /**
+             * @description Its password for Basic authentication, 8 to 64 bytes, which the charger has already; null removes it. To change it at
+             *     the charger too, use `PUT /api/v1/chargers/{id}/password`.
+             */
+            password?: string | null;
         };
         /** @description What the operator has set of a charger. */
         ChargerSettings: {
@@ -959,6 +964,8 @@ export interface components {
              * @description Bytes of one of its messages at most. Default null: `gateway.frame_bytes_max`.
              */
             frame_bytes_max?: number | null;
+            /** @description Its password for Basic authentication, 8 to 64 bytes; only a hash of it is stored. Default null: none is required. */
+            password?: string | null;
         };
         /** @description A command to be sent. */
         NewCommand: {
@@ -981,6 +988,26 @@ export interface components {
             payload?: Record<string, never> | null;
             /** @description `fail` (the default: it is not sent if the charger is not connected) or `wait`. */
             when_offline?: string | null;
+        };
+        /** @description A new password, which is sent to the charger. */
+        NewPassword: {
+            /**
+             * Format: int32
+             * @description How long the charger may take to answer; default 30,000.
+             */
+            answer_within_ms?: number | null;
+            /**
+             * Format: date-time
+             * @description Until when it waits: within 30 days; default one hour.
+             */
+            expires_at?: string | null;
+            /**
+             * @description 16 to 20 printable ASCII characters without space, quotes and backslash, or 32 to 40 hexadecimal digits, an even
+             *     number of them. Without it a random one is made, which nobody is told.
+             */
+            password?: string;
+            /** @description `wait` (the default: it is sent when the charger connects, until `expires_at`) or `fail`. */
+            when_offline?: string;
         };
         /** @description A user to be added. */
         NewUser: {
@@ -1098,7 +1125,7 @@ export interface components {
              */
             as_of?: string;
             items: {
-                /** @description `charger.set`, `charger.removed`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
+                /** @description `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
                 action: string;
                 /** @description The subject after the change; null if it no longer exists. */
                 after: unknown;
@@ -1759,6 +1786,53 @@ export interface components {
             stale_because?: string | null;
         };
         /** @description A page of a list. */
+        Page_Sample: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                /**
+                 * Format: date-time
+                 * @description The charger's time; when it was received if that is missing or implausible.
+                 */
+                at: string;
+                /** Format: int64 */
+                connector?: number | null;
+                context: string;
+                /**
+                 * Format: int64
+                 * @description The EVSE (2.x).
+                 */
+                evse?: number | null;
+                location: string;
+                measurand: string;
+                /** @description Null for a value that is not of one phase. */
+                phase?: string | null;
+                /** @description Whether the charger signed it. */
+                signed: boolean;
+                /** @description As the charger wrote it; `Wh` for energy without a unit. */
+                unit?: string | null;
+                /**
+                 * Format: double
+                 * @description Times its multiplier (2.x); null if it is no number.
+                 */
+                value?: number | null;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
+        /** @description A page of a list. */
         Page_Token: {
             /**
              * Format: date-time
@@ -1964,6 +2038,27 @@ export interface components {
             detail: string;
             part: string;
             up: boolean;
+        };
+        /** @description The newest change of a charger's password. */
+        PasswordRotation: {
+            by?: components["schemas"]["Actor"] | null;
+            charger_id: string;
+            /**
+             * Format: uuid
+             * @description The command that carries the password to the charger; its payload is shown without it. Null if there was no change.
+             */
+            command_id?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was decided; null while both passwords are accepted.
+             */
+            ended_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was requested.
+             */
+            started_at?: string | null;
+            state: components["schemas"]["RotationState"];
         };
         /** @description Where messages are between chargers and the database. What is not known is null, and `unknown` has the reason. */
         Pipeline: {
@@ -2249,6 +2344,43 @@ export interface components {
              */
             expected?: number | null;
             filter: components["schemas"]["DeadLetterFilter"];
+        };
+        /**
+         * @description `none`: the password was never changed at the charger. `waiting`: the new password is not sent yet. `sent`, `accepted`,
+         *     `uncertain`: it was sent, the charger has accepted it, or it is not known whether the charger has it; the old one and the
+         *     new one are accepted. `done`: the charger has logged in with the new one, and the old one is not accepted any more.
+         *     `refused`, `not_sent`, `cancelled`: the old one stays. `replaced`: a person set another one, or removed it.
+         * @enum {string}
+         */
+        RotationState: "none" | "waiting" | "sent" | "accepted" | "uncertain" | "done" | "refused" | "not_sent" | "cancelled" | "replaced";
+        /** @description One sampled value of a transaction, with OCPP's defaults where the charger wrote nothing. */
+        Sample: {
+            /**
+             * Format: date-time
+             * @description The charger's time; when it was received if that is missing or implausible.
+             */
+            at: string;
+            /** Format: int64 */
+            connector?: number | null;
+            context: string;
+            /**
+             * Format: int64
+             * @description The EVSE (2.x).
+             */
+            evse?: number | null;
+            location: string;
+            measurand: string;
+            /** @description Null for a value that is not of one phase. */
+            phase?: string | null;
+            /** @description Whether the charger signed it. */
+            signed: boolean;
+            /** @description As the charger wrote it; `Wh` for energy without a unit. */
+            unit?: string | null;
+            /**
+             * Format: double
+             * @description Times its multiplier (2.x); null if it is no number.
+             */
+            value?: number | null;
         };
         /**
          * @description What a key permits. Each scope includes those before it.

@@ -1,10 +1,11 @@
 //! Chargers, tokens and local authorization lists.
 
 use super::kinds::{
-    CHARGER_EXISTS, LOCAL_LIST_KEPT, UNKNOWN_CHARGER, UNKNOWN_HANDSHAKE, UNKNOWN_LOCAL_LIST,
-    UNKNOWN_TOKEN,
+    CHARGER_EXISTS, LOCAL_LIST_KEPT, NO_ROTATION, ROTATION_OPEN, UNKNOWN_CHARGER,
+    UNKNOWN_HANDSHAKE, UNKNOWN_LOCAL_LIST, UNKNOWN_TOKEN,
 };
 use super::{ApiError, quoted};
+use central::model::CommandId;
 
 impl ApiError {
     pub(crate) fn unknown_charger(id: &str) -> Self {
@@ -32,6 +33,38 @@ impl ApiError {
                 "A wish for a local list holds for the charger {}, so its list is kept equal to the tokens; change the \
                  tokens, or remove the wish (DELETE /api/v1/local-lists/{{charger}} or /api/v1/local-list-default).",
                 quoted(charger)
+            ),
+        )
+    }
+
+    pub(crate) fn rotation_open(id: &str, command: CommandId) -> Self {
+        Self::new(
+            &ROTATION_OPEN,
+            format!(
+                "The change of the password of {} by the command {command} is not decided; wait for the charger's next \
+                 log-in, or set the password that the charger has with PATCH /api/v1/chargers/{{id}}.",
+                quoted(id)
+            ),
+        )
+    }
+
+    pub(crate) fn rotation_sent(id: &str) -> Self {
+        Self::new(
+            &ROTATION_OPEN,
+            format!(
+                "The new password of {} was sent, so the charger may have it; its next log-in decides, or set the password \
+                 that the charger has with PATCH /api/v1/chargers/{{id}}.",
+                quoted(id)
+            ),
+        )
+    }
+
+    pub(crate) fn no_rotation(id: &str) -> Self {
+        Self::new(
+            &NO_ROTATION,
+            format!(
+                "No change of the password of {} waits; begin one with PUT /api/v1/chargers/{{id}}/password.",
+                quoted(id)
             ),
         )
     }

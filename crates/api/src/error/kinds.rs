@@ -80,6 +80,8 @@ kinds! {
     TRANSACTION_MAY_RUN, CONFLICT, "transaction_may_run", "Transaction may run", "the charger sent a message about the transaction within the last 15 minutes; `force` closes it nevertheless";
     NO_OPEN_TRANSACTION, CONFLICT, "no_open_transaction", "No open transaction", "the charger has no open transaction that can be named";
     LOCAL_LIST_KEPT, CONFLICT, "local_list_kept", "Local list kept in step", "a wish for a local list holds for the charger, so no other list is sent to it";
+    ROTATION_OPEN, CONFLICT, "password_change_open", "Password change not decided", "another change of the charger's password is not decided, or it was sent and cannot be given up";
+    NO_ROTATION, CONFLICT, "no_password_change", "No password change", "no change of the charger's password waits";
     SEVERAL_TRANSACTIONS, CONFLICT, "several_transactions", "Several open transactions", "the charger has several open transactions, and the request names none";
     CURSOR_EXPIRED, GONE, "cursor_expired", "Events expired", "events after this one are no longer kept, or it is not of this log because the database was restored";
     ETAG_MISMATCH, PRECONDITION_FAILED, "etag_mismatch", "Changed meanwhile", "the object has another version than `If-Match` names";

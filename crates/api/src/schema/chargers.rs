@@ -97,6 +97,9 @@ pub(crate) struct NewCharger {
     /// Bytes of one of its messages at most. Default null: `gateway.frame_bytes_max`.
     #[schema(minimum = 4096, maximum = 8388608)]
     frame_bytes_max: Option<u32>,
+    /// Its password for Basic authentication, 8 to 64 bytes; only a hash of it is stored. Default null: none is required.
+    #[schema(min_length = 8, max_length = 64)]
+    password: Option<String>,
 }
 
 /// A change of a charger's settings: a member that is absent stays as it is, and null sets the default.
@@ -108,6 +111,64 @@ pub(crate) struct ChargerPatch {
     /// Bytes of one of its messages at most.
     #[schema(minimum = 4096, maximum = 8388608)]
     frame_bytes_max: Option<u32>,
+    /// Its password for Basic authentication, 8 to 64 bytes, which the charger has already; null removes it. To change it at
+    /// the charger too, use `PUT /api/v1/chargers/{id}/password`.
+    #[schema(min_length = 8, max_length = 64)]
+    password: Option<String>,
+}
+
+/// A new password, which is sent to the charger.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewPassword {
+    /// 16 to 20 printable ASCII characters without space, quotes and backslash, or 32 to 40 hexadecimal digits, an even
+    /// number of them. Without it a random one is made, which nobody is told.
+    #[schema(min_length = 16, max_length = 40, nullable = false)]
+    password: Option<String>,
+    /// `wait` (the default: it is sent when the charger connects, until `expires_at`) or `fail`.
+    #[schema(nullable = false)]
+    when_offline: Option<String>,
+    /// Until when it waits: within 30 days; default one hour.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// How long the charger may take to answer; default 30,000.
+    #[schema(minimum = 1000, maximum = 600000)]
+    answer_within_ms: Option<u32>,
+}
+
+/// The newest change of a charger's password.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PasswordRotation {
+    charger_id: String,
+    state: RotationState,
+    /// The command that carries the password to the charger; its payload is shown without it. Null if there was no change.
+    command_id: Option<Uuid>,
+    /// When it was requested.
+    #[schema(format = DateTime)]
+    started_at: Option<String>,
+    /// Who requested it.
+    by: Option<super::Actor>,
+    /// When it was decided; null while both passwords are accepted.
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+}
+
+/// `none`: the password was never changed at the charger. `waiting`: the new password is not sent yet. `sent`, `accepted`,
+/// `uncertain`: it was sent, the charger has accepted it, or it is not known whether the charger has it; the old one and the
+/// new one are accepted. `done`: the charger has logged in with the new one, and the old one is not accepted any more.
+/// `refused`, `not_sent`, `cancelled`: the old one stays. `replaced`: a person set another one, or removed it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RotationState {
+    None,
+    Waiting,
+    Sent,
+    Accepted,
+    Uncertain,
+    Done,
+    Refused,
+    NotSent,
+    Cancelled,
+    Replaced,
 }
 
 /// The version of OCPP.

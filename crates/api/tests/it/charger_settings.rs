@@ -184,3 +184,46 @@ async fn a_web_page_without_a_key_changes_nothing() {
     }
     assert_eq!(get(addr, ONE).await.status, 200);
 }
+
+/// The password is sent to the charger; no answer has it.
+#[tokio::test]
+async fn a_password_is_changed_at_the_charger_once_at_a_time() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    let path = "/api/v1/chargers/CP-9/password";
+    let put = async |body: &str| send(addr, "PUT", path, &[JSON], body).await;
+    assert_eq!(get(addr, path).await.status, 404);
+    assert_eq!(code(&put("{}").await), (404, "unknown_charger".to_owned()));
+    let known = json!({"charger_id": "CP-9", "password": "the-old-password"});
+    let added = add(addr, &known).await;
+    assert_eq!(added.json()["settings"]["has_password"], true);
+    assert_eq!(get(addr, path).await.json()["state"], "none");
+    let cancel = async || request(addr, "DELETE", path).await;
+    assert_eq!(
+        code(&cancel().await),
+        (409, "no_password_change".to_owned())
+    );
+
+    for wrong in [
+        json!({"password": "short"}),
+        json!({"password": "twenty-one-characters"}),
+        json!({"password": 7}),
+        json!({"secret": "0123456789abcdef"}),
+        json!({"when_offline": "later"}),
+        json!({"expires_at": "2020-01-01T00:00:00Z"}),
+    ] {
+        let refused = put(&wrong.to_string()).await;
+        assert_eq!(refused.status, 422, "{wrong}: {}", refused.body);
+        assert!(!refused.body.contains("twenty-one"), "{}", refused.body);
+    }
+    let begun = put(r#"{"password": "0123456789abcdef"}"#).await;
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    assert_eq!(begun.header("location"), Some(path));
+    assert!(!begun.body.contains("0123456789abcdef"), "{}", begun.body);
+    assert_eq!(begun.json()["charger_id"], "CP-9");
+    let again = put("{}").await;
+    assert_eq!(code(&again), (409, "password_change_open".to_owned()));
+    assert_eq!(cancel().await.status, 204);
+    assert_eq!(get(addr, path).await.json()["state"], "cancelled");
+    assert_eq!(put("{}").await.status, 202);
+}

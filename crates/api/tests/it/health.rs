@@ -124,6 +124,7 @@ async fn every_route_in_the_index_exists() {
             "/api/v1/commands/cp-1"
             | "/api/v1/commands/cp-1/report"
             | "/api/v1/tokens/cp-1"
+            | "/api/v1/chargers/cp-1/password"
             | "/api/v1/dead-letters/00000000-0000-0000-0000-00000000feed/1"
             | "/api/v1/local-lists/{charger}" => 404,
             // There is no such command, and no such batch.

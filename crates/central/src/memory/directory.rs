@@ -1,12 +1,14 @@
 //! The chargers that an operator sets, in memory.
 
 use crate::model::{
-    ChargerKey, ChargerProfile, ChargerSettings, Origin, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS,
-    REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
+    ChargerKey, ChargerProfile, ChargerSettings, Origin, PasswordRotation, REFUSED_HANDSHAKES_MAX,
+    REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
+    RotationOutcome, RotationView,
 };
 use crate::ports::{
-    ChangeRequest, ChargerAdmin, ChargerChange, Handshakes, IDEMPOTENCY_KEPT_MS, NotChanged, Once,
-    QueryError, Unavailable,
+    ChangeRequest, ChargerAdmin, ChargerChange, Handshakes, IDEMPOTENCY_KEPT_MS, NewRotation,
+    NotChanged, Once, PasswordRotations, QueryError, RotationNotBegun, RotationNotCancelled,
+    Unavailable,
 };
 use crate::query::{HandshakeFilter, Page, PageRequest, Place};
 use crate::time::Timestamp;
@@ -25,6 +27,8 @@ struct Contents {
     profiles: BTreeMap<ChargerKey, (ChargerProfile, u64)>,
     /// By requester and key: the digest, the result and the time.
     keys: BTreeMap<(String, String), ([u8; 32], ChargerSettings, Timestamp)>,
+    /// The newest rotation of each charger, with the new hash while it is open.
+    rotations: BTreeMap<ChargerKey, (PasswordRotation, Option<String>)>,
     /// With their numbers.
     refused: Vec<(i64, RefusedHandshake)>,
     /// The greatest number so far.
@@ -107,6 +111,97 @@ impl ChargerAdmin for MemoryDirectory {
         let contents = self.lock();
         let profiles = contents.profiles.values();
         Ok(profiles.map(|(profile, _)| profile.clone()).collect())
+    }
+}
+
+/// The command of a rotation is not queued, because commands are in another store: to this one it is never sent.
+impl PasswordRotations for MemoryDirectory {
+    fn begin_rotation(
+        &self,
+        new: &NewRotation,
+    ) -> Result<Once<PasswordRotation, RotationNotBegun>, Unavailable> {
+        let mut contents = self.lock();
+        let key = ChargerKey::of(&new.charger_id);
+        let Some((profile, _)) = contents.profiles.get(&key) else {
+            return Ok(Once::Refused(RotationNotBegun::Unknown));
+        };
+        let rotation = PasswordRotation {
+            charger_id: profile.charger_id.clone(),
+            command: new.command.command.id,
+            started_at: new.request.origin.at,
+            by: new.request.origin.by.clone(),
+            end: None,
+        };
+        if let Some((open, Some(_))) = contents.rotations.get(&key) {
+            return Ok(Once::Refused(RotationNotBegun::Open(open.clone())));
+        }
+        let entry = (rotation.clone(), Some(new.new_hash.clone()));
+        contents.rotations.insert(key, entry);
+        contents.revision += 1;
+        Ok(Once::Done(rotation))
+    }
+
+    fn rotation(
+        &self,
+        charger_id: &str,
+        now: Timestamp,
+    ) -> Result<Option<RotationView>, Unavailable> {
+        let contents = self.lock();
+        let key = ChargerKey::of(charger_id);
+        let Some((profile, _)) = contents.profiles.get(&key) else {
+            return Ok(None);
+        };
+        Ok(Some(match contents.rotations.get(&key) {
+            None => RotationView::none(&profile.charger_id),
+            Some((rotation, _)) => rotation.view(None, now),
+        }))
+    }
+
+    fn cancel_rotation(
+        &self,
+        charger_id: &str,
+        request: &ChangeRequest,
+    ) -> Result<Result<(), RotationNotCancelled>, Unavailable> {
+        let mut contents = self.lock();
+        let key = ChargerKey::of(charger_id);
+        if !contents.profiles.contains_key(&key) {
+            return Ok(Err(RotationNotCancelled::Unknown));
+        }
+        let Some((rotation, hash @ Some(_))) = contents.rotations.get_mut(&key) else {
+            return Ok(Err(RotationNotCancelled::NotOpen));
+        };
+        *hash = None;
+        rotation.end = Some((RotationOutcome::Cancelled, request.origin.at));
+        contents.revision += 1;
+        Ok(Ok(()))
+    }
+
+    fn logged_in(
+        &self,
+        charger: &ChargerKey,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<(), Unavailable> {
+        let mut contents = self.lock();
+        let Some((rotation, open)) = contents.rotations.get_mut(charger) else {
+            return Ok(());
+        };
+        if open.as_deref() != Some(hash) {
+            return Ok(());
+        }
+        *open = None;
+        rotation.end = Some((RotationOutcome::Done, now));
+        contents.revision += 1;
+        let version = contents.revision;
+        if let Some((profile, of)) = contents.profiles.get_mut(charger) {
+            profile.password_hash = Some(hash.to_owned());
+            *of = version;
+        }
+        Ok(())
+    }
+
+    fn settle_rotations(&self, _: Timestamp, _: usize) -> Result<u64, Unavailable> {
+        Ok(0)
     }
 }
 

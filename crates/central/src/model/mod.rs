@@ -18,6 +18,7 @@ mod connector;
 mod effect;
 mod event;
 mod message;
+mod password_rotation;
 mod process;
 mod profile;
 mod quirk;
@@ -60,6 +61,9 @@ pub use connector::{
 pub use effect::{EffectPhase, EffectState, EffectStatus, EffectView, Moment, ReportView};
 pub use event::{ChangeView, EVENT_LATE_AFTER_MS, Event, EventId, EventType, SecurityEventView};
 pub use message::{DeadLetterRow, DeadLetterState, Discarded, MessageRow, ShownMessage};
+pub use password_rotation::{
+    Answer as RotationAnswer, PasswordRotation, RotationOutcome, RotationState, RotationView,
+};
 pub use process::{
     GATEWAY_SHOWN_MS, GatewayReport, PROCESS_REPORT_EVERY_MS, PROCESS_SHOWN_MS,
     PROCESS_SILENT_MS_MAX, PartError, PartReport, ProcessReport, ProcessRole, QueuesReport,

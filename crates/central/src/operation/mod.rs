@@ -152,6 +152,27 @@ impl Operation {
     }
 }
 
+/// The command that changes a charger's password: `ChangeConfiguration` of `AuthorizationKey` (1.6), or `SetVariables` of
+/// `SecurityCtrlr.BasicAuthPassword` (2.x); rule S-20.
+///
+/// # Errors
+/// What the version does not permit.
+pub fn password_change(
+    version: Version,
+    password: &str,
+    now: Timestamp,
+) -> Result<Translated, Vec<Fault>> {
+    let name = match version {
+        Version::V16 => "AuthorizationKey",
+        Version::V201 | Version::V21 => "SecurityCtrlr.BasicAuthPassword",
+    };
+    let mut members = Map::new();
+    members.insert("write".to_owned(), serde_json::json!({ name: password }));
+    // The context is not used by this operation.
+    let context = Context { number: 1, now };
+    Request::read(Operation::Configuration, members)?.for_version(version, &context)
+}
+
 /// What a request needs beside its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {

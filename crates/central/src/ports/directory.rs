@@ -12,6 +12,10 @@ use std::collections::HashMap;
 pub struct DirectorySnapshot {
     /// By charger.
     pub chargers: HashMap<ChargerKey, ChargerProfile>,
+    /// The Argon2 hashes of passwords that were sent to chargers and are not decided: such a charger may log in with
+    /// this one, or as its profile says (rule S-21).
+    #[serde(default)]
+    pub new_passwords: HashMap<ChargerKey, String>,
     /// By id, lower case.
     pub tokens: HashMap<String, Token>,
     /// Increases with every change; equal revisions mean equal content.

@@ -17,6 +17,7 @@ mod handshakes;
 mod health;
 mod local_lists;
 mod maintenance;
+mod password_rotations;
 mod processes;
 mod query;
 mod store;
@@ -51,6 +52,9 @@ pub use handshakes::Handshakes;
 pub use health::{Health, HealthProbe};
 pub use local_lists::{LocalListFilter, LocalLists};
 pub use maintenance::Maintenance;
+pub use password_rotations::{
+    NewRotation, PasswordRotations, RotationNotBegun, RotationNotCancelled,
+};
 pub use processes::{KnownProcess, Processes};
 pub use query::{QueryError, QueryStore};
 pub use store::{Applied, Store};

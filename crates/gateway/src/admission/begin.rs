@@ -52,7 +52,12 @@ pub(super) async fn begin(
     }
     let now = wall_clock();
     let epoch = parts.registry.next_epoch(now.as_millis().unsigned_abs());
-    let control = Arc::new(Control::new(epoch, peer, Instant::now()));
+    let control = Arc::new(Control::new(
+        epoch,
+        peer,
+        accepted.admitted_by,
+        Instant::now(),
+    ));
     let (memory, replaced) = claim(&parts.registry, &accepted.key, &control, parts).await;
     if let Some(older) = replaced {
         parts.metrics.replaced.increment(1);
@@ -182,17 +187,15 @@ fn acquire_unknown(
 /// was checked (a password check takes its time), and a connection that is not in the registry is not told of a change.
 ///
 /// # Errors
-/// When the handshake must be checked again: the charger was removed, or its password was changed or set.
+/// When the handshake must be checked again: the charger was removed, or its password is no longer accepted.
 fn still_admitted(
     parts: &Parts,
     accepted: &Accepted,
 ) -> Result<Option<Arc<ChargerProfile>>, Refusal> {
-    fn password(profile: Option<&ChargerProfile>) -> Option<&String> {
-        profile.and_then(|profile| profile.password_hash.as_ref())
-    }
     let (before, now) = (&accepted.profile, parts.directory.charger(&accepted.key));
     let is_removed = before.is_some() && now.is_none();
-    if is_removed || password(before.as_deref()) != password(now.as_deref()) {
+    let credentials = parts.directory.credentials(&accepted.key);
+    if is_removed || !credentials.admit(accepted.admitted_by) {
         return Err(Refusal::new(
             Reason::NotNow,
             "The settings of this charger have just changed; come back in a moment.",

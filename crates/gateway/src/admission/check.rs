@@ -8,6 +8,7 @@ use crate::admission::proxy_header;
 use crate::admission::reason::Reason;
 use crate::config::ListenerConfig;
 use crate::connection::frames::Line;
+use crate::directory::{Credentials, PasswordMark};
 use crate::parts::Parts;
 use central::model::ChargerKey;
 use central::policy::UnknownCharger;
@@ -51,6 +52,8 @@ pub(super) struct Accepted {
     /// Whether a header of the upgrade was missing.
     pub(super) is_handshake_repaired: bool,
     pub(super) profile: Option<Arc<ChargerProfile>>,
+    /// The password that it gave, if one was required or it gave a new one.
+    pub(super) admitted_by: Option<PasswordMark>,
     pub(super) answer: String,
     pub(super) deflate: Option<String>,
 }
@@ -145,14 +148,7 @@ pub(super) async fn check(
         )
         .into());
     }
-    let stored = profile
-        .as_ref()
-        .and_then(|profile| profile.password_hash.as_deref());
-    if let Some(stored) = stored {
-        authenticate(&request, &identity, &key, stored, peer, parts).await?;
-    } else if listener.security_profile > 0 {
-        return unauthorized(Reason::NoPasswordSet, parts);
-    }
+    let admitted_by = authenticate(&request, &identity, &key, peer, listener, parts).await?;
     let deflate = parts
         .config
         .compression
@@ -166,45 +162,129 @@ pub(super) async fn check(
         is_version_assumed: echo.is_none(),
         is_handshake_repaired: request.repaired,
         profile,
+        admitted_by,
         deflate,
     })
 }
 
+/// Checks the password, if one is required or a new one was sent to the charger; returns which one it gave. After a wrong
+/// one the directory is read again, because the password may have been changed a moment ago.
 async fn authenticate(
     request: &Request,
     identity: &str,
     key: &ChargerKey,
-    stored: &str,
     peer: Peer,
+    listener: &ListenerConfig,
     parts: &Parts,
-) -> Result<(), Failure> {
+) -> Result<Option<PasswordMark>, Failure> {
+    let credentials = parts.directory.credentials(key);
+    let first = try_credentials(&credentials, request, identity, key, peer, listener, parts).await;
+    let is_wrong =
+        matches!(&first, Err(Failure::Refused(refusal)) if refusal.reason == Reason::WrongPassword);
+    if !is_wrong {
+        return first;
+    }
+    parts.directory.reread().await;
+    let newer = parts.directory.credentials(key);
+    if newer == credentials {
+        return first;
+    }
+    try_credentials(&newer, request, identity, key, peer, listener, parts).await
+}
+
+async fn try_credentials(
+    credentials: &Credentials,
+    request: &Request,
+    identity: &str,
+    key: &ChargerKey,
+    peer: Peer,
+    listener: &ListenerConfig,
+    parts: &Parts,
+) -> Result<Option<PasswordMark>, Failure> {
+    let given = given_password(request, identity, key, parts);
+    let is_required = credentials.current.is_some() || listener.security_profile > 0;
+    let password = match (given, credentials) {
+        (
+            _,
+            Credentials {
+                current: None,
+                new: None,
+            },
+        ) if is_required => {
+            return unauthorized(Reason::NoPasswordSet, parts);
+        }
+        (
+            _,
+            Credentials {
+                current: None,
+                new: None,
+            },
+        ) => return Ok(None),
+        (Ok(password), _) => password,
+        (Err(reason), _) if is_required => return unauthorized(reason, parts),
+        (Err(_), _) => return Ok(None),
+    };
+    let mut is_unusable = false;
+    // The new one first: a charger that has it uses it from now on.
+    let new = credentials.new.iter().map(|hash| (hash, true));
+    let current = credentials.current.iter().map(|hash| (hash, false));
+    for (stored, is_new) in new.chain(current) {
+        let passwords = &parts.admission.passwords;
+        let checking = passwords.check(stored, password, peer.address(), key);
+        match checking.await {
+            Verdict::Correct => {
+                let mark = PasswordMark::of(stored);
+                if is_new {
+                    parts.directory.confirm().await;
+                    let newest = parts.directory.credentials(key);
+                    if newest.current.is_some() && !newest.admit(Some(mark)) {
+                        continue;
+                    }
+                    if newest.new.as_ref() == Some(stored) {
+                        parts.directory.logged_in(key, stored).await;
+                    }
+                }
+                return Ok(Some(mark));
+            }
+            Verdict::Wrong => {}
+            Verdict::Busy(share) => {
+                parts.metrics.password_not_checked(share);
+                return Err(Refusal::new(
+                    Reason::NotNow,
+                    "Too many passwords wait for their check; come back in a moment.",
+                )
+                .into());
+            }
+            Verdict::Unusable => is_unusable = true,
+        }
+    }
+    match (is_required, is_unusable) {
+        (false, _) => Ok(None),
+        (true, true) => unauthorized(Reason::UnusableHash, parts),
+        (true, false) => unauthorized(Reason::WrongPassword, parts),
+    }
+}
+
+/// The password in the request, or why there is none.
+fn given_password<'a>(
+    request: &'a Request,
+    identity: &str,
+    key: &ChargerKey,
+    parts: &Parts,
+) -> Result<&'a [u8], Reason> {
     let credentials = match &request.authorization {
         Authorization::Basic(credentials) => credentials,
-        Authorization::Missing => return unauthorized(Reason::NoPassword, parts),
-        Authorization::BrokenBase64 => return unauthorized(Reason::BrokenBase64, parts),
-        Authorization::OtherScheme => return unauthorized(Reason::OtherScheme, parts),
+        Authorization::Missing => return Err(Reason::NoPassword),
+        Authorization::BrokenBase64 => return Err(Reason::BrokenBase64),
+        Authorization::OtherScheme => return Err(Reason::OtherScheme),
     };
     let Some((user, password)) = handshake::split_credentials(credentials, identity) else {
-        return unauthorized(Reason::NoColon, parts);
+        return Err(Reason::NoColon);
     };
     let is_same = std::str::from_utf8(user).is_ok_and(|user| ChargerKey::of(user) == *key);
-    if parts.config.user_must_be_identity && !is_same {
-        return unauthorized(Reason::OtherUser, parts);
-    }
-    let passwords = &parts.admission.passwords;
-    let checking = passwords.check(stored, password, peer.address(), key);
-    match checking.await {
-        Verdict::Correct => Ok(()),
-        Verdict::Wrong => unauthorized(Reason::WrongPassword, parts),
-        Verdict::Busy(share) => {
-            parts.metrics.password_not_checked(share);
-            Err(Refusal::new(
-                Reason::NotNow,
-                "Too many passwords wait for their check; come back in a moment.",
-            )
-            .into())
-        }
-        Verdict::Unusable => unauthorized(Reason::UnusableHash, parts),
+    match parts.config.user_must_be_identity && !is_same {
+        true => Err(Reason::OtherUser),
+        false => Ok(password),
     }
 }
 

@@ -15,8 +15,10 @@ use crate::clock::wall_clock;
 use crate::commands::settle::Settler;
 use crate::connection::control::Control;
 use crate::connection::registry::Registry;
+use crate::directory::Directory;
 use central::model::{ChargerKey, Claim, Command, CommandId, Refusal};
-use central::ports::{ClusterEvent, ClusterEvents, CommandQueue, Unavailable};
+use central::ports::{ClusterEvent, ClusterEvents, CommandQueue, PasswordRotations, Unavailable};
+use central::secret::redacted;
 use central::{Epoch, GatewayId, Seq};
 use common::lock::{lock, wait_timeout};
 use journal::Journal;
@@ -90,6 +92,8 @@ impl State {
 /// Passes commands from the queue to connections.
 pub(crate) struct Commands {
     queue: Option<Arc<dyn CommandQueue>>,
+    rotations: Option<Arc<dyn PasswordRotations>>,
+    directory: Arc<Directory>,
     gateway: GatewayId,
     /// The epoch at which this process started.
     started: Epoch,
@@ -108,13 +112,17 @@ impl Commands {
     /// Without a queue nothing is sent.
     pub(crate) fn new(
         queue: Option<Arc<dyn CommandQueue>>,
+        rotations: Option<Arc<dyn PasswordRotations>>,
         gateway: GatewayId,
         journal: Journal,
         registry: Arc<Registry>,
+        directory: Arc<Directory>,
     ) -> Self {
         let now_ms = wall_clock().as_millis().unsigned_abs();
         Self {
             queue,
+            rotations,
+            directory,
             gateway,
             started: registry.next_epoch(now_ms),
             journal,
@@ -281,6 +289,12 @@ impl Commands {
             settler.run(self, queue)?;
             queue.expire(wall_clock(), EXPIRE_MAX)?;
             queue.ask_again(wall_clock(), EXPIRE_MAX)?;
+            if let Some(rotations) = &self.rotations {
+                if rotations.settle_rotations(wall_clock(), EXPIRE_MAX)? > 0 {
+                    // The passwords that were refused are not accepted any more.
+                    self.directory.load_for_command();
+                }
+            }
             self.look(queue, after, &mut chargers)?;
         }
         let chargers: Vec<ChargerKey> = chargers.into_iter().collect();
@@ -326,11 +340,16 @@ impl Commands {
         };
         let commands = queue.claim(claim, chargers)?;
         self.claimed.increment(commands.len() as u64);
+        // A charger may use a new password at once, so it is sent only by a gateway that accepts it.
+        let has_secret = |command: &Command| redacted(&command.payload).is_some();
+        let knows_passwords = !commands.iter().any(has_secret) || self.directory.load_for_command();
         for command in commands {
             lock(&self.state).active.insert(command.id);
             let key = ChargerKey::of(&command.charger_id);
+            let may_send = knows_passwords || !has_secret(&command);
             let claimed = ClaimedCommand { claim, command };
-            let left = match self.registry.find(&key) {
+            let control = self.registry.find(&key).filter(|_| may_send);
+            let left = match control {
                 Some(control) => control.give_command(claimed),
                 None => Some(claimed),
             };

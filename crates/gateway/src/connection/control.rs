@@ -4,6 +4,7 @@
 
 use crate::admission::peer::Peer;
 use crate::commands::ClaimedCommand;
+use crate::directory::PasswordMark;
 use central::Epoch;
 use central::resend::ResendMemory;
 use central::station::Fact;
@@ -63,6 +64,8 @@ pub(crate) struct Control {
     /// Where the charger connects from.
     pub(crate) peer: Peer,
     pub(crate) began: Instant,
+    /// The password that admitted it, if it gave one.
+    pub(crate) admitted_by: Option<PasswordMark>,
     /// How many connections in a row were replaced soon, this one being the last.
     replacements: AtomicU32,
     stop: AtomicU8,
@@ -80,11 +83,17 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(epoch: Epoch, peer: Peer, now: Instant) -> Self {
+    pub(crate) fn new(
+        epoch: Epoch,
+        peer: Peer,
+        admitted_by: Option<PasswordMark>,
+        now: Instant,
+    ) -> Self {
         Self {
             epoch,
             peer,
             began: now,
+            admitted_by,
             replacements: AtomicU32::new(0),
             stop: AtomicU8::new(0),
             turn: AtomicU8::new(NO_TURN),
@@ -102,7 +111,7 @@ impl Control {
     #[cfg(test)]
     pub(crate) fn for_test(epoch: Epoch) -> Self {
         let peer = Peer::of_socket(([192, 0, 2, 1], 5).into());
-        Self::new(epoch, peer, Instant::now())
+        Self::new(epoch, peer, None, Instant::now())
     }
 
     /// This connection replaces `older`.

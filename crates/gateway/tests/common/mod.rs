@@ -7,11 +7,12 @@ pub(crate) mod charger;
 pub(crate) mod log;
 
 use central::memory::MemoryStore;
-use central::model::ChargerKey;
+use central::model::{ChargerKey, PasswordRotation, RotationView};
 use central::policy::Policy;
 use central::ports::{
-    Batch, BoxFuture, ChargerProfile, ClusterEvents, CommandQueue, DirectorySnapshot,
-    DirectorySource, Handshakes, Queued, Registration, Sink, Store, Token, Unavailable,
+    Batch, BoxFuture, ChangeRequest, ChargerProfile, ClusterEvents, CommandQueue,
+    DirectorySnapshot, DirectorySource, Handshakes, NewRotation, Once, PasswordRotations, Queued,
+    Registration, RotationNotBegun, RotationNotCancelled, Sink, Store, Token, Unavailable,
     UnavailableKind,
 };
 use central::project::Changes;
@@ -216,6 +217,14 @@ pub(crate) struct FakeDirectory {
 }
 
 impl FakeDirectory {
+    /// A new password is sent to the charger.
+    pub(crate) fn rotate(&self, charger_id: &str, new_hash: String) {
+        let mut snapshot = self.snapshot.lock().unwrap();
+        snapshot.revision += 1;
+        let key = ChargerKey::of(charger_id);
+        snapshot.new_passwords.insert(key, new_hash);
+    }
+
     pub(crate) fn add(&self, charger_id: &str, password_hash: Option<String>) {
         let mut snapshot = self.snapshot.lock().unwrap();
         snapshot.revision += 1;
@@ -229,6 +238,56 @@ impl FakeDirectory {
                 frame_bytes_max: None,
             },
         );
+    }
+}
+
+/// Only what a gateway uses: log-ins become the current password, and nothing is due.
+impl PasswordRotations for FakeDirectory {
+    fn begin_rotation(
+        &self,
+        _: &NewRotation,
+    ) -> Result<Once<PasswordRotation, RotationNotBegun>, Unavailable> {
+        Err(unavailable())
+    }
+
+    fn rotation(
+        &self,
+        _: &str,
+        _: central::Timestamp,
+    ) -> Result<Option<RotationView>, Unavailable> {
+        Err(unavailable())
+    }
+
+    fn cancel_rotation(
+        &self,
+        _: &str,
+        _: &ChangeRequest,
+    ) -> Result<Result<(), RotationNotCancelled>, Unavailable> {
+        Err(unavailable())
+    }
+
+    fn logged_in(
+        &self,
+        charger: &ChargerKey,
+        hash: &str,
+        _: central::Timestamp,
+    ) -> Result<(), Unavailable> {
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(unavailable());
+        }
+        let mut snapshot = self.snapshot.lock().unwrap();
+        if snapshot.new_passwords.get(charger).map(String::as_str) == Some(hash) {
+            snapshot.revision += 1;
+            snapshot.new_passwords.remove(charger);
+            if let Some(profile) = snapshot.chargers.get_mut(charger) {
+                profile.password_hash = Some(hash.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_rotations(&self, _: central::Timestamp, _: usize) -> Result<u64, Unavailable> {
+        Ok(0)
     }
 }
 
@@ -305,6 +364,7 @@ pub(crate) struct Setup {
     pub(crate) gateway_id: u128,
     pub(crate) cluster_events: Option<Arc<dyn ClusterEvents>>,
     pub(crate) commands: Option<Arc<dyn CommandQueue>>,
+    pub(crate) rotations: Option<Arc<dyn PasswordRotations>>,
     pub(crate) handshakes: Option<Arc<dyn Handshakes>>,
     /// The contents of `directory.json` before the start.
     pub(crate) kept_directory: Option<Vec<u8>>,
@@ -330,6 +390,7 @@ impl Default for Setup {
             cluster_events: None,
             handshakes: None,
             commands: None,
+            rotations: None,
             kept_directory: None,
         }
     }
@@ -341,7 +402,7 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) sink: Arc<FakeSink>,
     pub(crate) directory: Arc<FakeDirectory>,
-    dir: Option<tempfile::TempDir>,
+    pub(crate) dir: Option<tempfile::TempDir>,
 }
 
 impl World {
@@ -390,6 +451,7 @@ impl World {
             data_dir: dir.path().to_path_buf(),
             cluster_events: setup.cluster_events,
             commands: setup.commands,
+            rotations: setup.rotations,
             handshakes: setup.handshakes,
         };
         let gateway = Gateway::start(setup.config, deps).await.expect("starts");

@@ -157,6 +157,101 @@ async fn a_refused_charger_is_stored_for_the_operator_within_seconds() {
     );
 }
 
+async fn log_in(world: &World, identity: &str, password: &str) -> Charger {
+    let lines = basic(identity, password);
+    let text = request(&format!("/ocpp/{identity}"), &lines);
+    Charger::handshake(world, text.as_bytes()).await
+}
+
+async fn status(world: &World, identity: &str, password: &str) -> u16 {
+    log_in(world, identity, password).await.head.status
+}
+
+/// Rule S-21: while it is not known which password the charger has, both are accepted, and the change closes no connection.
+/// The first log-in with the new one decides at once, also after a restart without the database.
+#[tokio::test]
+async fn old_and_new_password_are_accepted_until_a_log_in_with_the_new_one() {
+    let world = World::with(|setup| {
+        setup.directory.add("SAFE-1", Some(stored("old")));
+        setup.rotations = Some(Arc::clone(&setup.directory) as _);
+    })
+    .await;
+    let mut before = log_in(&world, "SAFE-1", "old").await;
+    before.heartbeat().await;
+    let new = stored("new");
+    world.directory.rotate("SAFE-1", new.clone());
+    let kept = world.dir.as_ref().unwrap().path().join("directory.json");
+    until("the new password is known", || {
+        std::fs::read_to_string(&kept).is_ok_and(|text| text.contains(&new))
+    })
+    .await;
+    before.heartbeat().await;
+    world.directory.unavailable.store(true, Ordering::SeqCst);
+    assert_eq!(status(&world, "SAFE-1", "other").await, 401);
+    assert_eq!(status(&world, "SAFE-1", "old").await, 101);
+    let mut after = log_in(&world, "SAFE-1", "new").await;
+    after.heartbeat().await;
+    assert_eq!(status(&world, "SAFE-1", "old").await, 401);
+    after.heartbeat().await;
+
+    let world = world.restart().await;
+    assert_eq!(status(&world, "SAFE-1", "old").await, 401);
+    assert_eq!(status(&world, "SAFE-1", "new").await, 101);
+}
+
+/// The database learns of the log-in, and the connection stays; a direct change of the password ends it.
+#[tokio::test]
+async fn a_log_in_with_the_new_password_is_reported_and_a_direct_change_wins() {
+    let world = World::with(|setup| {
+        setup.directory.add("SAFE-1", Some(stored("old")));
+        setup.rotations = Some(Arc::clone(&setup.directory) as _);
+    })
+    .await;
+    let new = stored("new");
+    world.directory.rotate("SAFE-1", new.clone());
+    // Known at once: the wrong password makes the gateway read the directory again.
+    let mut charger = log_in(&world, "SAFE-1", "new").await;
+    charger.heartbeat().await;
+    let key = central::model::ChargerKey::of("SAFE-1");
+    until("the rotation has ended", || {
+        let snapshot = world.directory.snapshot.lock().unwrap();
+        snapshot.chargers[&key].password_hash.as_ref() == Some(&new)
+    })
+    .await;
+    let seen = world
+        .dir
+        .as_ref()
+        .unwrap()
+        .path()
+        .join("new-passwords.json");
+    until("the log-in is forgotten", || {
+        std::fs::read_to_string(&seen).is_ok_and(|text| text == "{}")
+    })
+    .await;
+    charger.heartbeat().await;
+    world.directory.add("SAFE-1", Some(stored("direct")));
+    assert!(charger.closed().await.is_some());
+    assert_eq!(status(&world, "SAFE-1", "new").await, 401);
+    assert_eq!(status(&world, "SAFE-1", "direct").await, 101);
+}
+
+/// A charger without a password that was sent one must give it from its first log-in with it.
+#[tokio::test]
+async fn a_first_password_is_required_once_the_charger_has_used_it() {
+    let world = World::with(|setup| {
+        setup.directory.add("SAFE-1", None);
+        setup.directory.rotate("SAFE-1", stored("first"));
+    })
+    .await;
+    let mut charger = Charger::connect(&world, "SAFE-1").await;
+    charger.heartbeat().await;
+    assert_eq!(status(&world, "SAFE-1", "other").await, 101);
+    assert_eq!(status(&world, "SAFE-1", "first").await, 101);
+    assert_eq!(status(&world, "SAFE-1", "other").await, 401);
+    let without = Charger::handshake(&world, request("/ocpp/SAFE-1", "").as_bytes()).await;
+    assert_eq!(without.head.status, 401);
+}
+
 /// A charger that was accepted by policy must give its password as soon as it has one.
 #[tokio::test]
 async fn an_unknown_charger_must_reconnect_when_a_password_is_set_for_it() {

@@ -4,7 +4,7 @@ use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
 use super::numbers::clean;
-use super::{PostgresStore, audit, error};
+use super::{PostgresStore, audit, error, rotations};
 use crate::directory::{ProfileRow, charger_entry, profile, to_text};
 use crate::refusal::Refusal;
 use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
@@ -30,6 +30,9 @@ impl ChargerAdmin for PostgresStore {
                     Ok(after) => after,
                     Err(refused) => return Ok(Err(refused)),
                 };
+                if change.patch.password_hash.is_some() {
+                    rotations::replace(connection, &key, &change.request.origin).await?;
+                }
                 let version = bump(connection).await?;
                 sqlx::query(
                     "INSERT INTO charger_profiles
@@ -74,6 +77,12 @@ impl ChargerAdmin for PostgresStore {
             if !request.condition.holds(Some(version)) {
                 return Ok(Err(NotChanged::OtherVersion));
             }
+            rotations::replace(connection, &key, &request.origin).await?;
+            sqlx::query("DELETE FROM password_rotations WHERE key = $1")
+                .bind(&key)
+                .execute(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
             sqlx::query("DELETE FROM charger_profiles WHERE key = $1")
                 .bind(key)
                 .execute(&mut *connection)
@@ -107,7 +116,7 @@ pub(super) async fn lock_directory(connection: &mut PgConnection) -> Result<(), 
 
 /// One profile with its version. Inside the transaction that changes it: the row is locked, so that the audit log shows
 /// each state once.
-async fn one_profile(
+pub(super) async fn one_profile(
     connection: &mut PgConnection,
     key: &str,
 ) -> Result<Option<(ChargerProfile, u64)>, Refusal> {

@@ -70,23 +70,10 @@ impl Commands for PostgresStore {
 
     fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {
         self.change(async |connection| {
-            let done = sqlx::query(
-                "UPDATE commands SET stage = 2, reason = $2, detail = '', ended_at = $3
-                 WHERE id = $1 AND stage = 0
-                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
-            )
-            .bind(id.0)
-            .bind(NotSent::Cancelled.as_str())
-            .bind(now.0)
-            .execute(&mut *connection)
-            .await
-            .map_err(error::refusal)?;
-            if done.rows_affected() > 0 {
-                push_finished(connection, [id], now).await?;
-            }
+            let is_cancelled = cancel_queued(connection, id, now).await?;
             Ok(match find(connection, id).await? {
                 None => Cancelled::Unknown,
-                Some(command) if done.rows_affected() > 0 => Cancelled::Done(command.view(now)),
+                Some(command) if is_cancelled => Cancelled::Done(command.view(now)),
                 Some(command) => Cancelled::TooLate(command.view(now)),
             })
         })
@@ -397,6 +384,29 @@ impl CommandQueue for PostgresStore {
     }
 }
 
+/// Cancels a command that no gateway has claimed, inside the caller's transaction; returns whether it was one.
+pub(super) async fn cancel_queued(
+    connection: &mut PgConnection,
+    id: CommandId,
+    now: Timestamp,
+) -> Result<bool, Refusal> {
+    let done = sqlx::query(
+        "UPDATE commands SET stage = 2, reason = $2, detail = '', ended_at = $3
+         WHERE id = $1 AND stage = 0
+             AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+    )
+    .bind(id.0)
+    .bind(NotSent::Cancelled.as_str())
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    if done.rows_affected() > 0 {
+        push_finished(connection, [id], now).await?;
+    }
+    Ok(done.rows_affected() > 0)
+}
+
 /// Queues the event that these commands have an outcome, inside the caller's transaction.
 async fn push_finished(
     connection: &mut PgConnection,
@@ -557,7 +567,7 @@ pub(super) async fn find_all(
     Ok(found)
 }
 
-async fn find(
+pub(super) async fn find(
     connection: &mut PgConnection,
     id: CommandId,
 ) -> Result<Option<StoredCommand>, Refusal> {

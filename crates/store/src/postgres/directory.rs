@@ -2,7 +2,7 @@
 
 use super::charger_settings::all_profiles;
 use super::query::snapshot;
-use super::{PostgresStore, error, tokens};
+use super::{PostgresStore, error, rotations, tokens};
 use crate::directory::{RunningRow, running};
 use crate::paging::at_most;
 use crate::refusal::Refusal;
@@ -24,6 +24,10 @@ impl DirectorySource for PostgresStore {
             let all = snapshot(connection, async |connection| {
                 Ok(DirectorySnapshot {
                     chargers: all_profiles(connection).await?.into_iter().collect(),
+                    new_passwords: rotations::open_hashes(connection)
+                        .await?
+                        .into_iter()
+                        .collect(),
                     tokens: tokens::all(connection).await?.into_iter().collect(),
                     revision: revision(connection).await?,
                 })

@@ -36,6 +36,7 @@ mod parts;
 mod processes;
 mod query;
 mod quirks;
+mod rotations;
 mod schema;
 mod states;
 mod succession;

@@ -3,7 +3,7 @@
 use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
-use super::{SqliteStore, audit};
+use super::{SqliteStore, audit, rotations};
 use crate::directory::{PROFILE_COLUMNS, charger_entry, profile, to_text};
 use crate::refusal::Refusal;
 use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
@@ -23,6 +23,9 @@ impl ChargerAdmin for SqliteStore {
                     Ok(after) => after,
                     Err(refused) => return Ok(Err(refused)),
                 };
+                if change.patch.password_hash.is_some() {
+                    rotations::replace(connection, &key, &change.request.origin)?;
+                }
                 let version = bump(connection)?;
                 connection.execute(
                     "INSERT INTO charger_profiles
@@ -64,6 +67,11 @@ impl ChargerAdmin for SqliteStore {
             if !request.condition.holds(Some(version)) {
                 return Ok(Err(NotChanged::OtherVersion));
             }
+            rotations::replace(connection, &key, &request.origin)?;
+            connection.execute(
+                "DELETE FROM password_rotations WHERE key = ?1",
+                [key.as_str()],
+            )?;
             connection.execute(
                 "DELETE FROM charger_profiles WHERE key = ?1",
                 [key.as_str()],

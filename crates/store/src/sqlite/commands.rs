@@ -45,24 +45,10 @@ impl Commands for SqliteStore {
 
     fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {
         self.transact(|connection, _| {
-            let changed = connection.execute(
-                "UPDATE commands SET stage = ?2, reason = ?3, detail = '', ended_at = ?4
-                 WHERE id = ?1 AND stage = ?5
-                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
-                params![
-                    id.0.as_bytes(),
-                    NOT_SENT,
-                    NotSent::Cancelled.as_str(),
-                    now.0,
-                    QUEUED
-                ],
-            )?;
-            if changed > 0 {
-                push_finished(connection, id, now)?;
-            }
+            let is_cancelled = cancel_queued(connection, id, now)?;
             Ok(match find(connection, id)? {
                 None => Cancelled::Unknown,
-                Some(command) if changed > 0 => Cancelled::Done(command.view(now)),
+                Some(command) if is_cancelled => Cancelled::Done(command.view(now)),
                 Some(command) => Cancelled::TooLate(command.view(now)),
             })
         })
@@ -462,6 +448,30 @@ pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Create
     find(connection, command.id)?
         .map(|stored| Created::New(stored.view(now)))
         .ok_or_else(|| Refusal::corrupt("a command that was inserted is not there"))
+}
+
+/// Cancels a command that no gateway has claimed, inside the caller's transaction; returns whether it was one.
+pub(super) fn cancel_queued(
+    connection: &Connection,
+    id: CommandId,
+    now: Timestamp,
+) -> Result<bool, Refusal> {
+    let changed = connection.execute(
+        "UPDATE commands SET stage = ?2, reason = ?3, detail = '', ended_at = ?4
+         WHERE id = ?1 AND stage = ?5
+             AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+        params![
+            id.0.as_bytes(),
+            NOT_SENT,
+            NotSent::Cancelled.as_str(),
+            now.0,
+            QUEUED
+        ],
+    )?;
+    if changed > 0 {
+        push_finished(connection, id, now)?;
+    }
+    Ok(changed > 0)
 }
 
 /// Queues the event that a command has an outcome, inside the caller's transaction.

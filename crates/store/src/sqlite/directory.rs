@@ -1,7 +1,7 @@
 //! Chargers and tokens that the operator has set, and the revision by which a gateway detects a change.
 
 use super::charger_settings::all_profiles;
-use super::{SqliteStore, tokens};
+use super::{SqliteStore, rotations, tokens};
 use crate::directory::running;
 use crate::paging::at_most;
 use crate::refusal::Refusal;
@@ -20,6 +20,7 @@ impl DirectorySource for SqliteStore {
                 }
                 Ok(Some(DirectorySnapshot {
                     chargers: all_profiles(connection)?.into_iter().collect(),
+                    new_passwords: rotations::open_hashes(connection)?.into_iter().collect(),
                     tokens: tokens::all(connection)?.into_iter().collect(),
                     revision,
                 }))

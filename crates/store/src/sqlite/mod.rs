@@ -29,6 +29,7 @@ mod processes;
 mod query;
 mod quirks;
 mod readers;
+mod rotations;
 mod schema;
 mod states;
 mod succession;

@@ -4,8 +4,8 @@ use central::memory::Contents;
 use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens, Users,
-    Webhooks,
+    EventLog, Handshakes, LocalLists, Maintenance, PasswordRotations, Processes, QueryStore, Store,
+    Tokens, Users, Webhooks,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -28,6 +28,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + EventLog
         + CommandQueue
         + Webhooks
+        + PasswordRotations
         + Processes;
 
     /// Number of cases of a property test.

@@ -32,6 +32,9 @@ on_every_adapter!(
     stored_records_are_known_up_to_the_gap,
 );
 
+/// The payload of an answer.
+const ACCEPTED: &str = r#"{"status":"Accepted"}"#;
+
 fn command_id(number: u128) -> CommandId {
     CommandId(Uuid::from_u128(number))
 }
@@ -89,7 +92,7 @@ fn reason(view: &CommandView) -> &str {
 }
 
 /// A record about a command.
-fn record(seq: u64, number: u128, kind: RecordKind) -> Sent {
+pub(crate) fn record(seq: u64, number: u128, kind: RecordKind, payload: &str) -> Sent {
     let message_id = command_id(number).to_string();
     let record = Record {
         kind,
@@ -97,7 +100,7 @@ fn record(seq: u64, number: u128, kind: RecordKind) -> Sent {
         ocpp_version: Version::V16,
         message_id: &message_id,
         action: "Reset",
-        payload: r#"{"status":"Accepted"}"#,
+        payload,
         answer_kind: AnswerKind::None,
         answer: "",
         received_at: at(1),
@@ -128,7 +131,7 @@ pub(crate) fn uses_every_call<S: Commands + CommandQueue + Store>(store: &S) {
         (1_000, RecordKind::CallToCharger),
         (1_001, RecordKind::CallResult),
     ] {
-        apply(store, &[record(seq, 1, kind)]).unwrap();
+        apply(store, &[record(seq, 1, kind, ACCEPTED)]).unwrap();
     }
     store.claim(claim, &keys(&["CP-1"])).unwrap();
     let refusal = Refusal::new(NotSent::ChargerRejected, "");
@@ -459,7 +462,7 @@ fn records_settle_a_claim_in_any_order<A: Adapter>() {
         store.claim(claim, &keys(&["CP-1"])).unwrap();
         for (kind, seq) in kinds.into_iter().zip(claim.next_seq.0..) {
             for _ in 0..2 {
-                apply(&store, &[record(seq, number, kind)]).unwrap();
+                apply(&store, &[record(seq, number, kind, ACCEPTED)]).unwrap();
             }
             // A settled claim is not returned any more.
             let open = store.claims(gateway(0), Epoch(7), 9).unwrap();
@@ -483,7 +486,7 @@ fn what_records_say_was_sent_is_never_sent_again<A: Adapter>() {
     let store = database.open();
     create(&store, 1, "CP-1");
     create(&store, 2, "CP-1");
-    apply(&store, &[record(1, 1, RecordKind::CallToCharger)]).unwrap();
+    apply(&store, &[record(1, 1, RecordKind::CallToCharger, ACCEPTED)]).unwrap();
     // As after a claim that the database forgot.
     assert!(matches!(
         store.cancel(command_id(1), at(1)).unwrap(),
@@ -492,7 +495,7 @@ fn what_records_say_was_sent_is_never_sent_again<A: Adapter>() {
     let claim = claim_of(0, 1);
     let claimed = store.claim(claim, &keys(&["CP-1"])).unwrap();
     assert_eq!(ids(&claimed), [command_id(2)]);
-    apply(&store, &[record(2, 2, RecordKind::CallToCharger)]).unwrap();
+    apply(&store, &[record(2, 2, RecordKind::CallToCharger, ACCEPTED)]).unwrap();
     store.release(claim, &[command_id(2)]).unwrap();
     let refusal = Refusal::new(NotSent::Expired, "");
     store.refuse(claim, command_id(2), &refusal, at(1)).unwrap();

@@ -16,8 +16,8 @@ use central::model::{
 use central::ports::{
     ApiKeys, Applied, ChangeRequest, ChargerAdmin, ChargerProfile, Closings, CommandQueue,
     Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, DeadLetters, DiscardRequest,
-    EventLog, Idempotency, LetterSelection, NewCommand, Once, Store, Token, Tokens, Transfer,
-    Unavailable, UnavailableKind, Users,
+    EventLog, Idempotency, LetterSelection, NewCommand, NewRotation, Once, PasswordRotations,
+    Store, Token, Tokens, Transfer, Unavailable, UnavailableKind, Users,
 };
 use central::project::Changes;
 use central::query::{
@@ -294,6 +294,7 @@ where
         + Closings
         + Commands
         + CommandQueue
+        + PasswordRotations
         + DeadLetters,
 {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -368,7 +369,7 @@ where
     set_by_people(store);
 }
 
-fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys + Users>(store: &S) {
+fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys + PasswordRotations + Users>(store: &S) {
     let user = crate::users::user("anna", 1, Scope::Admin);
     let hash = UserPasswordHash::from_text("$argon2id$not-a-secret".to_owned());
     store.add_user(&user, &hash, &origin()).unwrap().unwrap();
@@ -389,6 +390,14 @@ fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys + Users>(store: &S) {
         ..ChargerProfile::new("Corpus-1")
     };
     put_profile(store, &profile);
+    let rotation = NewRotation {
+        charger_id: profile.charger_id.clone(),
+        new_hash: "$argon2id$new".to_owned(),
+        command: crate::commands::new(0x5019, "Corpus-1"),
+        request: ChangeRequest::of(origin()),
+    };
+    let begun = store.begin_rotation(&rotation).unwrap();
+    assert!(matches!(begun, Once::Done(_)), "{begun:?}");
     let key = ApiKey {
         id: Uuid::from_u128(77),
         name: "dashboard".to_owned(),

@@ -115,6 +115,7 @@ impl GatewayRole {
                 data_dir: settings.data_dir.clone(),
                 cluster_events: Some(Arc::clone(events) as _),
                 commands: Some(Arc::clone(&database.command_queue)),
+                rotations: Some(Arc::clone(&database.rotations)),
                 handshakes: Some(Arc::clone(&database.handshakes)),
             },
         )

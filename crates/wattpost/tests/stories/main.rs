@@ -11,6 +11,7 @@ mod deployment;
 mod handshake;
 mod metrics_page;
 mod octt;
+mod passwords;
 mod players;
 mod role;
 

@@ -14,6 +14,7 @@
 //! -> Authorize {"idTag":"BLOCKED"}         the charger calls
 //! <- {"idTagInfo":{"status":"Blocked"}}    what the answer must have; or: <- error SecurityError
 //! command Reset {"type":"Hard"}            a command over the API, which must arrive as this call
+//! rotate SECRET                            a change of the charger's password over the API, which must arrive as a call
 //! reply {"status":"Accepted"}              the charger's answer; or: reply error NotImplemented
 //! outcome {"class":"answered"}             what the API must show as the outcome
 //! unsent Reset {"type":"Hard"}             a command that must not arrive; an outcome follows
@@ -241,6 +242,7 @@ impl Player<'_> {
             "command" => self.command(rest),
             "unsent" => self.post(rest).map(drop),
             "reply" => self.reply(rest),
+            "rotate" => self.rotate(rest),
             "outcome" => self.outcome(rest),
             "shown" => self.shown(rest),
             "wattpost" => {
@@ -402,6 +404,40 @@ impl Player<'_> {
             return Err(format!("the charger received {frame}"));
         }
         self.open_call = Some(id);
+        Ok(())
+    }
+
+    fn rotate(&mut self, password: &str) -> Result<(), String> {
+        let path = format!("/api/v1/chargers/{}/password", self.charger);
+        let body = serde_json::json!({ "password": password }).to_string();
+        let mut answer = Err(String::new());
+        // The charger's version is known when the record of its connection is stored.
+        until(SHOWN, || {
+            let put = http::send(self.system.http, "PUT", &path, "", &body);
+            answer = put.map_err(|error| format!("{error:#}"));
+            !matches!(answer, Ok((404 | 409, _)))
+        });
+        let (status, body) = answer?;
+        if status != 202 {
+            return Err(format!("the API answered {status}: {body}"));
+        }
+        let frame = self.frame(|frame| frame[0] == 2)?;
+        let is_right = match frame[2].as_str() {
+            Some("ChangeConfiguration") => {
+                frame[3] == serde_json::json!({"key": "AuthorizationKey", "value": password})
+            }
+            Some("SetVariables") => {
+                let one = &frame[3]["setVariableData"][0];
+                one["attributeValue"] == password
+                    && one["component"]["name"] == "SecurityCtrlr"
+                    && one["variable"]["name"] == "BasicAuthPassword"
+            }
+            _ => false,
+        };
+        if !is_right {
+            return Err(format!("the charger received {frame}"));
+        }
+        self.open_call = frame[1].as_str().map(str::to_owned);
         Ok(())
     }
 

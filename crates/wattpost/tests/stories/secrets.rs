@@ -19,6 +19,8 @@ const WRONG_PASSWORD: &str = "Xq9mistyped-password-Zt";
 const COMMAND_PASSWORD: &str = "587139637573746f6d6572";
 const USER_PASSWORD: &str = "Xq4user-password-Zt";
 const MISTYPED_PASSWORD: &str = "Xq3mistyped-user-Zt";
+const ROTATED_PASSWORD: &str = "Xq2rotated-pass-Zt";
+const DIRECT_PASSWORD: &str = "Xq1direct-password-Zt";
 const DATABASE_PASSWORD: &str = "Xq5database-password-Zt";
 const BROKER_PASSWORD: &str = "Xq6broker-password-Zt";
 
@@ -194,6 +196,41 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
         == 401));
     drop(charger);
 
+    // A password that is changed at the charger, and one that is set directly; each with a digest under its key.
+    let right = basic("CP-1", NEXT_PASSWORD);
+    let (head, socket) = send_handshake(ocpp, "CP-1", "ocpp1.6", &right).expect("a connection");
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut charger = Charger::on(socket);
+    let path = "/api/v1/chargers/CP-1/password";
+    let body = format!(r#"{{"password":"{ROTATED_PASSWORD}"}}"#);
+    let lines = format!("{key}Idempotency-Key: rotation\r\n");
+    for _ in 0..2 {
+        assert_eq!(texts.ask(http, "PUT", path, &lines, &body), 202);
+    }
+    let other = format!(r#"{{"password":"{ROTATED_PASSWORD}x"}}"#);
+    assert_eq!(texts.ask(http, "PUT", path, &lines, &other), 422);
+    let Incoming::Text(call) = charger.receive() else {
+        panic!("the connection has ended");
+    };
+    assert!(call.contains(ROTATED_PASSWORD), "{call}");
+    let call: Value = serde_json::from_str(&call).expect("JSON");
+    let id = call[1].as_str().expect("an id");
+    charger.send(&format!(r#"[3,"{id}",{{"status":"Accepted"}}]"#));
+    let rotated = basic("CP-1", ROTATED_PASSWORD);
+    assert_eq!(handshake_status_with(ocpp, "CP-1", &rotated).0, 101);
+    assert_eq!(handshake_status_with(ocpp, "CP-1", &right).0, 401);
+    let body = format!(r#"{{"charger_id":"CP-2","password":"{DIRECT_PASSWORD}"}}"#);
+    let lines = format!("{key}Idempotency-Key: direct\r\n");
+    assert_eq!(
+        texts.ask(http, "POST", "/api/v1/chargers", &lines, &body),
+        201
+    );
+    assert_eq!(texts.ask(http, "GET", path, &reader, ""), 200);
+    texts.ask(http, "PUT", path, &reader, &body);
+    let said = deployment.run("charger password", &["CP-1"]);
+    texts.add("charger password", said);
+    drop(charger);
+
     // The same password in a batch, which is also in the audit log.
     let batch = format!(
         r#"{{"action":"ChangeConfiguration","payload":{{"key":"AuthorizationKey","value":"{COMMAND_PASSWORD}"}},"filter":{{}}}}"#
@@ -238,6 +275,7 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
         (CHARGER_PASSWORD, "CP-1"),
         (NEXT_PASSWORD, "CP-1"),
         (WRONG_PASSWORD, "CP-1"),
+        (DIRECT_PASSWORD, "CP-2"),
         (admin, "admin"),
         (read, "reader"),
         (USER_PASSWORD, "anna"),
@@ -250,6 +288,7 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
     let mut others = texts;
     others.0.retain(|(place, _)| place != "export messages");
     others.assert_without(COMMAND_PASSWORD, "CP-1");
+    others.assert_without(ROTATED_PASSWORD, "CP-1");
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         handshakes: Some(Arc::clone(&store.directory) as _),
         tokens: Some(Arc::new(MemoryStore::default())),
         local_lists: Some(Arc::new(MemoryStore::default())),
+        rotations: Some(Arc::clone(&store.directory) as _),
         closings: Some(Arc::clone(store) as _),
         dead_letters: Some(Arc::clone(&memory) as _),
         letter_retries: Some(Arc::new(LetterRetry {

@@ -1,0 +1,125 @@
+//! Passwords of chargers, as the command line and the API take them: their bounds, a generated one, and the hash that is
+//! stored.
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::PasswordHash;
+
+/// What a password that Wattpost sends to a charger must be, for error messages: what every version of OCPP takes
+/// (`AuthorizationKey` of 1.6, rule S-4; `BasicAuthPassword` of 2.x, rule S-5).
+pub const SENT_EXPECTED: &str = "16 to 20 printable ASCII characters without space, quote and backslash, or 32 to 40 \
+     hexadecimal digits, an even number of them";
+
+/// Whether a password may be sent to a charger: see [`SENT_EXPECTED`].
+#[must_use]
+pub fn can_be_sent(password: &str) -> bool {
+    let is_plain = (16..=20).contains(&password.len())
+        && password
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\'));
+    is_plain || is_key(password)
+}
+
+/// What a password that is only set in Wattpost must be, for error messages.
+pub const SET_EXPECTED: &str =
+    "a text of 8 to 64 bytes without control characters (OCPP chargers accept 16 to 40)";
+
+/// Whether a password may be set: see [`SET_EXPECTED`].
+#[must_use]
+pub fn can_be_set(password: &str) -> bool {
+    (8..=64).contains(&password.len()) && !password.contains(char::is_control)
+}
+
+/// A new password that every version of OCPP takes: 120 random bits of the operating system as 40 hexadecimal digits. The 20
+/// bytes that they stand for are letters, digits, `-` and `_`, because a charger of 1.6 may log in with these bytes.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub fn generate() -> Result<String, String> {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| format!("get random bytes for a password: {error}"))?;
+    let signs = bytes.iter().map(|byte| SIGNS[usize::from(byte & 63)]);
+    Ok(signs.map(|sign| format!("{sign:02x}")).collect())
+}
+
+/// Argon2id with a new salt, as a PHC string. The password itself is not stored (A01.FR.08). A key of 1.6 is hashed in
+/// lower case: chargers send such a key as hexadecimal in either case or as raw bytes (rule S-4), and the gateway compares
+/// all of them with this form. Takes tens of milliseconds on purpose.
+///
+/// # Errors
+/// When the operating system gives no salt.
+pub fn hash(password: &str) -> Result<String, String> {
+    let normalized = match is_key(password) {
+        true => password.to_ascii_lowercase(),
+        false => password.to_owned(),
+    };
+    let hash: PasswordHash = Argon2::default()
+        .hash_password(normalized.as_bytes())
+        .map_err(|error| format!("hash the password: {error}"))?;
+    Ok(hash.to_string())
+}
+
+/// A digest of `text` that is as expensive to guess as a stored hash of a password: Argon2id with a salt of 16 bytes that
+/// the caller gives. Equal inputs have equal digests.
+///
+/// # Errors
+/// When there is not enough memory for the computation.
+pub fn slow_digest(text: &[u8], salt: &[u8; 16]) -> Result<[u8; 32], String> {
+    let mut digest = [0; 32];
+    Argon2::default()
+        .hash_password_into(text, salt, &mut digest)
+        .map_err(|error| format!("digest a request with a password: {error}"))?;
+    Ok(digest)
+}
+
+/// Whether it is an `AuthorizationKey` of 1.6 in hexadecimal.
+fn is_key(password: &str) -> bool {
+    (32..=40).contains(&password.len())
+        && password.len().is_multiple_of(2)
+        && password.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_taken_by_every_version() {
+        for good in [
+            "0123456789abcdef",
+            "with:colon-and*+20ch",
+            "00112233445566778899AABBCCDDEEFF",
+            "00112233445566778899aabbccddeeff00112233",
+        ] {
+            assert!(can_be_sent(good), "{good}");
+        }
+        for bad in [
+            "",
+            "fifteen-letters",
+            "twenty-one-characters",
+            "sixteen with spac",
+            "sixteen\"quoted-ch",
+            "sixteen-letters-ü",
+            "00112233445566778899aabbccddeef",
+            "00112233445566778899aabbccddeeff0",
+            "00112233445566778899aabbccddeeff0011223344",
+            "0g112233445566778899aabbccddeeff",
+        ] {
+            assert!(!can_be_sent(bad), "{bad}");
+        }
+        let (one, two) = (generate().expect("random"), generate().expect("random"));
+        assert!(can_be_sent(&one) && one.len() == 40);
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn a_hash_has_a_salt_and_a_digest_is_repeatable() {
+        assert_ne!(hash("0123456789abcdef"), hash("0123456789abcdef"));
+        let digest = |text: &str, salt: u8| slow_digest(text.as_bytes(), &[salt; 16]);
+        assert_eq!(digest("a", 1), digest("a", 1));
+        assert_ne!(digest("a", 1), digest("b", 1));
+        assert_ne!(digest("a", 1), digest("a", 2));
+    }
+}
