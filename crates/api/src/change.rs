@@ -320,6 +320,13 @@ impl Members {
         self.faults.push(Fault::of_member(name, detail));
     }
 
+    /// Notes that a member is absent, unless it has a fault already.
+    pub(crate) fn missing(&mut self, name: &str, right: &str) {
+        if self.faults.is_empty() {
+            self.fault(name, format!("{name} is missing; it must be {right}"));
+        }
+    }
+
     /// Refuses the members that were not taken, and reports every fault.
     pub(crate) fn finish(mut self, known: &[&str]) -> Result<(), ApiError> {
         for (name, _) in std::mem::take(&mut self.members) {

@@ -74,6 +74,7 @@ mod transaction_messages;
 mod transactions;
 mod users;
 mod version;
+mod webhook_routes;
 pub mod webhooks;
 mod write_timeout;
 mod wrong_port;
@@ -252,7 +253,7 @@ impl Api {
         info!(%local_addr, "the HTTP API listens");
         let has_store = deps.store.is_some();
         let has_batches = deps.batches.is_some();
-        if let Some(webhooks) = deps.webhooks.take() {
+        if let Some(webhooks) = deps.webhooks.clone() {
             tasks.spawn(webhooks::run(webhooks, stop.graceful.clone()));
         }
         let state = state::AppState::new(&config, deps, keys, stop.graceful.clone());

@@ -12,7 +12,7 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dead_letters, docs_page, events, freshness, handshakes, health, local_lists,
     messages, meter_values, operations, pipeline, quirks, reports, routes, schema, sessions,
-    tokens, traces, transaction_messages, transactions, users, version,
+    tokens, traces, transaction_messages, transactions, users, version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -83,6 +83,15 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         local_lists::remove_default,
         audit::list,
         actions::list,
+        webhook_routes::list,
+        webhook_routes::create,
+        webhook_routes::one,
+        webhook_routes::change,
+        webhook_routes::remove,
+        webhook_routes::rotate,
+        webhook_routes::test,
+        webhook_routes::deliveries,
+        webhook_routes::redeliver,
         batches::create,
         batches::list,
         batches::one,
@@ -265,7 +274,14 @@ fn add_freshness(operation: &mut Value) {
 
 /// Whether the answers have an entity tag: those of one object.
 fn has_tag(route: &Route) -> bool {
-    let has_none = ["/commands", "/actions/", "/batches/", "/trace", "/password"];
+    let has_none = [
+        "/commands",
+        "/actions/",
+        "/batches/",
+        "/trace",
+        "/password",
+        "/deliveries",
+    ];
     route.path.contains('{') && !has_none.iter().any(|part| route.path.contains(part))
 }
 

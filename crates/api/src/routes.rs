@@ -11,7 +11,7 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dashboard, dead_letters, events, freshness, handshakes, health, local_lists,
     messages, meter_values, openapi, operations, pipeline, quirks, reports, schema, sessions,
-    tokens, traces, transaction_messages, transactions, users, version,
+    tokens, traces, transaction_messages, transactions, users, version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -498,6 +498,58 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(events::list),
+    },
+    Route {
+        path: "/api/v1/webhooks",
+        purpose: "webhooks, the oldest first; `POST` adds one",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || get(webhook_routes::list).post(webhook_routes::create),
+    },
+    Route {
+        path: "/api/v1/webhooks/{id}",
+        purpose: "one webhook; `PATCH` changes and `DELETE` removes it",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || {
+            get(webhook_routes::one)
+                .patch(webhook_routes::change)
+                .delete(webhook_routes::remove)
+        },
+    },
+    Route {
+        path: "/api/v1/webhooks/{id}/rotate",
+        purpose: "`POST` makes a new secret",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || post(webhook_routes::rotate),
+    },
+    Route {
+        path: "/api/v1/webhooks/{id}/test",
+        purpose: "`POST` sends a test message",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || post(webhook_routes::test),
+    },
+    Route {
+        path: "/api/v1/webhooks/{id}/deliveries",
+        purpose: "the latest attempts to deliver events",
+        parameters: webhook_routes::DELIVERY_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || get(webhook_routes::deliveries),
+    },
+    Route {
+        path: "/api/v1/webhooks/{id}/redeliver",
+        purpose: "`POST` sends events again",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || post(webhook_routes::redeliver),
     },
     Route {
         path: "/api/v1/audit",

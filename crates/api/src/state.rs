@@ -9,7 +9,7 @@ use crate::freshness::Freshness;
 use crate::page::ListAnswer;
 use crate::pipeline::Overview;
 use crate::wrong_port::WrongPort;
-use crate::{ApiDeps, Build};
+use crate::{ApiDeps, Build, WebhookDeps};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -42,6 +42,7 @@ pub(crate) struct AppState {
     letter_retries: Option<Arc<dyn LetterRetries>>,
     commands: Option<Arc<dyn Commands>>,
     batches: Option<Arc<dyn Batches>>,
+    webhooks: Option<WebhookDeps>,
     /// Wakes the driver of batches.
     driver: Notify,
     event_log: Option<Arc<dyn EventLog>>,
@@ -105,6 +106,7 @@ impl AppState {
             letter_retries: deps.letter_retries,
             commands: deps.commands,
             batches: deps.batches,
+            webhooks: deps.webhooks,
             driver: Notify::new(),
             event_hub: deps.event_log.clone().map(EventHub::new),
             event_log: deps.event_log,
@@ -138,6 +140,11 @@ impl AppState {
     /// The batches. A process without a store has no route that uses them.
     pub(crate) fn batches(&self) -> Result<Arc<dyn Batches>, ApiError> {
         self.batches.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The webhooks, and what sends their messages. A process without a store has no route that uses them.
+    pub(crate) fn webhooks(&self) -> Result<WebhookDeps, ApiError> {
+        self.webhooks.clone().ok_or_else(ApiError::internal)
     }
 
     /// The store, for the driver of batches.

@@ -55,6 +55,8 @@ kinds! {
     UNKNOWN_API_KEY, NOT_FOUND, "unknown_api_key", "Unknown API key", "no key has this name";
     UNKNOWN_USER, NOT_FOUND, "unknown_user", "Unknown user", "no user has this name";
     UNKNOWN_HANDSHAKE, NOT_FOUND, "unknown_handshake", "Unknown handshake", "not in the list of refused handshakes";
+    UNKNOWN_WEBHOOK, NOT_FOUND, "unknown_webhook", "Unknown webhook", "no webhook has this id";
+    UNKNOWN_EVENT, NOT_FOUND, "unknown_event", "Unknown event", "the event from which a webhook is to be sent events again is not in the log, or no longer kept";
     UNKNOWN_TOKEN, NOT_FOUND, "unknown_token", "Unknown token", "the token was not added";
     UNKNOWN_LOCAL_LIST, NOT_FOUND, "unknown_local_list", "Unknown local list", "no wish for a local list holds for the charger";
     NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
@@ -65,6 +67,7 @@ kinds! {
     CHARGER_EXISTS, CONFLICT, "charger_exists", "Charger exists", "a charger with this identity was added before";
     API_KEY_EXISTS, CONFLICT, "api_key_exists", "API key exists", "another key has this name";
     TOO_MANY_API_KEYS, CONFLICT, "too_many_api_keys", "Too many API keys", "1,000 keys exist";
+    TOO_MANY_WEBHOOKS, CONFLICT, "too_many_webhooks", "Too many webhooks", "100 webhooks exist";
     LAST_ADMIN_KEY, CONFLICT, "last_admin_key", "Last admin key", "it is the last valid key with the scope `admin`; `force=true` revokes it nevertheless";
     USER_EXISTS, CONFLICT, "user_exists", "User exists", "another user has this name";
     TOO_MANY_USERS, CONFLICT, "too_many_users", "Too many users", "1,000 users exist";

@@ -16,6 +16,7 @@ mod commands;
 mod kinds;
 mod records;
 mod requests;
+mod webhooks;
 
 pub(crate) use kinds::*;
 

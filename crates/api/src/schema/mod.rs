@@ -14,6 +14,7 @@ mod messages;
 mod pipeline;
 mod tokens;
 mod transactions;
+mod webhooks;
 
 pub(crate) use access::*;
 pub(crate) use answers::*;
@@ -26,3 +27,4 @@ pub(crate) use messages::*;
 pub(crate) use pipeline::*;
 pub(crate) use tokens::*;
 pub(crate) use transactions::*;
+pub(crate) use webhooks::*;

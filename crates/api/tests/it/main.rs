@@ -26,4 +26,5 @@ mod pipeline;
 mod support;
 mod tokens;
 mod users;
+mod webhook_routes;
 mod webhooks;
