@@ -289,11 +289,11 @@ impl Commands {
             settler.run(self, queue)?;
             queue.expire(wall_clock(), EXPIRE_MAX)?;
             queue.ask_again(wall_clock(), EXPIRE_MAX)?;
-            if let Some(rotations) = &self.rotations {
-                if rotations.settle_rotations(wall_clock(), EXPIRE_MAX)? > 0 {
-                    // The passwords that were refused are not accepted any more.
-                    self.directory.load_for_command();
-                }
+            if let Some(rotations) = &self.rotations
+                && rotations.settle_rotations(wall_clock(), EXPIRE_MAX)? > 0
+            {
+                // The passwords that were refused are not accepted any more.
+                self.directory.load_for_command();
             }
             self.look(queue, after, &mut chargers)?;
         }
