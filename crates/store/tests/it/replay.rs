@@ -589,7 +589,8 @@ fn is_replayed<A: Adapter, B: Adapter>(source: &A::Store) {
     );
     let copied: BTreeMap<_, _> = replayed.copied.into_iter().collect();
     assert_eq!(copied["tokens"], 510);
-    assert_eq!(copied["commands"], 120);
+    assert_eq!(copied["commands"], 121);
+    assert_eq!(copied["password_rotations"], 1);
     assert!(copied["transaction_closings"] > 3);
 
     // What the lists show, in their order.
