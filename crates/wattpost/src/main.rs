@@ -240,7 +240,12 @@ mod tests {
         ("audit", READS),
         ("charger add", Audited::Entry("charger.set")),
         ("charger list", READS),
+        ("charger password", READS),
         ("charger remove", Audited::Entry("charger.removed")),
+        (
+            "charger rotate-password",
+            Audited::Entry("charger.password_rotation_started"),
+        ),
         ("check", READS),
         ("command batch cancel", Audited::Entry("batch.cancelled")),
         ("command batch create", Audited::Entry("batch.created")),
@@ -290,6 +295,10 @@ mod tests {
         ("token remove", Audited::Entry("token.removed")),
         ("transaction close", Audited::Entry("transaction.closed")),
         ("transaction list", READS),
+        ("user add", Audited::Entry("user.added")),
+        ("user list", READS),
+        ("user password", Audited::Entry("user.changed")),
+        ("user remove", Audited::Entry("user.removed")),
     ];
 
     #[test]

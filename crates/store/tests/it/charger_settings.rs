@@ -268,25 +268,19 @@ fn every_change_locks_the_directory_before_the_charger() {
     let lock_directory = "SELECT FROM settings WHERE name = 'directory_revision' FOR UPDATE NOWAIT";
     let changes: [&(dyn Fn() + Sync); 3] = [
         &|| {
-            drop(
-                store
-                    .change_charger(&change(ChangeKind::Set, "CP-1"))
-                    .unwrap(),
-            )
+            let _ = store
+                .change_charger(&change(ChangeKind::Set, "CP-1"))
+                .unwrap();
         },
         &|| {
-            drop(
-                store
-                    .change_charger(&change(ChangeKind::Create, "CP-1"))
-                    .unwrap(),
-            )
+            let _ = store
+                .change_charger(&change(ChangeKind::Create, "CP-1"))
+                .unwrap();
         },
         &|| {
-            drop(
-                store
-                    .remove_charger("CP-1", &ChangeRequest::of(origin()))
-                    .unwrap(),
-            )
+            let _ = store
+                .remove_charger("CP-1", &ChangeRequest::of(origin()))
+                .unwrap();
         },
     ];
     for (no, change) in changes.into_iter().enumerate() {

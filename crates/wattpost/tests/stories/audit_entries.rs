@@ -59,6 +59,9 @@ fn every_change_on_the_command_line_has_an_entry() {
         ("local-list remove", &["CP-1"], "local_list.removed"),
         ("apikey add", &["grafana"], "api_key.added"),
         ("apikey revoke", &["grafana"], "api_key.revoked"),
+        ("user add", &["anna"], "user.added"),
+        ("user password", &["anna"], "user.changed"),
+        ("user remove", &["anna"], "user.removed"),
         (
             "transaction close",
             &[&session, "--reason", "a test", "--who", "bob"],
@@ -68,6 +71,12 @@ fn every_change_on_the_command_line_has_an_entry() {
             "deadletters discard",
             &[&letter, "--reason", "a test"],
             "dead_letter.discarded",
+        ),
+        ("charger add", &["CP-3"], "charger.set"),
+        (
+            "charger rotate-password",
+            &["CP-3"],
+            "charger.password_rotation_started",
         ),
         ("retire-gateway", &[&gateway], "gateway.retired"),
     ];
