@@ -1019,6 +1019,24 @@ export interface components {
             password: string;
             scope: components["schemas"]["Scope"];
         };
+        /** @description A webhook to be added. */
+        NewWebhook: {
+            /** @description Only events of this charger. */
+            charger_id?: string | null;
+            /** @description At most 200 characters. */
+            description?: string | null;
+            /** @description Default true. */
+            enabled?: boolean | null;
+            /** @description `whsec_` followed by the Base64 text of 24 to 64 random bytes; absent for a new one. */
+            secret?: string | null;
+            /** @description The types of its events; absent or empty for all. */
+            types?: string[] | null;
+            /**
+             * @description `https`; the settings `webhooks.allow_http` and `webhooks.allowed_networks` allow more.
+             * @example https://example.com/hook
+             */
+            url: string;
+        };
         /**
          * @description The version of OCPP.
          * @enum {string}
@@ -2032,6 +2050,107 @@ export interface components {
             /** @description Why it is stale; null if it is not. */
             stale_because?: string | null;
         };
+        /** @description A page of a list. */
+        Page_Webhook: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                /** @description Only events of this charger. */
+                charger_id?: string | null;
+                /** Format: date-time */
+                created_at: string;
+                /** @description All events up to the one with this id are delivered or not selected. */
+                delivered_until: string;
+                /** @description The operator's text. */
+                description: string;
+                /** @description Whether events are sent. */
+                enabled: boolean;
+                /**
+                 * Format: date-time
+                 * @description Until when the secret before the newest one is valid; null if there is none.
+                 */
+                former_secret_until?: string | null;
+                /** Format: uuid */
+                id: string;
+                last_error?: components["schemas"]["WebhookNote"] | null;
+                /**
+                 * Format: date-time
+                 * @description The time of its latest successful attempt.
+                 */
+                last_success_at?: string | null;
+                retry?: components["schemas"]["WebhookRetry"] | null;
+                /** @description `active`, `retrying`, `disabled` (by a person) or `switched_off` (by Wattpost). */
+                state: string;
+                switched_off?: components["schemas"]["WebhookNote"] | null;
+                /** @description The types of its events, such as `transaction.*`; empty for all. */
+                types: string[];
+                /** @description Where its events are sent. */
+                url: string;
+                /**
+                 * Format: int64
+                 * @description Events of the log after that one, whether they are selected or not.
+                 */
+                waiting: number;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
+        /** @description A page of a list. */
+        Page_WebhookDelivery: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                /** @description The start of the response, or the error. */
+                answer: string;
+                /**
+                 * Format: date-time
+                 * @description When it began.
+                 */
+                at: string;
+                /**
+                 * Format: int32
+                 * @description Its number among the attempts for this event; the first is 1.
+                 */
+                attempt: number;
+                /** @description Whether the receiver has accepted the event. */
+                delivered: boolean;
+                /** Format: int64 */
+                duration_ms: number;
+                event_id: string;
+                event_type: string;
+                /**
+                 * Format: int32
+                 * @description The status of the response; null without one.
+                 */
+                status?: number | null;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
         /** @description The health of a part of the process. */
         Part: {
             /** @description What is wrong, or a short description. */
@@ -2735,6 +2854,141 @@ export interface components {
              * @description Written to the journal's file.
              */
             written: number;
+        };
+        /** @description A webhook without its secrets. */
+        Webhook: {
+            /** @description Only events of this charger. */
+            charger_id?: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** @description All events up to the one with this id are delivered or not selected. */
+            delivered_until: string;
+            /** @description The operator's text. */
+            description: string;
+            /** @description Whether events are sent. */
+            enabled: boolean;
+            /**
+             * Format: date-time
+             * @description Until when the secret before the newest one is valid; null if there is none.
+             */
+            former_secret_until?: string | null;
+            /** Format: uuid */
+            id: string;
+            last_error?: components["schemas"]["WebhookNote"] | null;
+            /**
+             * Format: date-time
+             * @description The time of its latest successful attempt.
+             */
+            last_success_at?: string | null;
+            retry?: components["schemas"]["WebhookRetry"] | null;
+            /** @description `active`, `retrying`, `disabled` (by a person) or `switched_off` (by Wattpost). */
+            state: string;
+            switched_off?: components["schemas"]["WebhookNote"] | null;
+            /** @description The types of its events, such as `transaction.*`; empty for all. */
+            types: string[];
+            /** @description Where its events are sent. */
+            url: string;
+            /**
+             * Format: int64
+             * @description Events of the log after that one, whether they are selected or not.
+             */
+            waiting: number;
+        };
+        /** @description An attempt to deliver an event. */
+        WebhookDelivery: {
+            /** @description The start of the response, or the error. */
+            answer: string;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            at: string;
+            /**
+             * Format: int32
+             * @description Its number among the attempts for this event; the first is 1.
+             */
+            attempt: number;
+            /** @description Whether the receiver has accepted the event. */
+            delivered: boolean;
+            /** Format: int64 */
+            duration_ms: number;
+            event_id: string;
+            event_type: string;
+            /**
+             * Format: int32
+             * @description The status of the response; null without one.
+             */
+            status?: number | null;
+        };
+        /** @description A text and when it was noted. */
+        WebhookNote: {
+            /** Format: date-time */
+            at: string;
+            text: string;
+        };
+        /** @description What is changed of a webhook: an absent member stays as it is, null sets the default. */
+        WebhookPatch: {
+            charger_id?: string | null;
+            description?: string | null;
+            enabled?: boolean | null;
+            types?: string[] | null;
+            url?: string | null;
+        };
+        /** @description Where events are sent again from. */
+        WebhookRedelivery: {
+            /** @description The id of the first event, or a time: the first event that was recorded then or later. */
+            since: string;
+        };
+        /** @description Failed attempts. */
+        WebhookRetry: {
+            /**
+             * Format: int32
+             * @description Attempts that have failed.
+             */
+            attempts: number;
+            /** @description The event. */
+            event_id: string;
+            /**
+             * Format: date-time
+             * @description When the next one is made.
+             */
+            next_at: string;
+            /**
+             * Format: date-time
+             * @description When the first one was made.
+             */
+            since: string;
+        };
+        /** @description A new secret. */
+        WebhookRotation: {
+            /**
+             * Format: int32
+             * @description For how many seconds the former secret stays valid: 0 to 2,592,000; default 86,400.
+             */
+            former_valid_s?: number | null;
+            /** @description As of a new webhook. */
+            secret?: string | null;
+        };
+        /** @description What came of a test message. */
+        WebhookTested: {
+            /** @description The first bytes of the answer. */
+            answer: string;
+            /** @description Whether the status is 2xx. */
+            delivered: boolean;
+            /** Format: int64 */
+            duration_ms: number;
+            /** @description Why there is no answer. */
+            error?: string | null;
+            /**
+             * Format: int32
+             * @description The status; null without an answer.
+             */
+            status?: number | null;
+        };
+        /** @description A webhook with its newest secret. */
+        WebhookWithSecret: components["schemas"]["Webhook"] & {
+            /** @description It is shown only in this answer; null in the answer to a repeat. */
+            secret?: string | null;
         };
     };
     responses: never;

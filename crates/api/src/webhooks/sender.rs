@@ -71,6 +71,10 @@ pub(crate) async fn run(deps: WebhookDeps, stop: CancellationToken) {
         calls: Arc::new(Semaphore::new(DATABASE_CALLS_MAX)),
         stop,
     });
+    // Exported from the start, so that a rate has a value before the first attempt.
+    for result in ["delivered", "refused", "failed"] {
+        counter!("wattpost_webhooks_attempts_total", "result" => result).increment(0);
+    }
     let turns = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(TURNS_MAX));
     let mut has_failed = false;

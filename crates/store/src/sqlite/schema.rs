@@ -25,11 +25,11 @@ const MIGRATIONS: [&str; 20] = [
     include_str!("../../migrations/sqlite/0013_processes.sql"),
     include_str!("../../migrations/sqlite/0014_batches.sql"),
     include_str!("../../migrations/sqlite/0015_discarded_letters.sql"),
-    include_str!("../../migrations/sqlite/0018_running_tokens.sql"),
-    include_str!("../../migrations/sqlite/0020_letter_events.sql"),
-    include_str!("../../migrations/sqlite/0019_users.sql"),
-    include_str!("../../migrations/sqlite/0016_webhooks.sql"),
-    include_str!("../../migrations/sqlite/0017_password_rotations.sql"),
+    include_str!("../../migrations/sqlite/0016_running_tokens.sql"),
+    include_str!("../../migrations/sqlite/0017_letter_events.sql"),
+    include_str!("../../migrations/sqlite/0018_users.sql"),
+    include_str!("../../migrations/sqlite/0019_webhooks.sql"),
+    include_str!("../../migrations/sqlite/0020_password_rotations.sql"),
 ];
 
 /// The migration after which open sessions are listed again, with the columns that it and earlier ones add. It is the
