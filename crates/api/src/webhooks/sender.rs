@@ -44,6 +44,8 @@ const TURN: Duration = Duration::from_secs(10);
 const RECORDED_EVERY: Duration = Duration::from_secs(1);
 /// The pause of a webhook that selects none of the newest events.
 const UNSELECTED: Duration = Duration::from_secs(1);
+/// The pause of a webhook that selects a type of event that only a newer version knows.
+const UNKNOWN_TYPE: Duration = Duration::from_secs(30);
 /// Events that are read at once for one webhook at most.
 const PAGE: usize = 20;
 /// Calls of the database at once at most, so that webhooks leave connections to requests.
@@ -264,7 +266,11 @@ impl Turn {
 
     /// Sends the next events of the log.
     async fn round(&mut self) -> Result<Then, Unavailable> {
-        let Some(page) = self.read().await? else {
+        let Some(filter) = self.webhook.settings.filter() else {
+            self.leave_to_a_newer_version();
+            return Ok(Then::End);
+        };
+        let Some(page) = self.read(filter).await? else {
             return Ok(Then::GoOn);
         };
         let has_events = !page.events.is_empty();
@@ -297,19 +303,20 @@ impl Turn {
         Ok(Then::End)
     }
 
+    /// The webhook selects a type of event that this version does not know: it stays where it is in the log.
+    fn leave_to_a_newer_version(&mut self) {
+        let now = Timestamp(clock::now_ms());
+        let error = "it selects a type of event that this version of Wattpost does not know";
+        self.step.progress.last_error = Some((now, error.to_owned()));
+        self.step.progress.due_at = later(now, UNKNOWN_TYPE);
+    }
+
     /// The next part of the log; `None` if events are missing, and the cursor was moved to where the log goes on.
-    async fn read(&mut self) -> Result<Option<EventPage>, Unavailable> {
+    async fn read(&mut self, filter: EventFilter) -> Result<Option<EventPage>, Unavailable> {
         let after = self.step.progress.cursor;
-        let filter = self.webhook.settings.filter();
-        let found = self.sender.call(move |deps| match filter {
-            Some(filter) => events_after(&*deps.log, after, &filter),
-            // A newer version knows its types.
-            None => Ok(EventsFound::Page(EventPage {
-                events: Vec::new(),
-                reached: deps.log.event_bounds()?.last,
-                is_end: true,
-            })),
-        });
+        let found = self
+            .sender
+            .call(move |deps| events_after(&*deps.log, after, &filter));
         match found.await? {
             EventsFound::Page(page) => Ok(Some(page)),
             EventsFound::Expired(bounds) => {

@@ -1,11 +1,13 @@
 //! Health, metrics, the index, and the headers of every answer.
 
 use crate::support::*;
-use api::{Api, ApiDeps};
+use api::webhooks::client::Client as WebhookClient;
+use api::{Api, ApiDeps, WebhookConfig, WebhookDeps};
 use central::ports::{Health, HealthProbe};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
+use store::{SqliteOptions, SqliteStore};
 
 fn part(part: &'static str, up: bool, detail: &str) -> Health {
     Health {
@@ -89,6 +91,16 @@ async fn requests_are_counted_by_the_pattern_of_their_route() {
 
 #[tokio::test]
 async fn every_route_in_the_index_exists() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("wattpost.db");
+    let database = SqliteStore::open(path, SqliteOptions::default()).expect("it opens");
+    let database = Arc::new(database);
+    let client = WebhookClient::new(WebhookConfig::default().client()).expect("a client");
+    let webhooks = WebhookDeps {
+        webhooks: Arc::clone(&database) as _,
+        log: database as _,
+        client: Arc::new(client),
+    };
     let store = Arc::new(MemoryRows {
         chargers: vec![charger("CP-1", true)],
         transactions: vec![transaction("CP-1", 1, true)],
@@ -98,6 +110,7 @@ async fn every_route_in_the_index_exists() {
     let deps = ApiDeps {
         keys: Some(Arc::new(MemoryKeys::default())),
         users: Some(Arc::new(MemoryUsers::default())),
+        webhooks: Some(webhooks),
         ..deps(&store)
     };
     let api = Api::start(config(), deps).await.expect("it starts");
@@ -127,8 +140,9 @@ async fn every_route_in_the_index_exists() {
             | "/api/v1/chargers/cp-1/password"
             | "/api/v1/dead-letters/00000000-0000-0000-0000-00000000feed/1"
             | "/api/v1/local-lists/{charger}" => 404,
-            // There is no such command, and no such batch.
+            // There is no such command, batch and webhook.
             path if path.starts_with("/api/v1/commands/cp-1") => 404,
+            path if path.starts_with("/api/v1/webhooks/cp-1") => 404,
             path if path.starts_with("/api/v1/batches/cp-1") => 404,
             _ => 200,
         };

@@ -64,15 +64,19 @@ pub struct WebhookSettings {
 }
 
 impl WebhookSettings {
-    /// Its events; `None` if this program knows none of its types.
+    /// Its events; `None` if this program does not know all of its types: a newer one has added it, and this one would
+    /// pass events over.
     #[must_use]
     pub fn filter(&self) -> Option<EventFilter> {
-        let types: Vec<EventType> = self
-            .types
-            .iter()
-            .flat_map(|name| EventType::named(name))
-            .collect();
-        (self.types.is_empty() || !types.is_empty()).then(|| EventFilter {
+        let mut types: Vec<EventType> = Vec::new();
+        for name in &self.types {
+            let before = types.len();
+            types.extend(EventType::named(name));
+            if types.len() == before {
+                return None;
+            }
+        }
+        Some(EventFilter {
             charger: self.charger_id.clone(),
             types,
         })
@@ -447,6 +451,23 @@ mod tests {
 
     fn secret(byte: u8) -> WebhookSecret {
         WebhookSecret::from_random([byte; 32])
+    }
+
+    #[test]
+    fn a_type_that_this_version_does_not_know_leaves_no_filter() {
+        let settings = |types: &[&str]| WebhookSettings {
+            url: "https://example.com/hook".to_owned(),
+            description: String::new(),
+            types: types.iter().map(|&name| name.to_owned()).collect(),
+            charger_id: None,
+            enabled: true,
+        };
+        let known = settings(&["charger.booted", "token.*"]).filter();
+        assert!(known.is_some_and(|filter| filter.types.len() > 1));
+        let all = settings(&[]).filter();
+        assert!(all.is_some_and(|filter| filter.types.is_empty()));
+        let newer = ["charger.booted", "charger.of_a_newer_version"];
+        assert!(settings(&newer).filter().is_none());
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod secrets;
 mod sessions;
 mod statuses;
 mod unknown;
+mod webhooks;
 mod wrong_settings;
 
 /// Whether the tests run at full length.
