@@ -72,10 +72,10 @@ fn every_change_on_the_command_line_has_an_entry() {
             &[&letter, "--reason", "a test"],
             "dead_letter.discarded",
         ),
-        ("charger add", &["CP-3"], "charger.set"),
+        ("charger add", &["CP-1"], "charger.set"),
         (
             "charger rotate-password",
-            &["CP-3"],
+            &["CP-1"],
             "charger.password_rotation_started",
         ),
         ("retire-gateway", &[&gateway], "gateway.retired"),
