@@ -274,14 +274,16 @@ impl Directory {
         let Some(profile) = known.chargers.get(key) else {
             return Credentials::default();
         };
-        match lock(&self.seen).get(key) {
+        let new = known.new_passwords.get(key);
+        // A log-in that was noted after its rotation had ended says nothing of the password that counts now.
+        match new.filter(|new| lock(&self.seen).get(key) == Some(*new)) {
             Some(seen) => Credentials {
                 current: Some(seen.clone()),
                 new: None,
             },
             None => Credentials {
                 current: profile.password_hash.clone(),
-                new: known.new_passwords.get(key).cloned(),
+                new: new.cloned(),
             },
         }
     }
@@ -465,7 +467,10 @@ impl Directory {
         let mut has_answered = lock(&self.has_answered);
         let revision = self.snapshot.load().revision;
         let failure = match self.source.load(revision.filter(|_| *has_answered)) {
-            Ok(None) => None,
+            Ok(None) => {
+                self.forget_seen(&self.snapshot.load());
+                None
+            }
             Ok(Some(snapshot)) => {
                 self.keep(&snapshot);
                 let new = Arc::new(Snapshot::new(snapshot));
@@ -643,6 +648,38 @@ mod tests {
             tokens: HashMap::from([("abc".into(), token)]),
             revision: 7,
         }
+    }
+
+    /// A password that was set directly while a log-in with a rotated one was being checked is the only one: the log-in
+    /// that comes late must not keep it out.
+    #[tokio::test]
+    async fn a_late_log_in_of_a_rotation_that_has_ended_counts_for_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = Arc::new(Source::default());
+        let key = ChargerKey::of("cp-1");
+        let mut content = snapshot();
+        content.new_passwords.insert(key.clone(), "rotated".into());
+        *source.snapshot.lock().expect("no panic") = Some(content.clone());
+        let directory = open(&source, dir.path());
+        assert_eq!(directory.credentials(&key).new.as_deref(), Some("rotated"));
+
+        content.new_passwords.clear();
+        let profile = content.chargers.get_mut(&key).expect("is there");
+        profile.password_hash = Some("direct".into());
+        content.revision += 1;
+        *source.snapshot.lock().expect("no panic") = Some(content);
+        directory.load();
+        directory.logged_in(&key, "rotated").await;
+        let direct = Credentials {
+            current: Some("direct".into()),
+            new: None,
+        };
+        assert_eq!(directory.credentials(&key), direct);
+        // Nothing changes any more, and what was kept is forgotten all the same.
+        directory.load();
+        assert_eq!(directory.credentials(&key), direct);
+        assert!(lock(&directory.seen).is_empty());
+        assert!(read_seen(&dir.path().join(SEEN_FILE)).is_empty());
     }
 
     fn open(source: &Arc<Source>, dir: &Path) -> Arc<Directory> {
