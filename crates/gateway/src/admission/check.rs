@@ -178,18 +178,27 @@ async fn authenticate(
     parts: &Parts,
 ) -> Result<Option<PasswordMark>, Failure> {
     let credentials = parts.directory.credentials(key);
-    let first = try_credentials(&credentials, request, identity, key, peer, listener, parts).await;
-    let is_wrong =
-        matches!(&first, Err(Failure::Refused(refusal)) if refusal.reason == Reason::WrongPassword);
-    if !is_wrong {
-        return first;
+    let mut result =
+        try_credentials(&credentials, request, identity, key, peer, listener, parts).await;
+    if refused_for(&result) == Some(Reason::WrongPassword) {
+        parts.directory.reread().await;
+        let newer = parts.directory.credentials(key);
+        if newer != credentials {
+            result = try_credentials(&newer, request, identity, key, peer, listener, parts).await;
+        }
     }
-    parts.directory.reread().await;
-    let newer = parts.directory.credentials(key);
-    if newer == credentials {
-        return first;
+    // Once for a handshake, however often it was tried.
+    if refused_for(&result).is_some_and(|reason| reason != Reason::NotNow) {
+        parts.metrics.auth_failures.increment(1);
     }
-    try_credentials(&newer, request, identity, key, peer, listener, parts).await
+    result
+}
+
+fn refused_for<T>(result: &Result<T, Failure>) -> Option<Reason> {
+    match result {
+        Err(Failure::Refused(refusal)) => Some(refusal.reason),
+        Ok(_) | Err(_) => None,
+    }
 }
 
 async fn try_credentials(
@@ -201,28 +210,17 @@ async fn try_credentials(
     listener: &ListenerConfig,
     parts: &Parts,
 ) -> Result<Option<PasswordMark>, Failure> {
-    let given = given_password(request, identity, key, parts);
     let is_required = credentials.current.is_some() || listener.security_profile > 0;
-    let password = match (given, credentials) {
-        (
-            _,
-            Credentials {
-                current: None,
-                new: None,
-            },
-        ) if is_required => {
-            return unauthorized(Reason::NoPasswordSet, parts);
-        }
-        (
-            _,
-            Credentials {
-                current: None,
-                new: None,
-            },
-        ) => return Ok(None),
-        (Ok(password), _) => password,
-        (Err(reason), _) if is_required => return unauthorized(reason, parts),
-        (Err(_), _) => return Ok(None),
+    if *credentials == Credentials::default() {
+        return match is_required {
+            true => unauthorized(Reason::NoPasswordSet),
+            false => Ok(None),
+        };
+    }
+    let password = match given_password(request, identity, key, parts) {
+        Ok(password) => password,
+        Err(reason) if is_required => return unauthorized(reason),
+        Err(_) => return Ok(None),
     };
     let mut is_unusable = false;
     // The new one first: a charger that has it uses it from now on.
@@ -260,8 +258,8 @@ async fn try_credentials(
     }
     match (is_required, is_unusable) {
         (false, _) => Ok(None),
-        (true, true) => unauthorized(Reason::UnusableHash, parts),
-        (true, false) => unauthorized(Reason::WrongPassword, parts),
+        (true, true) => unauthorized(Reason::UnusableHash),
+        (true, false) => unauthorized(Reason::WrongPassword),
     }
 }
 
@@ -290,8 +288,7 @@ fn given_password<'a>(
 
 /// Refuses with the same answer whatever is wrong with the credentials, so that a guess learns nothing; the log has the
 /// reason.
-fn unauthorized<T>(reason: Reason, parts: &Parts) -> Result<T, Failure> {
-    parts.metrics.auth_failures.increment(1);
+fn unauthorized<T>(reason: Reason) -> Result<T, Failure> {
     Err(Failure::Refused(Refusal::new(
         reason,
         "Give the identity as user name and this charger's password.",
