@@ -9,20 +9,17 @@ use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
 use crate::webhooks::address::Reach;
-use crate::webhooks::client::Message;
+use crate::webhooks::send_test;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use bytes::Bytes;
-use central::Timestamp;
 use central::model::{
-    CHARGER_ID_EXPECTED, EventId, EventType, WEBHOOK_DESCRIPTION_CHARS_MAX,
-    WEBHOOK_SECRET_EXPECTED, WEBHOOK_SECRET_OVERLAP_DEFAULT_MS, WEBHOOK_SECRET_OVERLAP_MAX_MS,
-    Webhook, WebhookId, WebhookPatch, WebhookSecret, WebhookSettings, WebhookView, is_charger_id,
+    CHARGER_ID_EXPECTED, WEBHOOK_SECRET_EXPECTED, Webhook, WebhookId, WebhookPatch, WebhookSecret,
+    WebhookView, is_charger_id,
 };
-use central::ports::{NewWebhook, NotRedelivered, Once, RedeliverFrom, WebhookNotAdded};
-use central::query::parameters;
+use central::ports::{NewWebhook, NotRedelivered, Once, WebhookNotAdded};
+use central::webhook_fields::{self, SINCE_EXPECTED};
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -34,8 +31,6 @@ pub(crate) const DELIVERY_PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
 
 /// The members of a webhook that a client can change.
 const KNOWN: [&str; 5] = ["url", "types", "charger_id", "description", "enabled"];
-/// Types in a filter at most.
-const TYPES_MAX: usize = 50;
 /// Test messages that are sent at once at most; more wait.
 static TESTS: Semaphore = Semaphore::const_new(4);
 
@@ -95,14 +90,8 @@ pub(crate) async fn create(
     let known: Vec<&str> = KNOWN.into_iter().chain(["secret"]).collect();
     members.finish(&known)?;
     let secret = secret.map_or_else(new_secret, Ok)?;
-    let mut settings = WebhookSettings {
-        url: String::new(),
-        types: Vec::new(),
-        charger_id: None,
-        description: String::new(),
-        enabled: true,
-    };
-    given.apply(&mut settings);
+    // Without a URL, a fault was reported.
+    let settings = given.into_settings().ok_or_else(ApiError::internal)?;
     let shown = secret.expose();
     let new = NewWebhook {
         id: WebhookId(Uuid::now_v7()),
@@ -239,16 +228,15 @@ pub(crate) async fn rotate(
     let request = change.request()?;
     let mut members = change.members()?;
     let secret = secret(&mut members);
-    let seconds_max = WEBHOOK_SECRET_OVERLAP_MAX_MS / 1_000;
-    let right = format!("a whole number of seconds from 0 to {seconds_max}");
+    let at = request.origin.at;
+    let right = webhook_fields::former_valid_expected();
     let seconds = members.take_if("former_valid_s", &right, |seconds: &i64| {
-        (0..=seconds_max).contains(seconds)
+        webhook_fields::former_until(Some(*seconds), at).is_some()
     });
     members.finish(&["secret", "former_valid_s"])?;
     let secret = secret.map_or_else(new_secret, Ok)?;
-    let overlap = seconds.value().map(|seconds| seconds * 1_000);
-    let overlap = overlap.unwrap_or(WEBHOOK_SECRET_OVERLAP_DEFAULT_MS);
-    let former_until = Timestamp(request.origin.at.0 + overlap);
+    let former_until = webhook_fields::former_until(seconds.value(), at);
+    let former_until = former_until.ok_or_else(ApiError::internal)?;
     let text = secret.expose();
     let webhooks = state.webhooks()?.webhooks;
     let rotated = state.run(move |_| {
@@ -286,28 +274,7 @@ pub(crate) async fn test(
     });
     let (webhook, secrets) = found.await?;
     let _permit = TESTS.acquire().await.map_err(|_| ApiError::internal())?;
-    let at = now();
-    let message_id = format!("test_{}", Uuid::now_v7().simple());
-    let body = json!({
-        "id": message_id,
-        "type": "webhook.test",
-        "occurred_at": at.to_string(),
-        "recorded_at": at.to_string(),
-        "late": false,
-        "charger_id": null,
-        "data": {"webhook_id": id},
-        "links": {},
-    });
-    let message = Message::new(message_id, Bytes::from(body.to_string()), &secrets, at);
-    let attempted = deps.client.send(&webhook.settings.url, &message).await;
-    let took = u64::try_from(attempted.took.as_millis()).unwrap_or(u64::MAX);
-    let tested = json!({
-        "delivered": attempted.is_success(),
-        "status": attempted.status,
-        "duration_ms": took,
-        "answer": attempted.answer,
-        "error": attempted.error,
-    });
+    let tested = send_test(&deps.client, &webhook, &secrets, now()).await;
     change::object(StatusCode::OK, &tested, None)
 }
 
@@ -365,12 +332,13 @@ pub(crate) async fn redeliver(
     let id = webhook_id(id, uri.path())?;
     change.query(&[])?;
     let request = change.request()?;
-    let right = "the id of an event, or a time such as 2026-01-31T12:00:00Z";
     let mut members = change.members()?;
-    let since = members.required("since", right, |text: &String| since(text).is_some());
+    let since = members.required("since", SINCE_EXPECTED, |text: &String| {
+        webhook_fields::since(text).is_some()
+    });
     members.finish(&["since"])?;
     // Without it, a fault was reported.
-    let from = since.as_deref().and_then(self::since);
+    let from = since.as_deref().and_then(webhook_fields::since);
     let from = from.ok_or_else(ApiError::internal)?;
     let webhooks = state.webhooks()?.webhooks;
     let moved = state.run(move |_| {
@@ -391,14 +359,6 @@ pub(crate) async fn redeliver(
     shown(&moved.await?)
 }
 
-/// Where a redelivery begins.
-fn since(text: &str) -> Option<RedeliverFrom> {
-    let id = EventId::parse(text).map(RedeliverFrom::Event);
-    // A number alone would be taken for a time.
-    let time = || Some(text).filter(|text| text.contains('T'));
-    id.or_else(|| time().and_then(parameters::time).map(RedeliverFrom::Time))
-}
-
 /// Reads the members that both a new webhook and a patch may have.
 fn patch(members: &mut Members, reach: &Reach) -> WebhookPatch {
     let url = members.take::<String>("url", "a URL").patch();
@@ -416,20 +376,16 @@ fn patch(members: &mut Members, reach: &Reach) -> WebhookPatch {
         }
         None => None,
     };
-    let names: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
-    let right = format!(
-        "a list of types of events, such as [\"transaction.*\"]; the types are {}",
-        names.join(", ")
-    );
+    let right = webhook_fields::types_expected();
     let types = members.take_if("types", &right, |types: &Vec<String>| {
-        types.len() <= TYPES_MAX && types.iter().all(|name| !EventType::named(name).is_empty())
+        webhook_fields::are_types(types)
     });
     let charger_id = members.take_if("charger_id", CHARGER_ID_EXPECTED, |id: &String| {
         is_charger_id(id)
     });
-    let right = format!("a text of at most {WEBHOOK_DESCRIPTION_CHARS_MAX} characters");
+    let right = webhook_fields::description_expected();
     let description = members.take_if("description", &right, |text: &String| {
-        text.chars().count() <= WEBHOOK_DESCRIPTION_CHARS_MAX
+        webhook_fields::is_description(text)
     });
     WebhookPatch {
         url,
@@ -454,12 +410,10 @@ fn secret(members: &mut Members) -> Option<WebhookSecret> {
 }
 
 fn new_secret() -> Result<WebhookSecret, ApiError> {
-    let mut random = [0_u8; 32];
-    getrandom::fill(&mut random).map_err(|error| {
+    crate::webhooks::new_secret().map_err(|error| {
         tracing::error!(%error, "the operating system gives no random bytes for a secret of a webhook");
         ApiError::internal()
-    })?;
-    Ok(WebhookSecret::from_random(random))
+    })
 }
 
 fn shown(webhook: &Webhook) -> Result<Response, ApiError> {

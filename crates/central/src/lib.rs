@@ -36,6 +36,7 @@ pub mod token_fields;
 pub mod token_import;
 pub mod trace;
 pub mod transaction_id;
+pub mod webhook_fields;
 
 pub use quirk::Quirk;
 pub use record::{AnswerKind, Epoch, GatewayId, Record, RecordId, RecordKind, Seq};

@@ -32,6 +32,7 @@ mod telemetry;
 mod token;
 mod transaction;
 mod user;
+mod webhook;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Overrides, Settings};
@@ -123,6 +124,9 @@ enum Command {
     /// Users who sign in to the dashboard with a password: add, list, remove, set a password
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Webhooks, to which events are sent: add, list, change, test, rotate the secret, send again, remove.
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// List transactions, and close those whose stop will not come.
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
@@ -198,6 +202,7 @@ fn main() -> ExitCode {
         Command::ToCharger(command) => command::run(&command),
         Command::Apikey(command) => apikey::run(&command),
         Command::User(command) => user::run(&command),
+        Command::Webhook(command) => webhook::run(&command),
         Command::Transaction(command) => transaction::run(&command),
         Command::Check(args) => check::run(&args),
     };
@@ -299,6 +304,17 @@ mod tests {
         ("user list", READS),
         ("user password", Audited::Entry("user.changed")),
         ("user remove", Audited::Entry("user.removed")),
+        ("webhook add", Audited::Entry("webhook.set")),
+        ("webhook deliveries", READS),
+        ("webhook disable", Audited::Entry("webhook.set")),
+        ("webhook enable", Audited::Entry("webhook.set")),
+        ("webhook list", READS),
+        ("webhook redeliver", Audited::Entry("webhook.redelivered")),
+        ("webhook remove", Audited::Entry("webhook.removed")),
+        ("webhook rotate", Audited::Entry("webhook.secret_rotated")),
+        ("webhook set", Audited::Entry("webhook.set")),
+        ("webhook show", READS),
+        ("webhook test", READS),
     ];
 
     #[test]

@@ -117,6 +117,19 @@ impl WebhookPatch {
             settings.enabled = enabled;
         }
     }
+
+    /// The settings of a new webhook: all events, no description and enabled, where the patch says nothing else. `None`
+    /// without a URL.
+    #[must_use]
+    pub fn into_settings(self) -> Option<WebhookSettings> {
+        Some(WebhookSettings {
+            url: self.url?,
+            types: self.types.unwrap_or_default(),
+            charger_id: self.charger_id.flatten(),
+            description: self.description.unwrap_or_default(),
+            enabled: self.enabled.unwrap_or(true),
+        })
+    }
 }
 
 /// The prefix of the text of a secret (Standard Webhooks 1.0.0, "Signature scheme").

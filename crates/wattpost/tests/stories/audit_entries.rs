@@ -37,6 +37,12 @@ fn every_change_on_the_command_line_has_an_entry() {
     let mut last = last_entry(&deployment);
     assert_eq!(last.1, "batch.created");
 
+    let url = "https://example.com/hook";
+    let hook = deployment.run("webhook add", &[url, "--json"]);
+    let hook = json(&hook)["id"].as_str().expect("an id").to_owned();
+    assert_eq!(last_entry(&deployment).1, "webhook.set");
+    last = last_entry(&deployment);
+
     let letter = format!("{gateway}/99");
     let changes: &[(&str, &[&str], &str)] = &[
         ("command batch pause", &[&batch], "batch.paused"),
@@ -62,6 +68,21 @@ fn every_change_on_the_command_line_has_an_entry() {
         ("user add", &["anna"], "user.added"),
         ("user password", &["anna"], "user.changed"),
         ("user remove", &["anna"], "user.removed"),
+        ("webhook add", &[url], "webhook.set"),
+        (
+            "webhook set",
+            &[&hook, "--description", "a test"],
+            "webhook.set",
+        ),
+        ("webhook disable", &[&hook], "webhook.set"),
+        ("webhook enable", &[&hook], "webhook.set"),
+        ("webhook rotate", &[&hook], "webhook.secret_rotated"),
+        (
+            "webhook redeliver",
+            &[&hook, "--since", "2026-02-01T10:00:00Z"],
+            "webhook.redelivered",
+        ),
+        ("webhook remove", &[&hook], "webhook.removed"),
         (
             "transaction close",
             &[&session, "--reason", "a test", "--who", "bob"],
