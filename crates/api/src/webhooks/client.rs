@@ -5,6 +5,8 @@
 
 use super::address::{AddressError, Reach, Target};
 use bytes::Bytes;
+use central::model::{WEBHOOK_SECRET_PREFIX, WebhookSecret};
+use central::secret::HIDDEN;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request, Response, body::Incoming};
@@ -44,12 +46,15 @@ pub struct ClientConfig {
     pub ca_file: Option<PathBuf>,
 }
 
+/// Characters of a secret at the end of a text that are taken for a secret whose rest was not read.
+const CUT_SECRET_MIN: usize = 6;
+
 /// What came of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempted {
     /// The status of the answer, if one came in time.
     pub status: Option<u16>,
-    /// The first bytes of the answer, as text without control characters.
+    /// The first bytes of the answer, as text without control characters and without the secrets of the message.
     pub answer: String,
     /// Why there is no answer. It holds neither the URL nor a secret.
     pub error: Option<String>,
@@ -87,6 +92,31 @@ pub struct Message {
     pub signature: String,
     /// JSON.
     pub body: Bytes,
+    /// What is hidden in the answer: a receiver that fails may answer with its settings.
+    pub secrets: Vec<WebhookSecret>,
+}
+
+impl Message {
+    /// A text of the receiver without the secrets. Of a secret that is cut at the end of the text nothing is left either.
+    fn hide_in(&self, mut text: String) -> String {
+        for secret in &self.secrets {
+            let digits = secret.expose();
+            let digits = digits.trim_start_matches(WEBHOOK_SECRET_PREFIX);
+            let digits = digits.trim_end_matches('=');
+            let of_urls = digits.replace('+', "-").replace('/', "_");
+            for form in [digits, of_urls.as_str()] {
+                text = text.replace(form, HIDDEN);
+                let cut = (CUT_SECRET_MIN..form.len())
+                    .rev()
+                    .find(|n| text.ends_with(&form[..*n]));
+                if let Some(cut) = cut {
+                    text.truncate(text.len() - cut);
+                    text.push_str(HIDDEN);
+                }
+            }
+        }
+        text
+    }
 }
 
 /// Why an attempt has no answer.
@@ -153,7 +183,11 @@ impl Client {
         let (status, answer, error) = match answered {
             Ok(Ok(exchange)) => {
                 let status = exchange.response.status().as_u16();
-                (Some(status), exchange.into_text().await, None)
+                (
+                    Some(status),
+                    message.hide_in(exchange.into_text().await),
+                    None,
+                )
             }
             Ok(Err(failure)) => (None, String::new(), Some(failure.to_string())),
             Err(_) => {

@@ -503,11 +503,17 @@ impl Message {
     pub fn new(id: String, body: Bytes, secrets: &WebhookSecrets, at: Timestamp) -> Self {
         let timestamp_s = at.0.div_euclid(1_000);
         let signature = signature::header(&secrets.valid_at(at), &id, timestamp_s, &body);
+        let former = secrets.former.as_ref().map(|(secret, _)| secret);
         Self {
             id,
             timestamp_s,
             signature,
             body,
+            // Also a former one whose time is over: a receiver that answers 401 may still have it.
+            secrets: std::iter::once(&secrets.newest)
+                .chain(former)
+                .cloned()
+                .collect(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod octt;
 mod passwords;
 mod players;
 mod role;
+mod webhook_receiver;
 
 mod api_keys;
 mod audit_entries;

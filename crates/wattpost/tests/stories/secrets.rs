@@ -5,6 +5,7 @@ use crate::charger::{Charger, Incoming};
 use crate::deployment::{Deployment, until};
 use crate::handshake::{handshake_status_with, send_handshake};
 use crate::role::Role;
+use crate::webhook_receiver::{Receiver, SETTINGS};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::Value;
@@ -87,8 +88,9 @@ fn basic(user: &str, password: &str) -> String {
 /// All logs are at the level `trace`, which no other test needs.
 #[test]
 fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
-    let mut deployment =
-        Deployment::start("[log]\nlevel = \"trace\"\n[gateway]\ndirectory_refresh_s = 1\n");
+    let mut deployment = Deployment::start(&format!(
+        "{SETTINGS}[log]\nlevel = \"trace\"\n[gateway]\ndirectory_refresh_s = 1\n"
+    ));
     let (ocpp, http) = (deployment.ocpp, deployment.http);
     let mut texts = Texts::default();
     let said = deployment.run("charger add", &["CP-1", "--password", CHARGER_PASSWORD]);
@@ -163,6 +165,71 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
     assert!(said.contains("anna"), "{said}");
     texts.add("user list", said);
     assert_eq!(texts.ask(http, "GET", audit, &key, ""), 200);
+
+    // A webhook: its secrets are shown once each, and hidden in the answers of a receiver that repeats them.
+    let receiver = Receiver::start();
+    let given = format!("whsec_{}", BASE64.encode([0xa7; 24]));
+    let body = format!(
+        r#"{{"url":"{}","types":["token.set"],"secret":"{given}"}}"#,
+        receiver.url()
+    );
+    let lines = format!("{key}Idempotency-Key: webhook\r\n");
+    let added = http::send(http, "POST", "/api/v1/webhooks", &lines, &body);
+    let (status, added) = added.expect("an answer");
+    assert_eq!(status, 201, "{added}");
+    let added: Value = serde_json::from_str(&added).expect("JSON");
+    let hook = added["id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v1/webhooks/{hook}");
+    assert_eq!(
+        texts.ask(http, "POST", "/api/v1/webhooks", &lines, &body),
+        201
+    );
+    let rotate = format!("{path}/rotate");
+    let rotated = http::send(http, "POST", &rotate, &key, "{}");
+    let (status, rotated) = rotated.expect("an answer");
+    assert_eq!(status, 200, "{rotated}");
+    let rotated: Value = serde_json::from_str(&rotated).expect("JSON");
+    let made = rotated["secret"].as_str().expect("a secret").to_owned();
+    let repeated = format!("no: {given} {made}");
+    receiver.answer_with(&format!(
+        "HTTP/1.1 500 Failed\r\ncontent-length: {}\r\n\r\n{repeated}",
+        repeated.len()
+    ));
+    let test = format!("{path}/test");
+    assert_eq!(texts.ask(http, "POST", &test, &key, ""), 200);
+    let tested = deployment.command("webhook test").arg(&hook).output();
+    let tested = tested.expect("run wattpost").stdout;
+    let tested = String::from_utf8_lossy(&tested).into_owned();
+    assert!(tested.contains("no: whsec_*** whsec_***"), "{tested}");
+    texts.add("webhook test", tested);
+    // A given secret that is wrong is not repeated.
+    let mistyped = format!(r#"{{"url":"{}","secret":"{given}!"}}"#, receiver.url());
+    assert_eq!(
+        texts.ask(http, "POST", "/api/v1/webhooks", &key, &mistyped),
+        422
+    );
+    // An event is refused too; its attempt is listed.
+    let all = r#"{"types":[]}"#;
+    let merge = format!("{key}If-Match: *\r\nContent-Type: application/merge-patch+json\r\n");
+    let patched = http::request(http, &format!("PATCH {path}"), &merge, all);
+    assert_eq!(patched.expect("an answer").0, 200);
+    let redeliver = format!("{path}/redeliver");
+    let since = r#"{"since":"2026-01-01T00:00:00Z"}"#;
+    assert_eq!(texts.ask(http, "POST", &redeliver, &key, since), 200);
+    let deliveries = format!("{path}/deliveries");
+    assert!(until(WAIT, || {
+        let listed = http::send(http, "GET", &deliveries, &key, "");
+        listed.is_ok_and(|(_, listed)| listed.contains("no: whsec_*** whsec_***"))
+    }));
+    for path in [
+        "/api/v1/webhooks",
+        &path,
+        &deliveries,
+        "/api/v1/events",
+        audit,
+    ] {
+        assert_eq!(texts.ask(http, "GET", path, &key, ""), 200);
+    }
 
     // A password in a command: it is stored and exported as every payload is, and shown nowhere.
     let body = format!(
@@ -281,6 +348,11 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
         (USER_PASSWORD, "anna"),
         (MISTYPED_PASSWORD, "anna"),
         (session, "anna"),
+        (given.trim_start_matches("whsec_"), "webhook"),
+        (
+            made.trim_start_matches("whsec_").trim_end_matches('='),
+            "webhook",
+        ),
     ] {
         texts.assert_without(secret, user);
     }

@@ -1,65 +1,19 @@
 //! Webhooks with the real binary: one whose sending process is killed misses no event, and what is sent twice has the same
-//! id; and one that is added, tested and removed on the command line.
+//! id; one that is added, tested and removed on the command line; and messages that the library of Standard Webhooks verifies.
 
 use crate::charger::Charger;
 use crate::deployment::{Deployment, until};
-use serde_json::Value;
+use crate::independent_client::python;
+use crate::webhook_receiver::{Message, Receiver, SETTINGS};
+use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use testbed::http;
 
-const SETTINGS: &str =
-    "[webhooks]\nallow_http = true\nallowed_networks = [\"127.0.0.1/32\"]\ntimeout_ms = 1000\n";
 const WAIT: Duration = Duration::from_secs(60);
-
-/// The `webhook-id` and the event of each message, in the order in which they came.
-type Received = Arc<Mutex<Vec<(String, Value)>>>;
-
-/// Starts a receiver, which answers each message with 204, and returns its port.
-fn receiver(received: &Received) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let received = Arc::clone(received);
-    // It ends with the process of the test.
-    std::thread::spawn(move || {
-        for socket in listener.incoming().flatten() {
-            // A connection of a killed process has no whole message.
-            if let Some(message) = read(&socket) {
-                received
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(message);
-                let _ =
-                    (&socket).write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
-            }
-        }
-    });
-    port
-}
-
-fn read(socket: &TcpStream) -> Option<(String, Value)> {
-    let mut reader = BufReader::new(socket);
-    let (mut id, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        reader
-            .read_line(&mut line)
-            .ok()
-            .filter(|bytes| *bytes > 0)?;
-        match line.trim_end().split_once(": ") {
-            Some(("webhook-id", value)) => id = value.to_owned(),
-            Some(("content-length", value)) => length = value.parse().expect("a number"),
-            _ if line == "\r\n" => break,
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((id, serde_json::from_slice(&body).expect("JSON")))
-}
 
 /// All events of the log, by their ids.
 fn log(deployment: &Deployment) -> Vec<String> {
@@ -75,19 +29,13 @@ fn log(deployment: &Deployment) -> Vec<String> {
 
 #[test]
 fn a_killed_sender_skips_no_event() {
-    let received = Received::default();
-    let port = receiver(&received);
+    let receiver = Receiver::start();
     let mut deployment = Deployment::start(SETTINGS);
-    let body = format!(r#"{{"url": "http://127.0.0.1:{port}/hook", "types": ["charger.booted"]}}"#);
+    let body = json!({"url": receiver.url(), "types": ["charger.booted"]}).to_string();
     let added = http::send(deployment.http, "POST", "/api/v1/webhooks", "", &body);
     let added = added.expect("an answer");
     assert_eq!(added.0, 201, "{}", added.1);
-    let count = |received: &Received| {
-        received
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    };
+    let count = || receiver.received().len();
     let mut boots = 0;
     for round in 1..=3 {
         let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
@@ -96,8 +44,8 @@ fn a_killed_sender_skips_no_event() {
             let boot = format!(r#"{{"chargePointVendor":"V","chargePointModel":"M-{boots}"}}"#);
             charger.call(&format!("b-{boots}"), "BootNotification", &boot);
         }
-        let before = count(&received);
-        let has_begun = until(WAIT, || count(&received) > before);
+        let before = count();
+        let has_begun = until(WAIT, || count() > before);
         assert!(
             has_begun,
             "round {round}: nothing is sent; log:\n{}",
@@ -111,15 +59,12 @@ fn a_killed_sender_skips_no_event() {
     let wanted = log(&deployment);
     let mut seen = Vec::new();
     let is_complete = until(WAIT, || {
-        let all = received
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let all = receiver.received();
         let mut ids = HashSet::new();
         // A receiver ignores an id that it has seen.
-        let new = all.iter().filter(|(id, _)| ids.insert(id.clone()));
+        let new = all.iter().filter(|message| ids.insert(message.id()));
         seen = new
-            .map(|(_, event)| event["id"].as_str().expect("an id").to_owned())
+            .map(|message| message.event()["id"].as_str().expect("an id").to_owned())
             .collect();
         seen.len() >= wanted.len()
     });
@@ -129,10 +74,9 @@ fn a_killed_sender_skips_no_event() {
 
 #[test]
 fn a_webhook_of_the_command_line_is_sent_to_until_it_is_disabled_or_removed() {
-    let received = Received::default();
-    let port = receiver(&received);
+    let receiver = Receiver::start();
     let deployment = Deployment::start(SETTINGS);
-    let url = format!("http://127.0.0.1:{port}/hook");
+    let url = receiver.url();
     let json = |text: &str| -> Value { serde_json::from_str(text.trim()).expect("JSON") };
     let arguments = [url.as_str(), "--type", "charger.booted", "--json"];
     let added = json(&deployment.run("webhook add", &arguments));
@@ -148,18 +92,12 @@ fn a_webhook_of_the_command_line_is_sent_to_until_it_is_disabled_or_removed() {
         (&true.into(), &204.into())
     );
 
-    let types = |received: &Received| -> Vec<String> {
-        let all = received.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = |event: &Value| event["type"].as_str().expect("a type").to_owned();
-        all.iter().map(|(_, event)| kind(event)).collect()
-    };
+    let types = || receiver.kinds();
     let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
     let boot = r#"{"chargePointVendor":"V","chargePointModel":"M"}"#;
     charger.call("1", "BootNotification", boot);
-    let is_sent = until(WAIT, || {
-        types(&received) == ["webhook.test", "charger.booted"]
-    });
-    assert!(is_sent, "{:?}\n{}", types(&received), deployment.log_tail());
+    let is_sent = until(WAIT, || types() == ["webhook.test", "charger.booted"]);
+    assert!(is_sent, "{:?}\n{}", types(), deployment.log_tail());
     let deliveries = || deployment.run("webhook deliveries", &[id]);
     assert!(until(WAIT, || deliveries().lines().count() == 1));
     assert_eq!(json(&deliveries())["status"], 204);
@@ -175,11 +113,8 @@ fn a_webhook_of_the_command_line_is_sent_to_until_it_is_disabled_or_removed() {
         "webhook redeliver",
         &[id, "--since", "2026-01-01T00:00:00Z"],
     );
-    assert!(until(WAIT, || types(&received).len() == 3));
-    let ids: Vec<_> = {
-        let all = received.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(id, _)| id.clone()).collect()
-    };
+    assert!(until(WAIT, || types().len() == 3));
+    let ids: Vec<_> = receiver.received().iter().map(Message::id).collect();
     assert_eq!(ids[1], ids[2], "a repeat has the id of the first delivery");
 
     let disabled = json(&deployment.run("webhook disable", &[id]));
@@ -190,13 +125,9 @@ fn a_webhook_of_the_command_line_is_sent_to_until_it_is_disabled_or_removed() {
         r#"{"chargePointVendor":"V","chargePointModel":"N"}"#,
     );
     assert!(until(WAIT, || log(&deployment).len() == 2));
-    assert_eq!(
-        types(&received).len(),
-        3,
-        "nothing is sent while it is disabled"
-    );
+    assert_eq!(types().len(), 3, "nothing is sent while it is disabled");
     deployment.run("webhook enable", &[id]);
-    assert!(until(WAIT, || types(&received).len() == 4));
+    assert!(until(WAIT, || types().len() == 4));
 
     for (command, arguments, words) in [
         (
@@ -234,4 +165,100 @@ fn a_webhook_of_the_command_line_is_sent_to_until_it_is_disabled_or_removed() {
     let again = deployment.command("webhook show").arg(id).output();
     let said = String::from_utf8_lossy(&again.expect("run wattpost").stderr).into_owned();
     assert!(said.contains("wattpost webhook list"), "{said}");
+}
+
+/// Whether the library of Standard Webhooks accepts each message as a receiver with this secret.
+fn verdicts(messages: &[(&str, Message)]) -> Vec<bool> {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/verify_webhooks.py");
+    let mut python = Command::new(python())
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("run Python");
+    let shown = |(secret, message): &(&str, Message)| json!({"secret": secret, "headers": message.headers, "body": message.body});
+    let input = Value::Array(messages.iter().map(shown).collect()).to_string();
+    let mut stdin = python.stdin.take().expect("a pipe");
+    stdin.write_all(input.as_bytes()).expect("write");
+    drop(stdin);
+    let output = python.wait_with_output().expect("an output");
+    assert!(output.status.success(), "the script failed");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn the_library_of_standard_webhooks_verifies_messages_also_while_a_secret_is_replaced() {
+    let receiver = Receiver::start();
+    let deployment = Deployment::start(SETTINGS);
+    let added = deployment.run(
+        "webhook add",
+        &[&receiver.url(), "--type", "charger.booted", "--json"],
+    );
+    let added: Value = serde_json::from_str(&added).expect("JSON");
+    let id = added["id"].as_str().expect("an id");
+    let first = added["secret"].as_str().expect("a secret");
+    let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
+    let mut boots = 0;
+    // A text outside of ASCII: what is signed is bytes.
+    let mut next = || {
+        boots += 1;
+        let boot = format!(r#"{{"chargePointVendor":"Büro-{boots}","chargePointModel":"M"}}"#);
+        charger.call(&format!("b-{boots}"), "BootNotification", &boot);
+        let is_sent = until(WAIT, || receiver.received().len() == boots);
+        assert!(is_sent, "log:\n{}", deployment.log_tail());
+        receiver.received().remove(boots - 1)
+    };
+    let with_one = next();
+    let rotate = |valid_s: &str| {
+        let secret = deployment.run("webhook rotate", &[id, "--former-valid-s", valid_s]);
+        secret.trim_end().to_owned()
+    };
+    let second = rotate("3600");
+    let with_two = next();
+    let third = rotate("0");
+    let with_the_newest = next();
+    deployment.run("webhook test", &[id]);
+    assert!(until(WAIT, || receiver.received().len() == boots + 1));
+    let tested = receiver.received().remove(boots);
+
+    let changed = |change: &dyn Fn(&mut Message)| {
+        let mut message = with_two.clone();
+        change(&mut message);
+        message
+    };
+    let of_another_id = changed(&|message| {
+        message.headers["webhook-id"] = with_one.id().into();
+    });
+    let body = changed(&|message| message.body = message.body.replace("CP-1", "CP-2"));
+    assert_ne!(body.body, with_two.body);
+    let later = changed(&|message| {
+        let at = message.headers["webhook-timestamp"].as_str();
+        let at: i64 = at.expect("a text").parse().expect("a number");
+        message.headers["webhook-timestamp"] = (at + 1).to_string().into();
+    });
+    let cases = [
+        ("the only secret", first, &with_one, true),
+        ("a secret of later", &second, &with_one, false),
+        ("the former secret", first, &with_two, true),
+        ("the newest secret", &second, &with_two, true),
+        ("another id", &second, &of_another_id, false),
+        ("another body", &second, &body, false),
+        ("another time", &second, &later, false),
+        ("a secret before the former", first, &with_the_newest, false),
+        (
+            "a former secret that ended at once",
+            &second,
+            &with_the_newest,
+            false,
+        ),
+        ("the third secret", &third, &with_the_newest, true),
+        ("a test", &third, &tested, true),
+    ];
+    let asked: Vec<_> = cases
+        .iter()
+        .map(|(_, secret, message, _)| (*secret, (*message).clone()))
+        .collect();
+    for ((what, _, _, wanted), found) in cases.iter().zip(verdicts(&asked)) {
+        assert_eq!(found, *wanted, "{what}");
+    }
 }

@@ -79,6 +79,7 @@ fn message() -> Message {
         timestamp_s: 1_769_860_802,
         signature: "v1,the-signature".to_owned(),
         body: Bytes::from_static(b"{}"),
+        secrets: vec![WebhookSecret::from_random([0xfb; 32])],
     }
 }
 
@@ -130,6 +131,37 @@ async fn body_that_never_ends_is_cut_and_its_status_counts() {
     assert!(slow.is_success(), "{slow:?}");
     assert!(slow.answer.len() < ANSWER_BYTES, "{slow:?}");
     assert!(slow.took < ANSWER_TIME + LIMIT * 2, "{slow:?}");
+}
+
+#[test]
+fn secrets_are_hidden_in_what_a_receiver_answers() {
+    let message = message();
+    let hidden = |text: &str| message.hide_in(text.to_owned());
+    let secret = message.secrets[0].expose();
+    let digits = secret.trim_start_matches("whsec_");
+    let of_urls = digits.replace('+', "-").replace('/', "_");
+    assert_ne!(of_urls, digits);
+    for text in [
+        secret.as_str(),
+        digits,
+        digits.trim_end_matches('='),
+        &of_urls,
+    ] {
+        let said = hidden(&format!("wrong key {text}, sorry {text}"));
+        assert!(said.matches("***").count() == 2, "{said}");
+        assert!(
+            !said.contains(&digits[..8]) && !said.contains(&of_urls[..8]),
+            "{said}"
+        );
+        for cut in [13, 24] {
+            let said = hidden(&format!("wrong key {}", &text[..cut]));
+            assert!(
+                said.ends_with("***") && !said.contains(&digits[..6]),
+                "{said}"
+            );
+        }
+    }
+    assert_eq!(hidden("fine whsec_"), "fine whsec_");
 }
 
 #[tokio::test]
