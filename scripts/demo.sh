@@ -60,7 +60,7 @@ cat <<EOF
 Meanwhile, in another terminal:
 
   curl -s http://$http/api/v1/transactions?limit=3
-  curl -s http://$http/health/ready
+  curl -s http://$http/health
   $wattpost export messages --data-dir $dir/data | tail -n 3
   kill -9 \$(pgrep -f 'wattpost serv[e]')      (this script starts it again; nothing is lost)
 

@@ -87,6 +87,7 @@ pub use passwords::hash_password;
 pub use pipeline::PipelineDeps;
 pub use webhooks::{WebhookConfig, WebhookDeps};
 
+use central::model::ProcessReport;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, DeadLetters, EventLog,
     Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations, Tokens, Users,
@@ -103,7 +104,7 @@ use tracing::{info, warn};
 
 /// What the API needs from the process.
 pub struct ApiDeps {
-    /// The store that is queried. `None`: only `/health/…` and `/metrics` are answered, other paths get 404.
+    /// The store that is queried. `None`: only `/health…` and `/metrics` are answered, other paths get 404.
     pub store: Option<Arc<dyn QueryStore>>,
     /// The chargers that the operator sets; `None` in a process without a store.
     pub chargers: Option<Arc<dyn ChargerAdmin>>,
@@ -136,8 +137,10 @@ pub struct ApiDeps {
     pub keys: Option<Arc<dyn ApiKeys>>,
     /// The local users; `None`: there are none. They need [`ApiDeps::keys`] too.
     pub users: Option<Arc<dyn Users>>,
-    /// The probes of `/health/ready`. Without any, it is always ready.
+    /// The probes of `/health` and `/health/ready`. Without any, the process is always ready.
     pub probes: Vec<Arc<dyn HealthProbe>>,
+    /// The report of this process, for `/health`; `None`: who it is, is not said. Must not block.
+    pub process: Option<Arc<dyn Fn() -> ProcessReport + Send + Sync>>,
     /// What `GET /api/v1/pipeline` needs; `None` in a process without a store.
     pub pipeline: Option<PipelineDeps>,
     /// Returns all metrics in the Prometheus text format. It is called once per scrape and must not block.

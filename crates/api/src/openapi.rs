@@ -39,6 +39,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
     ),
     paths(
         routes::index,
+        health::detailed,
         health::live,
         health::ready,
         health::metrics,
@@ -360,10 +361,7 @@ pub(crate) async fn catalog(
             link(DOCUMENT, "application/json"),
         );
         entry.insert("service-doc".to_owned(), link(PAGE, "text/html"));
-        entry.insert(
-            "status".to_owned(),
-            link("/health/ready", "application/json"),
-        );
+        entry.insert("status".to_owned(), link("/health", "application/json"));
         json!({"linkset": [entry]}).to_string()
     });
     let mut response = fixed(

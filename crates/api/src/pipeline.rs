@@ -15,7 +15,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use central::model::{PROCESS_REPORT_EVERY_MS, ProcessReport};
 use central::pipeline::{Counted, DatabaseSeen, Observed, pipeline, unexplained};
-use central::ports::{Health, KnownProcess, Processes, Unavailable};
+use central::ports::{Figure, Health, KnownProcess, Processes, Unavailable};
 use central::trace::{GatewaySeen, Positions};
 use central::{GatewayId, RecordId, Timestamp};
 use common::clock::now_ms;
@@ -193,11 +193,13 @@ impl Overview {
             (Some(false), None) => why_unknown(&seen),
             (None, _) => "the database has not answered yet".to_owned(),
         };
-        Health {
-            part: "database",
-            up: seen.up == Some(true),
-            detail,
-        }
+        let lag = lag_of(lock(&self.known).processes.values())
+            .and_then(|lag| u64::try_from(lag).ok())
+            .map(|lag| Figure::from(Duration::from_millis(lag)));
+        // Before the first answer the keys are not known, so that nothing but health is served.
+        Health::new("database", seen.up == Some(true), detail)
+            .ready_if(seen.answered_at.is_some())
+            .figure("lag_seconds", lag)
     }
 
     /// Whether records go through RabbitMQ.

@@ -55,6 +55,14 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(index),
     },
     Route {
+        path: "/health",
+        purpose: "the parts of the process, their state and figures",
+        parameters: &[],
+        is_health: true,
+        access: Access::Open,
+        handler: || get(health::detailed),
+    },
+    Route {
         path: "/health/live",
         purpose: "200 while the process runs",
         parameters: &[],
@@ -64,7 +72,7 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         path: "/health/ready",
-        purpose: "200 when every part works, else 503; names the parts that do not",
+        purpose: "200 while the process can do new work, else 503",
         parameters: &[],
         is_health: true,
         access: Access::Open,

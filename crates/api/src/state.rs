@@ -13,7 +13,7 @@ use crate::{ApiDeps, Build, WebhookDeps};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use central::model::{CommandId, UserPasswordHash};
+use central::model::{CommandId, ProcessReport, UserPasswordHash};
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvent, ClusterEvents, Commands, DeadLetters,
     EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations, Tokens, Users,
@@ -57,6 +57,7 @@ pub(crate) struct AppState {
     /// `None` if no request needs a key.
     pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
+    pub(crate) process: Option<Arc<dyn Fn() -> ProcessReport + Send + Sync>>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
     pub(crate) build: Build,
@@ -117,6 +118,7 @@ impl AppState {
             changed_commands,
             keys,
             probes: deps.probes,
+            process: deps.process,
             metrics: deps.metrics,
             version: deps.version,
             build: deps.build,

@@ -74,6 +74,8 @@ async fn open(shared: &BrokerShared, session: &Arc<Session>) -> Result<Deliverie
         consumers: Vec::with_capacity(queues.len()),
         confirm_timeout: shared.config.confirm_timeout(),
         first: 1,
+        unacknowledged: 0,
+        acknowledged: 0,
         waiting: VecDeque::new(),
         batch: empty(),
         metrics: ConsumeMetrics::new(),
@@ -174,6 +176,10 @@ struct Deliveries {
     confirm_timeout: Duration,
     /// The delivery tag of the first element of `waiting`.
     first: u64,
+    /// Deliveries that were received and not acknowledged, as counted in the session.
+    unacknowledged: u64,
+    /// The delivery tag up to which all are acknowledged.
+    acknowledged: u64,
     /// Deliveries in RabbitMQ's order, with gaps for those not yet read from the library.
     waiting: VecDeque<Option<Waiting>>,
     /// Deliveries taken but not yet returned; kept here so that a dropped `collect` loses nothing.
@@ -213,6 +219,8 @@ impl Deliveries {
                     }
                 };
                 self.session.delivered.fetch_add(1, Ordering::Relaxed);
+                self.session.unacknowledged.fetch_add(1, Ordering::Relaxed);
+                self.unacknowledged += 1;
                 // Tags grow from `first`, the smallest one not taken.
                 let place = (delivery.delivery_tag - self.first) as usize;
                 if self.waiting.len() <= place {
@@ -279,6 +287,14 @@ impl Deliveries {
         })
     }
 
+    /// So many deliveries are no longer unacknowledged.
+    fn release(&mut self, deliveries: u64) {
+        self.unacknowledged -= deliveries;
+        self.session
+            .unacknowledged
+            .fetch_sub(deliveries, Ordering::Relaxed);
+    }
+
     /// An error of this channel: the connection fails, as after every error.
     fn broken(&self, error: Unavailable) -> Unavailable {
         self.session.fail(error.detail.clone());
@@ -289,7 +305,15 @@ impl Deliveries {
         let options = BasicAckOptions { multiple: true };
         let sent = self.channel.basic_ack(upto, options);
         match tokio::time::timeout(self.confirm_timeout, sent).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                // Tags have no gaps, so the difference of two is a count.
+                let acked = upto
+                    .saturating_sub(self.acknowledged)
+                    .min(self.unacknowledged);
+                self.acknowledged = upto;
+                self.release(acked);
+                Ok(())
+            }
             Ok(Err(error)) => Err(self.broken(unavailable(error.to_string()))),
             Err(_) => Err(self.broken(unavailable("an acknowledgement could not be sent"))),
         }
@@ -403,6 +427,7 @@ impl Drop for Deliveries {
     /// Closes the whole channel. If the consumers were cancelled first, RabbitMQ would send later records to the
     /// next consumer before it requeues the unacknowledged ones.
     fn drop(&mut self) {
+        self.release(self.unacknowledged);
         let _ = self.channel.close(200, "OK".into()).now_or_never();
     }
 }

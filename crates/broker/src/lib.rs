@@ -35,12 +35,13 @@ pub use config::Config;
 pub use envelope::FIELDS as MESSAGE_FIELDS;
 
 use central::ports::{
-    Batch, BoxFuture, ClusterEvent, ClusterEvents, Health, HealthProbe, Queued, Sink, Source,
-    Subscription, Unavailable,
+    Batch, BoxFuture, ClusterEvent, ClusterEvents, Figure, Health, HealthProbe, Queued, Sink,
+    Source, Subscription, Unavailable,
 };
 use central::{Record, RecordId};
 use common::lock::lock;
 use link::{BrokerShared, LinkState, unavailable};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::task::JoinHandle;
@@ -210,10 +211,15 @@ impl ClusterEvents for Broker {
 
 impl HealthProbe for Broker {
     fn health(&self) -> Vec<Health> {
+        let sample = self.shared.sample();
+        let queued = sample.map(|sample| Figure::from(sample.waiting));
+        let mut unacknowledged = None;
         let (up, detail) = match self.state() {
             LinkState::Connecting => (false, "connecting".into()),
             LinkState::Up(session) => {
-                let waiting = match self.shared.sample() {
+                let held = session.unacknowledged.load(Ordering::Relaxed);
+                unacknowledged = Some(Figure::from(held));
+                let waiting = match sample {
                     Some(sample) if sample.is_consumed || sample.waiting == 0 => {
                         format!("{} records wait", sample.waiting)
                     }
@@ -226,10 +232,8 @@ impl HealthProbe for Broker {
             LinkState::Down(reason) => (false, reason),
             LinkState::Closed => (false, unavailable("closed").detail),
         };
-        vec![Health {
-            part: "rabbitmq",
-            up,
-            detail,
-        }]
+        let health = Health::new("rabbitmq", up, detail).figure("queued_records", queued);
+        // Deliveries exist only where there is a consumer; elsewhere it is 0.
+        vec![health.figure("unacknowledged_records", unacknowledged)]
     }
 }

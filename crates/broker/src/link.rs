@@ -198,6 +198,8 @@ pub(crate) struct Session {
     pub(crate) publisher: Arc<Publisher>,
     /// The number of deliveries: while it grows, RabbitMQ is alive, however late its answers.
     pub(crate) delivered: AtomicU64,
+    /// Deliveries that were received and not acknowledged.
+    pub(crate) unacknowledged: AtomicU64,
     /// Cancelled at the first error.
     pub(crate) broken: CancellationToken,
     why: Mutex<Option<String>>,
@@ -308,6 +310,7 @@ async fn open(shared: &Arc<BrokerShared>, node: &Address) -> Result<Arc<Session>
         node: node.to_string(),
         publisher: Arc::new(publisher),
         delivered: AtomicU64::new(0),
+        unacknowledged: AtomicU64::new(0),
         broken: CancellationToken::new(),
         why: Mutex::new(None),
     }))

@@ -4,7 +4,7 @@ use crate::Config;
 use crate::batch;
 use crate::database_health::DatabaseHealth;
 use central::ports::{
-    Batch, BoxFuture, Health, HealthProbe, Sink, Store, Unavailable, UnavailableKind,
+    Batch, BoxFuture, Figure, Health, HealthProbe, Sink, Store, Unavailable, UnavailableKind,
 };
 use common::clock;
 use common::lock::lock;
@@ -109,7 +109,12 @@ impl Sink for Applier {
 
 impl HealthProbe for Applier {
     fn health(&self) -> Vec<Health> {
-        vec![self.database_health.health()]
+        let stored = Figure::from(self.applied_records());
+        vec![
+            self.database_health
+                .health()
+                .figure("stored_records", stored),
+        ]
     }
 }
 

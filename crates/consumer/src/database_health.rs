@@ -57,22 +57,20 @@ impl DatabaseHealth {
     /// For `/health/ready`.
     pub(crate) fn health(&self) -> Health {
         let refusal = self.lock().clone();
-        Health {
-            part: "database",
-            up: refusal.as_ref().is_none_or(|refusal| refusal.answers),
-            detail: refusal.map_or_else(
-                || "accepts records".to_owned(),
-                |refusal| {
-                    let since = Timestamp(refusal.since_millis);
-                    match refusal.answers {
-                        true => format!(
-                            "answers again; it refused records at {since}, and got none since"
-                        ),
-                        false => format!("{}, since {since}", refusal.error),
+        let up = refusal.as_ref().is_none_or(|refusal| refusal.answers);
+        let detail = refusal.map_or_else(
+            || "accepts records".to_owned(),
+            |refusal| {
+                let since = Timestamp(refusal.since_millis);
+                match refusal.answers {
+                    true => {
+                        format!("answers again; it refused records at {since}, and got none since")
                     }
-                },
-            ),
-        }
+                    false => format!("{}, since {since}", refusal.error),
+                }
+            },
+        );
+        Health::new("database", up, detail)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Refusal>> {

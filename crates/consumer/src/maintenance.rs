@@ -152,11 +152,7 @@ impl HealthProbe for MaintenanceState {
             detail.push_str("; ");
             detail.push_str(&words);
         }
-        vec![Health {
-            part: "maintenance",
-            up: since < OVERDUE,
-            detail,
-        }]
+        vec![Health::new("maintenance", since < OVERDUE, detail)]
     }
 }
 

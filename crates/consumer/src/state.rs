@@ -61,6 +61,7 @@ impl HealthProbe for SharedState {
     fn health(&self) -> Vec<Health> {
         let (state, since) = lock(&self.0).clone();
         let seconds = since.map_or(0, |since| since.elapsed().as_secs());
+        let is_ready = !matches!(state, ConsumerState::Starting | ConsumerState::Stopped);
         let (up, detail) = match state {
             ConsumerState::Starting => (false, "not consuming yet".to_owned()),
             ConsumerState::Consuming => (true, format!("consuming for {seconds} s")),
@@ -71,10 +72,6 @@ impl HealthProbe for SharedState {
             ),
             ConsumerState::Stopped => (false, "stopped".to_owned()),
         };
-        vec![Health {
-            part: "consumer",
-            up,
-            detail,
-        }]
+        vec![Health::new("consumer", up, detail).ready_if(is_ready)]
     }
 }

@@ -289,7 +289,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// Waits until `/health/ready` of every role is 200; returns whether that happened in time.
+    /// Waits until all parts of every role work, by `/health`; returns whether that happened in time.
     pub(super) fn wait_ready(&self, control: &Control) -> Result<bool> {
         let ports: &[u16] = match self.is_embedded() {
             true => &[self.ports.api],
@@ -299,7 +299,7 @@ impl Deployment {
                 self.ports.api,
             ],
         };
-        control.pause_until(READY_TIMEOUT, || ports.iter().all(|port| is_ready(*port)))
+        control.pause_until(READY_TIMEOUT, || ports.iter().all(|port| works(*port)))
     }
 
     /// Runs another subcommand with the same settings and returns what it printed to stdout. Its exit code is ignored
@@ -361,9 +361,11 @@ impl Deployment {
     }
 }
 
-/// Whether `GET /health/ready` is answered with 200.
-fn is_ready(port: u16) -> bool {
-    http::get(local(port), "/health/ready").is_ok_and(|(status, _)| status == 200)
+/// Whether `GET /health` says that all parts work.
+fn works(port: u16) -> bool {
+    let health = http::get(local(port), "/health").ok();
+    let health = health.and_then(|(_, body)| serde_json::from_str::<serde_json::Value>(&body).ok());
+    health.is_some_and(|health| health["status"] == "works")
 }
 
 fn local(port: u16) -> SocketAddr {

@@ -520,6 +520,12 @@ impl Directory {
     }
 
     /// A short description, and why the last load failed, if it did.
+    /// How many chargers and how many tokens it knows.
+    pub(crate) fn known(&self) -> (usize, usize) {
+        let known = self.snapshot.load();
+        (known.chargers.len(), known.tokens.len())
+    }
+
     pub(crate) fn health(&self) -> (String, Option<Unavailable>) {
         let known = self.snapshot.load();
         let description = match known.revision {

@@ -7,7 +7,7 @@ use crate::delivery::status::JOURNAL;
 use crate::directory::Directory;
 use crate::flow::pace::STUCK;
 use central::Seq;
-use central::ports::{Health, HealthProbe};
+use central::ports::{Figure, Health, HealthProbe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -46,15 +46,17 @@ impl GatewayHealth {
             let note = note.map_or_else(String::new, |note| format!("; {note}"));
             (true, format!("{here} chargers connected{note}"))
         };
-        Health {
-            part: "gateway",
-            up,
-            detail,
-        }
+        // It is down only while it refuses all chargers.
+        Health::new("gateway", up, detail)
+            .ready_if(up)
+            .figure("connections", Figure::from(here as u64))
     }
 
     fn journal(&self) -> Health {
         let status = self.delivery.journal.status();
+        let takes_records = status.poisoned.is_none()
+            && status.full.is_none()
+            && !self.admission.not_durable.load(Ordering::SeqCst);
         let (up, detail) = if let Some(why) = status.poisoned {
             (false, format!("stopped after a disk error: {why}"))
         } else if let Some(reason) = status.full {
@@ -70,11 +72,22 @@ impl GatewayHealth {
             let used = status.used_bytes as f64 / status.bytes_max.max(1) as f64 * 100.0;
             (true, format!("{used:.0} % of its bound used"))
         };
-        Health {
-            part: "journal",
-            up,
-            detail,
+        let undelivered = status.durable_seq.saturating_sub(status.cursor);
+        let mut health = Health::new("journal", up, detail)
+            .ready_if(takes_records)
+            .figure("written_seq", Figure::from(status.written_seq))
+            .figure("durable_seq", Figure::from(status.durable_seq))
+            .figure("delivered_seq", Figure::from(status.cursor))
+            .figure("undelivered_records", Figure::from(undelivered))
+            .figure("undelivered_bytes", Figure::from(status.used_bytes))
+            .figure("bytes_max", Figure::from(status.bytes_max))
+            .figure("sync_mean_seconds", Figure::from(status.sync_mean))
+            .figure("sync_last_seconds", Figure::from(status.sync_last))
+            .figure("sync_max_seconds", Figure::from(status.sync_max));
+        if let Some(age) = status.oldest_age {
+            health = health.figure("oldest_undelivered_seconds", Figure::from(age));
         }
+        health
     }
 
     /// Why not all records of the journal can be delivered, if one cannot be read.
@@ -119,11 +132,7 @@ impl GatewayHealth {
             Some(why) => format!("{detail}; answers do not wait for a confirm: {why}"),
             None => detail,
         };
-        Health {
-            part: "forwarder",
-            up,
-            detail,
-        }
+        Health::new("forwarder", up, detail)
     }
 
     fn directory(&self) -> Health {
@@ -132,11 +141,12 @@ impl GatewayHealth {
             Some(unavailable) => format!("{words}, but not refreshed: {unavailable}"),
             None => words,
         };
-        Health {
-            part: "directory",
-            up: failure.is_none(),
-            detail,
-        }
+        let (chargers, tokens) = self.directory.known();
+        Health::new("directory", failure.is_none(), detail)
+            .ready_if(self.directory.is_loaded())
+            .figure("chargers", Figure::from(chargers as u64))
+            .figure("tokens", Figure::from(tokens as u64))
+            .figure("age_seconds", self.directory.age().map(Figure::from))
     }
 }
 

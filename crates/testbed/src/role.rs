@@ -157,13 +157,23 @@ impl Role {
         Ok(http::metric(&answer, name))
     }
 
-    /// One part of the answer to `GET /health/ready`, such as `rabbitmq`; none if the process has no such part.
+    /// The `status` of `GET /health`: `works`, `degraded` or `not_ready`; empty if it is not answered.
+    #[must_use]
+    pub fn health_status(&self) -> String {
+        let health = self.get("/health").ok();
+        let health = health.and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
+        health
+            .and_then(|health| Some(health["status"].as_str()?.to_owned()))
+            .unwrap_or_default()
+    }
+
+    /// One part of the answer to `GET /health`, such as `rabbitmq`; none if the process has no such part.
     ///
     /// # Errors
     ///
     /// As [`http::get`]; or the answer is not the expected JSON.
     pub fn health_part(&self, name: &str) -> anyhow::Result<Option<Value>> {
-        let (_, body) = self.get("/health/ready")?;
+        let (_, body) = self.get("/health")?;
         let body: Value = serde_json::from_str(&body)?;
         let parts = body["parts"].as_array().context("a list of parts")?;
         Ok(parts.iter().find(|part| part["part"] == name).cloned())

@@ -28,6 +28,7 @@ mod replay;
 mod retire;
 mod serve;
 mod simulate;
+mod status;
 mod telemetry;
 mod token;
 mod transaction;
@@ -130,6 +131,14 @@ enum Command {
     /// List transactions, and close those whose stop will not come.
     #[command(subcommand)]
     Transaction(transaction::TransactionCommand),
+    /// Show the state of all processes: what works, what waits, and the last fault of each part.
+    ///
+    /// It asks `/health` of the processes on this machine, and reads the reports of all others from the
+    /// database; each of the two may be unavailable. The exit code is 0 if every process works.
+    #[command(
+        after_help = "Examples:\n  wattpost status\n  wattpost status --watch\n  wattpost status --health 10.0.0.7:8081 --json"
+    )]
+    Status(status::StatusArgs),
     /// Check the settings, the database, RabbitMQ and the ports; print each error with its remedy.
     Check(check::CheckArgs),
 }
@@ -204,6 +213,7 @@ fn main() -> ExitCode {
         Command::User(command) => user::run(&command),
         Command::Webhook(command) => webhook::run(&command),
         Command::Transaction(command) => transaction::run(&command),
+        Command::Status(args) => status::run(&args),
         Command::Check(args) => check::run(&args),
     };
     match result {
@@ -294,6 +304,7 @@ mod tests {
         ("retire-gateway", Audited::Entry("gateway.retired")),
         ("serve", RUNS),
         ("simulate", READS),
+        ("status", READS),
         ("token add", Audited::Entry("token.set")),
         ("token import", Audited::Entry("token.set")),
         ("token list", READS),

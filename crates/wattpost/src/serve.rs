@@ -242,6 +242,10 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
             users: roles.has_api().then(|| Arc::clone(&database.users)),
             probes,
+            process: Some({
+                let reporter = Arc::clone(&reporter);
+                Arc::new(move || reporter.report())
+            }),
             pipeline,
             metrics: Arc::new(move || {
                 if let Some(journal) = &journal {

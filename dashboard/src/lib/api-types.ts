@@ -689,6 +689,65 @@ export interface components {
             /** @description `?NAME` for a query parameter, else a JSON pointer into the body. */
             pointer: string;
         };
+        /** @description The answer of `/health`. */
+        Health: {
+            parts: components["schemas"]["HealthPart"][];
+            process?: components["schemas"]["HealthProcess"] | null;
+            /** @description Whether the process can do new work, as in `/health/ready`. */
+            ready: boolean;
+            /** @description `works`; `degraded`: a part does not work, and the process does new work without it; `not_ready`. */
+            status: components["schemas"]["HealthStatus"];
+        };
+        /** @description A fault of a part. */
+        HealthError: {
+            /**
+             * Format: date-time
+             * @description When it was seen last.
+             */
+            at: string;
+            detail: string;
+        };
+        /** @description A part of the process, with figures. */
+        HealthPart: {
+            /** @description What is wrong, or a short description. */
+            detail: string;
+            /** @description Figures by name; null is not known. A name ends in its unit. Absent if there are none. */
+            figures?: {
+                [key: string]: number | null;
+            } | null;
+            last_error?: components["schemas"]["HealthError"] | null;
+            part: string;
+            /** @description Whether the process can do new work, as far as this part is concerned. */
+            ready: boolean;
+            /**
+             * Format: date-time
+             * @description Since when `up` has this value; null if it is not known.
+             */
+            since?: string | null;
+            up: boolean;
+        };
+        /** @description Which process answers. */
+        HealthProcess: {
+            /** @description The name of its machine. */
+            host: string;
+            /**
+             * Format: uuid
+             * @description The gateway's id, or a random one for a process without a gateway.
+             */
+            id: string;
+            role: components["schemas"]["PipelineRole"];
+            /**
+             * Format: date-time
+             * @description When it started, by its clock.
+             */
+            started_at: string;
+            version: string;
+        };
+        /**
+         * @description The state of a process.
+         * @enum {string}
+         */
+        HealthStatus: "works" | "degraded" | "not_ready";
         /** @description The answer of `/`. */
         Index: {
             endpoints: components["schemas"]["Endpoint"][];
@@ -2156,6 +2215,8 @@ export interface components {
             /** @description What is wrong, or a short description. */
             detail: string;
             part: string;
+            /** @description Whether the process can do new work, as far as this part is concerned. */
+            ready: boolean;
             up: boolean;
         };
         /** @description The newest change of a charger's password. */
@@ -2380,7 +2441,7 @@ export interface components {
         /** @description The answer of `/health/ready`. */
         Ready: {
             parts: components["schemas"]["Part"][];
-            /** @description Whether all parts work. */
+            /** @description Whether the process can do new work. */
             ready: boolean;
         };
         /** @description Handshakes of one identity that were refused for one reason; without an identity, those from one address. */

@@ -1,7 +1,10 @@
 //! What answers of every kind share: pages, health, problems.
 
+use super::PipelineRole;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
@@ -34,9 +37,71 @@ pub(crate) struct Live {
 /// The answer of `/health/ready`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Ready {
-    /// Whether all parts work.
+    /// Whether the process can do new work.
     ready: bool,
     parts: Vec<Part>,
+}
+
+/// The answer of `/health`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `works`; `degraded`: a part does not work, and the process does new work without it; `not_ready`.
+    status: HealthStatus,
+    /// Whether the process can do new work, as in `/health/ready`.
+    ready: bool,
+    process: Option<HealthProcess>,
+    parts: Vec<HealthPart>,
+}
+
+/// The state of a process.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HealthStatus {
+    Works,
+    Degraded,
+    NotReady,
+}
+
+/// Which process answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HealthProcess {
+    /// The gateway's id, or a random one for a process without a gateway.
+    id: Uuid,
+    role: PipelineRole,
+    /// The name of its machine.
+    host: String,
+    version: String,
+    /// When it started, by its clock.
+    #[schema(format = DateTime)]
+    started_at: String,
+}
+
+/// A fault of a part.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HealthError {
+    /// When it was seen last.
+    #[schema(format = DateTime)]
+    at: String,
+    detail: String,
+}
+
+/// A part of the process, with figures.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HealthPart {
+    part: String,
+    up: bool,
+    /// Whether the process can do new work, as far as this part is concerned.
+    ready: bool,
+    /// What is wrong, or a short description.
+    detail: String,
+    /// Since when `up` has this value; null if it is not known.
+    #[schema(format = DateTime)]
+    since: Option<String>,
+    /// The last fault since the start of the process.
+    last_error: Option<HealthError>,
+    /// Figures by name; null is not known. A name ends in its unit. Absent if there are none.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, Option<f64>>>)]
+    figures: Option<Value>,
 }
 
 /// The health of a part of the process.
@@ -44,6 +109,8 @@ pub(crate) struct Ready {
 pub(crate) struct Part {
     part: String,
     up: bool,
+    /// Whether the process can do new work, as far as this part is concerned.
+    ready: bool,
     /// What is wrong, or a short description.
     detail: String,
 }

@@ -3,18 +3,17 @@
 use crate::support::*;
 use api::webhooks::client::Client as WebhookClient;
 use api::{Api, ApiDeps, WebhookConfig, WebhookDeps};
-use central::ports::{Health, HealthProbe};
+use central::Timestamp;
+use central::model::{PartError, PartReport, ProcessRole};
+use central::ports::{Figure, Health, HealthProbe};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use store::{SqliteOptions, SqliteStore};
 
 fn part(part: &'static str, up: bool, detail: &str) -> Health {
-    Health {
-        part,
-        up,
-        detail: detail.to_owned(),
-    }
+    Health::new(part, up, detail)
 }
 
 #[tokio::test]
@@ -33,25 +32,87 @@ async fn readiness_depends_on_the_components_and_liveness_does_not() {
     assert_eq!(
         ready.json(),
         json!({"ready": true, "parts": [
-            {"part": "gateway", "up": true, "detail": "20 chargers"},
-            {"part": "journal", "up": true, "detail": "empty"},
-            {"part": "database", "up": true, "detail": ""},
+            {"part": "gateway", "up": true, "ready": true, "detail": "20 chargers"},
+            {"part": "journal", "up": true, "ready": true, "detail": "empty"},
+            {"part": "database", "up": true, "ready": true, "detail": ""},
         ]})
     );
 
-    *database.0.lock().expect("not poisoned") = vec![part("database", false, "is locked")];
+    // The gateway serves chargers without the database.
+    let set = |health: Health| *database.0.lock().expect("not poisoned") = vec![health];
+    set(part("database", false, "is locked"));
     let down = get(addr, "/health/ready").await;
-    assert_eq!(down.status, 503);
-    assert_eq!(down.json()["ready"], false);
+    assert_eq!((down.status, &down.json()["ready"]), (200, &json!(true)));
     assert_eq!(
         down.json()["parts"][2],
-        json!({"part": "database", "up": false, "detail": "is locked"})
+        json!({"part": "database", "up": false, "ready": true, "detail": "is locked"})
+    );
+    assert_eq!(get(addr, "/health").await.json()["status"], "degraded");
+
+    set(part("database", false, "is locked").ready_if(false));
+    let down = get(addr, "/health/ready").await;
+    assert_eq!((down.status, &down.json()["ready"]), (503, &json!(false)));
+    let health = get(addr, "/health").await;
+    assert_eq!(
+        (health.status, &health.json()["status"]),
+        (200, &json!("not_ready"))
     );
     let live = get(addr, "/health/live").await;
     assert_eq!((live.status, live.json()), (200, json!({"live": true})));
 
-    *database.0.lock().expect("not poisoned") = vec![part("database", true, "")];
+    set(part("database", true, ""));
     assert_eq!(get(addr, "/health/ready").await.status, 200);
+    assert_eq!(get(addr, "/health").await.json()["status"], "works");
+}
+
+#[tokio::test]
+async fn the_health_page_names_the_process_and_has_the_figures_of_its_parts() {
+    let journal = Health::new("journal", true, "empty")
+        .figure("undelivered_records", Figure::from(310))
+        .figure(
+            "sync_mean_seconds",
+            Figure::from(Duration::from_micros(412)),
+        )
+        .figure("oldest_undelivered_seconds", None);
+    let database = Health::new("database", false, "is locked");
+    let probe = Arc::new(FakeProbe(Mutex::new(vec![journal, database])));
+    let mut report = process_report(7, ProcessRole::Gateway);
+    report.parts = vec![PartReport {
+        part: "database".to_owned(),
+        up: false,
+        detail: "is locked".to_owned(),
+        since: Timestamp(1_767_268_800_000),
+        last_error: Some(PartError {
+            at: Timestamp(1_767_268_801_000),
+            detail: "is locked".to_owned(),
+        }),
+    }];
+    let id = report.id;
+    let store = Arc::new(MemoryRows::default());
+    let deps = ApiDeps {
+        probes: vec![probe],
+        process: Some(Arc::new(move || report.clone())),
+        pipeline: None,
+        ..deps(&store)
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    let health = get(api.local_addr(), "/health").await.json();
+    assert_eq!(health["process"]["id"], json!(id));
+    assert_eq!(health["process"]["role"], "gateway");
+    assert_eq!(
+        health["parts"],
+        json!([
+            {
+                "part": "journal", "up": true, "ready": true, "detail": "empty", "since": null, "last_error": null,
+                "figures": {"undelivered_records": 310, "sync_mean_seconds": 0.000_412, "oldest_undelivered_seconds": null},
+            },
+            {
+                "part": "database", "up": false, "ready": true, "detail": "is locked",
+                "since": "2026-01-01T12:00:00.000Z",
+                "last_error": {"at": "2026-01-01T12:00:01.000Z", "detail": "is locked"},
+            },
+        ])
+    );
 }
 
 #[tokio::test]

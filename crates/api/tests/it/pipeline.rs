@@ -63,7 +63,7 @@ async fn the_pipeline_is_answered_at_once_while_the_database_hangs() {
     processes.set(Database::Answers);
     part_when(&api, "database", |part| part["state"] == "works").await;
     let ready = get(api.local_addr(), "/health/ready").await;
-    let part = json!({"part": "database", "up": true, "detail": "it answers"});
+    let part = json!({"part": "database", "up": true, "ready": true, "detail": "it answers"});
     assert_eq!(ready.status, 200);
     assert_eq!(ready.json(), json!({"ready": true, "parts": [part]}));
 }

@@ -49,7 +49,7 @@ pub use event_log::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
 };
 pub use handshakes::Handshakes;
-pub use health::{Health, HealthProbe};
+pub use health::{Figure, Figures, Health, HealthProbe};
 pub use local_lists::{LocalListFilter, LocalLists};
 pub use maintenance::Maintenance;
 pub use password_rotations::{

@@ -319,10 +319,6 @@ impl HealthProbe for FailoverSink {
                 ),
             ),
         };
-        vec![Health {
-            part: "sink",
-            up,
-            detail,
-        }]
+        vec![Health::new("sink", up, detail)]
     }
 }

@@ -31,4 +31,5 @@ mod pipeline;
 mod restored;
 mod sessions;
 mod several_gateways;
+mod status;
 mod wrong_settings;

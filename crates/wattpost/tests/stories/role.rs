@@ -45,13 +45,13 @@ impl Role {
         testbed::http::metric(&self.get("/metrics").1, name).unwrap_or(0.0)
     }
 
-    /// One part of `/health/ready`.
+    /// One part of `/health`.
     pub(crate) fn part(&self, name: &str) -> Option<Value> {
         let part = self.0.health_part(name);
         part.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// Whether one part of `/health/ready` is up.
+    /// Whether one part of `/health` is up.
     pub(crate) fn is_up(&self, part: &str) -> bool {
         self.part(part).is_some_and(|part| part["up"] == true)
     }

@@ -434,6 +434,7 @@ fn without_a_key_only_health_metrics_the_description_and_sign_in_answer_on_an_ad
         "GET /api/openapi.json",
         "GET /api/v1/session",
         "GET /docs",
+        "GET /health",
         "GET /health/live",
         "GET /health/ready",
         "GET /metrics",

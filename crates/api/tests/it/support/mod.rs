@@ -105,6 +105,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         keys: None,
         users: None,
         probes: Vec::new(),
+        process: None,
         pipeline: Some(PipelineDeps {
             processes: FakeProcesses::new(Database::Answers),
             own: Arc::new(|| process_report(1, central::model::ProcessRole::Api)),
