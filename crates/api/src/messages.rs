@@ -8,11 +8,13 @@ use crate::{page, schema};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
-use central::model::ShownMessage;
+use central::model::{Deviation, ShownMessage};
 use central::query::{
-    MessageFilter, MessageRow, Page, PageRequest, Place, with_pairs, without_answered_calls,
+    MessageFilter, MessageRow, MessageWithPair, Page, PageRequest, Place, with_pairs,
+    without_answered_calls,
 };
 use central::{RecordId, RecordKind};
+use serde::Serialize;
 use std::sync::Arc;
 
 /// The parameters of the list of messages.
@@ -89,6 +91,14 @@ pub(crate) async fn list(
         .await
 }
 
+/// One message, with what belongs to it and where it deviates from its schemas.
+#[derive(Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    message: MessageWithPair,
+    deviations: Vec<Deviation>,
+}
+
 /// `GET /api/v1/messages/{gateway_id}/{seq}`
 #[utoipa::path(
     get,
@@ -115,7 +125,11 @@ pub(crate) async fn one(
             };
             let mut found =
                 found().map_err(|error| page::query_error(error, &PageRequest::default()))?;
-            found.pop().ok_or_else(|| ApiError::unknown_message(id))
+            let message = found.pop().ok_or_else(|| ApiError::unknown_message(id))?;
+            Ok(Explained {
+                deviations: message.message.deviations(),
+                message,
+            })
         })
         .await
 }

@@ -548,6 +548,19 @@ export interface components {
             /** @description As in the list of actions, as the next three. */
             sent_by: string;
         };
+        /** @description A place where a payload or an answer deviates from its schema. */
+        Deviation: {
+            /** @description What was expected and what was found, for people. */
+            detail: string;
+            /** @description Where it is: `payload` or `answer`. */
+            part: string;
+            /** @description The place in it as a JSON pointer (RFC 6901), empty for the whole; of a missing member the path that it would have. */
+            pointer: string;
+            /** @description `not_json`, `not_object`, `type`, `missing`, `enum`, `length`, `range`, `items`, `format` or `extra`. */
+            rule: string;
+            /** @description Whether `policy.check = "warn"` tolerates it. */
+            tolerated: boolean;
+        };
         /** @description Why a dead letter is discarded. */
         DiscardDeadLetter: {
             /**
@@ -930,6 +943,11 @@ export interface components {
              * @description The `id` of the command whose call it is, or belongs to.
              */
             command_id?: string | null;
+            /**
+             * @description Where the payload and the answer deviate from the schemas of the version and the action, whatever was tolerated: 16 places
+             *     at most in each.
+             */
+            deviations: components["schemas"]["Deviation"][];
             /**
              * Format: int64
              * @description From the record of a call to a charger to the record of its reply, in milliseconds. Null for the calls of chargers:

@@ -29,7 +29,14 @@ export async function get<T>(path: string, query: Query = {}, signal?: AbortSign
   return body;
 }
 
+/** As {@link get}, with the text of the answer: numbers and spaces stay as they were sent. */
+export async function getText(path: string, signal?: AbortSignal): Promise<string> {
+  const { body } = await request<string>('GET', path, { signal, asText: true });
+  return body;
+}
+
 interface Sent {
+  asText?: boolean;
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
@@ -53,12 +60,12 @@ export async function request<T>(method: string, path: string, sent: Sent = {}):
   }
   const text = await answer.text();
   const isJson = answer.headers.get('content-type')?.includes('json');
-  const value: unknown = text && isJson ? JSON.parse(text) : undefined;
+  const value: unknown = text && isJson && !(answer.ok && sent.asText) ? JSON.parse(text) : undefined;
   if (!answer.ok) {
     if (answer.status === 401) session.ended();
     throw new ApiProblem(answer.status, (value as Partial<Problem>) ?? {});
   }
-  return { body: (isJson ? value : text) as T, headers: answer.headers };
+  return { body: (isJson && !sent.asText ? value : text) as T, headers: answer.headers };
 }
 
 /** All pages of a list, `max` items at most. */

@@ -58,6 +58,24 @@ pub(crate) struct MessageWithPair {
     transaction_id: Option<String>,
     /// The `key` of that transaction. Where a charger uses an id again, that of the latest transaction that had started.
     transaction: Option<Uuid>,
+    /// Where the payload and the answer deviate from the schemas of the version and the action, whatever was tolerated: 16 places
+    /// at most in each.
+    deviations: Vec<Deviation>,
+}
+
+/// A place where a payload or an answer deviates from its schema.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Deviation {
+    /// Where it is: `payload` or `answer`.
+    part: String,
+    /// The place in it as a JSON pointer (RFC 6901), empty for the whole; of a missing member the path that it would have.
+    pointer: String,
+    /// `not_json`, `not_object`, `type`, `missing`, `enum`, `length`, `range`, `items`, `format` or `extra`.
+    rule: String,
+    /// What was expected and what was found, for people.
+    detail: String,
+    /// Whether `policy.check = "warn"` tolerates it.
+    tolerated: bool,
 }
 
 /// A message in the list. The last members are there only with `pairs=true`.

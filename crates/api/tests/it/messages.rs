@@ -108,6 +108,56 @@ async fn one_message_is_returned_with_its_pair_its_command_and_its_transaction()
 }
 
 #[tokio::test]
+async fn one_message_names_the_places_where_it_deviates_from_its_schemas() {
+    let status = MessageRow {
+        payload: r#"{"connectorId":"1","errorCode":"NoError","status":"Available","more":1}"#
+            .into(),
+        answer: "{}".to_owned(),
+        ..message("CP-A", 3, "StatusNotification")
+    };
+    let elsewhere = MessageRow {
+        action: "Unheard".to_owned(),
+        ..status.clone()
+    };
+    let sent = MessageRow {
+        answer_kind: AnswerKind::None,
+        answer: String::new(),
+        ..of_call(5, RecordKind::CallResult, r#"{"status":"Yes"}"#)
+    };
+    let stored = MemoryRows {
+        messages: vec![
+            status,
+            MessageRow {
+                id: message("CP-A", 4, "").id,
+                ..elsewhere
+            },
+            sent,
+        ],
+        ..MemoryRows::default()
+    };
+    let api = start(config(), &Arc::new(stored)).await;
+    let places = async |seq: u64| {
+        let found = of(api.local_addr(), seq).await;
+        let list = found["deviations"].as_array().expect("a list").clone();
+        let place =
+            |one: &Value| json!([one["part"], one["pointer"], one["rule"], one["tolerated"]]);
+        Value::from(list.iter().map(place).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        places(3).await,
+        json!([
+            ["payload", "/connectorId", "type", true],
+            ["payload", "/more", "extra", true]
+        ])
+    );
+    assert_eq!(places(4).await, json!([]), "no schema is known");
+    assert_eq!(
+        places(5).await,
+        json!([["payload", "/status", "enum", true]])
+    );
+}
+
+#[tokio::test]
 async fn a_call_to_a_charger_and_its_reply_are_one_item_if_the_client_wants_pairs() {
     let api = start(config(), &Arc::new(rows())).await;
     let addr = api.local_addr();

@@ -183,6 +183,61 @@ impl From<MessageRow> for ShownMessage {
     }
 }
 
+/// A place where a payload or an answer differs from the JSON Schema of its action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deviation {
+    /// `payload` or `answer`: where it is.
+    pub part: &'static str,
+    /// The place in it as a JSON pointer; of a missing member the path that it would have.
+    pub pointer: String,
+    /// The kind of rule, as [`ocpp::check::ViolationKind::as_str`] names it.
+    pub rule: &'static str,
+    /// What was expected and what was found, for people.
+    pub detail: String,
+    /// Whether `policy.check = "warn"` tolerates it.
+    pub tolerated: bool,
+}
+
+impl ShownMessage {
+    /// Where the payload and the answer differ from the schemas of the message's version, as they are shown: a secret is
+    /// compared as `***`. Empty for a record that is no message, for an action that the version does not have, and for bytes that
+    /// are not text.
+    #[must_use]
+    pub fn deviations(&self) -> Vec<Deviation> {
+        let row = &self.row;
+        if ocpp::action::lookup(row.ocpp_version, &row.action).is_none()
+            || row.notes.has(Notes::BASE64)
+        {
+            return Vec::new();
+        }
+        let in_payload = match row.kind {
+            RecordKind::Call | RecordKind::Send | RecordKind::CallToCharger => {
+                ocpp::check::request(row.ocpp_version, &row.action, &row.payload)
+            }
+            RecordKind::CallResult => {
+                ocpp::check::response(row.ocpp_version, &row.action, &row.payload)
+            }
+            _ => Vec::new(),
+        };
+        let in_answer = match row.answer_kind {
+            AnswerKind::Result => ocpp::check::response(row.ocpp_version, &row.action, &row.answer),
+            AnswerKind::None | AnswerKind::Error => Vec::new(),
+        };
+        let of = |part, found: Vec<ocpp::check::Violation>| {
+            found.into_iter().map(move |one| Deviation {
+                part,
+                rule: one.kind.as_str(),
+                tolerated: one.is_tolerated(),
+                pointer: one.path,
+                detail: one.detail,
+            })
+        };
+        of("payload", in_payload)
+            .chain(of("answer", in_answer))
+            .collect()
+    }
+}
+
 impl Serialize for ShownMessage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.row.serialize_line(serializer, self.is_redacted)

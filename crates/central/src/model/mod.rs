@@ -60,7 +60,7 @@ pub use connector::{
 };
 pub use effect::{EffectPhase, EffectState, EffectStatus, EffectView, Moment, ReportView};
 pub use event::{ChangeView, EVENT_LATE_AFTER_MS, Event, EventId, EventType, SecurityEventView};
-pub use message::{DeadLetterRow, DeadLetterState, Discarded, MessageRow, ShownMessage};
+pub use message::{DeadLetterRow, DeadLetterState, Deviation, Discarded, MessageRow, ShownMessage};
 pub use password_rotation::{
     Answer as RotationAnswer, PasswordRotation, RotationOutcome, RotationState, RotationView,
 };
