@@ -4,18 +4,19 @@
 //! open. Redirects are not followed, and no proxy is used.
 
 use super::address::{AddressError, Reach, Target};
+use super::retry;
 use bytes::Bytes;
 use central::model::{WEBHOOK_SECRET_PREFIX, WebhookSecret};
 use central::secret::HIDDEN;
 use http_body_util::{BodyExt as _, Full};
-use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, DATE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -56,6 +57,8 @@ pub struct Attempted {
     pub status: Option<u16>,
     /// The first bytes of the answer, as text without control characters and without the secrets of the message.
     pub answer: String,
+    /// How long the receiver asks to wait, by the header `Retry-After`.
+    pub retry_after: Option<Duration>,
     /// Why there is no answer. It holds neither the URL nor a secret.
     pub error: Option<String>,
     /// How long it took.
@@ -180,9 +183,11 @@ impl Client {
     pub async fn send(&self, url: &str, message: &Message) -> Attempted {
         let began = Instant::now();
         let answered = timeout(self.config.timeout, self.exchange(url, message)).await;
+        let mut retry_after = None;
         let (status, answer, error) = match answered {
             Ok(Ok(exchange)) => {
                 let status = exchange.response.status().as_u16();
+                retry_after = exchange.retry_after();
                 (
                     Some(status),
                     message.hide_in(exchange.into_text().await),
@@ -199,6 +204,7 @@ impl Client {
         Attempted {
             status,
             answer,
+            retry_after,
             error,
             took: began.elapsed(),
         }
@@ -313,6 +319,14 @@ where
 }
 
 impl Exchange {
+    fn retry_after(&self) -> Option<Duration> {
+        let header = |name| {
+            let value = self.response.headers().get(name);
+            value.and_then(|value: &HeaderValue| value.to_str().ok())
+        };
+        retry::retry_after(header(RETRY_AFTER)?, header(DATE), SystemTime::now())
+    }
+
     /// The first bytes of the body. What comes late or after them is not read.
     async fn into_text(mut self) -> String {
         let mut bytes = Vec::new();

@@ -1,9 +1,11 @@
 //! When a message is tried again, and when its webhook is switched off.
 //!
-//! Source: the schedule that Standard Webhooks 1.0.0 recommends, continued with a day between attempts.
+//! Source: the schedule that Standard Webhooks 1.0.0 recommends, continued with a day between attempts; and `Retry-After`
+//! (RFC 9110, section 10.2.3), by which a receiver that is overloaded names another time. It is bounded: a receiver can
+//! neither postpone an attempt by more than a day nor be sent to again and again without a pause.
 
 use central::Timestamp;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The delay after each failure in a row; the last one is that of all further failures.
 const DELAYS: [Duration; 9] = [
@@ -25,6 +27,12 @@ const FAILURES_MIN: u32 = 5;
 const JITTER: f64 = 0.2;
 /// The status by which a receiver says that it wants no more messages.
 const GONE: u16 = 410;
+/// The statuses whose `Retry-After` counts: too many requests, unavailable.
+const WITH_RETRY_AFTER: [u16; 2] = [429, 503];
+/// `Retry-After` makes an attempt come sooner than the schedule says, but not sooner than this.
+const RETRY_AFTER_MIN: Duration = Duration::from_mins(1);
+/// `Retry-After` makes an attempt come later than the schedule says, but not later than this.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// What follows a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,14 +52,18 @@ pub(super) struct Failures {
     pub(super) since: Timestamp,
 }
 
-/// What follows a failure at `now`. `status` is that of the answer, if there was one. `draw` is a random number from 0 to 1.
-pub(super) fn after_failure(
-    failures: Failures,
-    status: Option<u16>,
-    now: Timestamp,
-    draw: f64,
-) -> Next {
-    if status == Some(GONE) {
+/// The answer of a receiver that has not accepted a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Its status, if there was one.
+    pub(super) status: Option<u16>,
+    /// How long the receiver asks to wait: see [`retry_after`].
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// What follows a failure at `now`. `draw` is a random number from 0 to 1.
+pub(super) fn after_failure(failures: Failures, answer: Answer, now: Timestamp, draw: f64) -> Next {
+    if answer.status == Some(GONE) {
         return Next::SwitchOff("the receiver answered 410 Gone".to_owned());
     }
     let failing_ms = now.0.saturating_sub(failures.since.0);
@@ -66,9 +78,43 @@ pub(super) fn after_failure(
     }
     let at = (failures.count.max(1) - 1) as usize;
     let delay = DELAYS[at.min(DELAYS.len() - 1)];
-    let delay = delay.mul_f64(1.0 - JITTER * draw.clamp(0.0, 1.0));
+    let draw = draw.clamp(0.0, 1.0);
+    let delay = match answer.wait() {
+        // Never sooner than the receiver asks, so what is drawn makes it longer.
+        Some(wait) => wait
+            .mul_f64(1.0 + JITTER * draw)
+            .clamp(delay.min(RETRY_AFTER_MIN), RETRY_AFTER_MAX),
+        None => delay.mul_f64(1.0 - JITTER * draw),
+    };
     let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     Next::RetryAt(Timestamp(now.0.saturating_add(delay_ms)))
+}
+
+impl Answer {
+    fn wait(&self) -> Option<Duration> {
+        let counts = self
+            .status
+            .is_some_and(|status| WITH_RETRY_AFTER.contains(&status));
+        let wait = self.retry_after.filter(|_| counts);
+        wait.map(|wait| wait.min(RETRY_AFTER_MAX))
+    }
+}
+
+/// How long `Retry-After` asks to wait: seconds, or until a date. `date` is the answer's header `Date`, the clock by which the
+/// receiver has computed the date; without it, the clock of this machine counts, which is `now`. A date that is past asks
+/// not to wait. `None`: it is neither.
+pub(super) fn retry_after(text: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number that is too large is as good as the longest wait.
+        return Some(Duration::from_secs(
+            text.parse().unwrap_or(u64::from(u32::MAX)),
+        ));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    let date = date.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    let wait = until.duration_since(date.unwrap_or(now));
+    Some(wait.unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]
@@ -77,12 +123,19 @@ mod tests {
 
     const DAY_MS: i64 = 86_400_000;
 
+    fn status(status: u16) -> Answer {
+        Answer {
+            status: Some(status),
+            retry_after: None,
+        }
+    }
+
     fn failing(count: u32, now: i64) -> Next {
         let failures = Failures {
             count,
             since: Timestamp(0),
         };
-        after_failure(failures, Some(500), Timestamp(now), 0.0)
+        after_failure(failures, status(500), Timestamp(now), 0.0)
     }
 
     #[test]
@@ -112,7 +165,7 @@ mod tests {
             count: 2,
             since: Timestamp(0),
         };
-        let delay = |draw| after_failure(failures, None, Timestamp(1_000), draw);
+        let delay = |draw| after_failure(failures, Answer::default(), Timestamp(1_000), draw);
         assert_eq!(delay(0.0), Next::RetryAt(Timestamp(301_000)));
         assert_eq!(delay(1.0), Next::RetryAt(Timestamp(241_000)));
     }
@@ -123,7 +176,7 @@ mod tests {
             count: 1,
             since: Timestamp(0),
         };
-        let next = after_failure(failures, Some(410), Timestamp(0), 0.5);
+        let next = after_failure(failures, status(410), Timestamp(0), 0.5);
         assert!(matches!(next, Next::SwitchOff(_)), "{next:?}");
     }
 
@@ -137,5 +190,82 @@ mod tests {
     fn many_failures_do_not_overflow() {
         assert!(matches!(failing(u32::MAX, 1), Next::RetryAt(_)));
         assert!(matches!(failing(1, i64::MAX), Next::RetryAt(_)));
+    }
+
+    /// The delay after the failure of this number, in seconds.
+    fn delay_s(count: u32, status: u16, retry_after_s: u64, draw: f64) -> i64 {
+        let failures = Failures {
+            count,
+            since: Timestamp(0),
+        };
+        let answer = Answer {
+            status: Some(status),
+            retry_after: Some(Duration::from_secs(retry_after_s)),
+        };
+        match after_failure(failures, answer, Timestamp(0), draw) {
+            Next::RetryAt(at) => at.0 / 1_000,
+            Next::SwitchOff(reason) => panic!("{reason}"),
+        }
+    }
+
+    #[test]
+    fn receiver_that_is_overloaded_names_the_time_within_bounds() {
+        for (count, status, retry_after_s, wanted_s, why) in [
+            (1, 429, 20, 20, "later than the schedule"),
+            (4, 503, 90, 90, "sooner than the schedule"),
+            (
+                1,
+                503,
+                0,
+                5,
+                "not sooner than the first delay of the schedule",
+            ),
+            (9, 429, 0, 60, "not again and again without a pause"),
+            (1, 503, u64::MAX, 86_400, "not later than in a day"),
+            (2, 500, 7_200, 300, "only of these statuses"),
+        ] {
+            let delay_s = delay_s(count, status, retry_after_s, 0.0);
+            assert_eq!(delay_s, wanted_s, "{why}");
+        }
+        assert_eq!(delay_s(1, 429, 100, 1.0), 120, "never sooner than asked");
+        assert_eq!(delay_s(1, 429, 86_400, 1.0), 86_400);
+        // Otherwise it would count as due at once.
+        const { assert!(RETRY_AFTER_MAX.as_millis() < central::model::WEBHOOK_DUE_IN_MS_MAX as u128) };
+    }
+
+    #[test]
+    fn receiver_that_always_postpones_is_switched_off_all_the_same() {
+        let failures = Failures {
+            count: 5,
+            since: Timestamp(0),
+        };
+        let answer = Answer {
+            status: Some(503),
+            retry_after: Some(Duration::from_secs(60)),
+        };
+        let next = after_failure(failures, answer, Timestamp(5 * DAY_MS), 0.0);
+        assert!(matches!(next, Next::SwitchOff(_)), "{next:?}");
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_clock_of_the_receiver() {
+        const DATE: &str = "Wed, 21 Oct 2015 07:28:00 GMT";
+        let now = httpdate::parse_http_date(DATE).expect("a date");
+        let wait_s = |text: &str, date| retry_after(text, date, now).map(|wait| wait.as_secs());
+        assert_eq!(wait_s("120", None), Some(120));
+        assert_eq!(wait_s(" 0 ", None), Some(0));
+        assert_eq!(wait_s("Wed, 21 Oct 2015 07:30:00 GMT", None), Some(120));
+        // The obsolete forms of RFC 9110, section 5.6.7.
+        assert_eq!(wait_s("Wednesday, 21-Oct-15 07:29:00 GMT", None), Some(60));
+        assert_eq!(wait_s("Wed Oct 21 07:29:00 2015", None), Some(60));
+        let ahead = Some("Wed, 21 Oct 2015 08:28:00 GMT");
+        assert_eq!(wait_s("Wed, 21 Oct 2015 08:29:00 GMT", ahead), Some(60));
+        assert_eq!(wait_s(DATE, ahead), Some(0), "a date that is past");
+        assert_eq!(wait_s(DATE, Some("nonsense")), Some(0));
+        let long = "9".repeat(30);
+        assert!(wait_s(&long, None).is_some_and(|wait| wait > 86_400));
+        for wrong in ["", "-1", "1.5", "soon", "١٢"] {
+            assert_eq!(wait_s(wrong, None), None, "{wrong}");
+        }
     }
 }

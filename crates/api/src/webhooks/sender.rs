@@ -10,7 +10,7 @@
 //! An event is sent before the cursor is recorded: after a kill between the two it is sent again, with the same id.
 
 use super::client::{Attempted, Client, Message};
-use super::retry::{self, Failures, Next};
+use super::retry::{self, Answer, Failures, Next};
 use super::signature;
 use crate::events::Shown;
 use bytes::Bytes;
@@ -434,7 +434,11 @@ impl Turn {
             count: attempts,
             since,
         };
-        match retry::after_failure(failures, attempted.status, now, fastrand::f64()) {
+        let answer = Answer {
+            status: attempted.status,
+            retry_after: attempted.retry_after,
+        };
+        match retry::after_failure(failures, answer, now, fastrand::f64()) {
             Next::RetryAt(at) => progress.due_at = at,
             Next::SwitchOff(reason) => {
                 let id = self.id;

@@ -1,4 +1,4 @@
-//! Sending to receivers of webhooks, with a real database and real receivers.
+//! Sending to receivers of webhooks, with real databases and real receivers.
 
 use crate::support::*;
 use api::webhooks::client::Client as WebhookClient;
@@ -6,6 +6,7 @@ use api::{Api, ApiDeps, WebhookConfig, WebhookDeps};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use central::Timestamp;
 use central::model::{
     Actor, ActorKind, Origin, Webhook, WebhookId, WebhookPatch, WebhookSecret, WebhookSettings,
@@ -13,10 +14,12 @@ use central::model::{
 };
 use central::ports::{ChangeRequest, EventLog, NewWebhook, Once, Token, Tokens, Webhooks};
 use central::query::{AuditFilter, PageRequest, QueryStore};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use store::{SqliteOptions, SqliteStore};
+use store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
+use tokio::task::block_in_place;
 use uuid::Uuid;
 
 fn now() -> Timestamp {
@@ -45,6 +48,8 @@ type Answers = dyn Fn(usize) -> Does + Send + Sync;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Does {
     Answer(u16),
+    /// 503 with `Retry-After` of so many seconds.
+    Postpone(u32),
     Hang,
 }
 
@@ -99,7 +104,7 @@ impl Receiver {
         State(receiver): State<Arc<Self>>,
         headers: HeaderMap,
         body: Bytes,
-    ) -> (StatusCode, &'static str) {
+    ) -> Response {
         let open = receiver.open.fetch_add(1, Ordering::SeqCst) + 1;
         receiver.open_max.fetch_max(open, Ordering::SeqCst);
         let header = |name: &str| {
@@ -125,7 +130,12 @@ impl Receiver {
             Does::Answer(status) => (
                 StatusCode::from_u16(status).expect("a status"),
                 "what the receiver says",
-            ),
+            )
+                .into_response(),
+            Does::Postpone(seconds) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                (status, [("retry-after", seconds.to_string())]).into_response()
+            }
             Does::Hang => std::future::pending().await,
         }
     }
@@ -141,30 +151,99 @@ impl Receiver {
 
 /// A database, and events in it.
 struct World {
-    directory: tempfile::TempDir,
-    store: Arc<SqliteStore>,
+    at: Place,
+    store: Arc<dyn Database>,
+}
+
+/// What the tests use of a database.
+trait Database: Webhooks + EventLog + Tokens + QueryStore {}
+impl Database for SqliteStore {}
+impl Database for PostgresStore {}
+
+/// Where a database is.
+enum Place {
+    Sqlite(tempfile::TempDir),
+    Postgres(String),
+}
+
+impl Place {
+    fn open(&self) -> Arc<dyn Database> {
+        match self {
+            Self::Sqlite(directory) => {
+                let path = directory.path().join("wattpost.db");
+                let store = SqliteStore::open(path, SqliteOptions::default());
+                Arc::new(store.expect("it opens"))
+            }
+            Self::Postgres(url) => {
+                let store = PostgresStore::open(url, PostgresOptions::default());
+                Arc::new(store.expect("it opens"))
+            }
+        }
+    }
+}
+
+/// The server of all tests of this program. The kernel kills it when the program ends.
+fn postgres() -> &'static testbed::Postgres {
+    static SERVER: OnceLock<testbed::Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("api-webhooks");
+        let _ = std::fs::remove_dir_all(&directory);
+        let server = testbed::Postgres::start(&directory).expect("start PostgreSQL");
+        let made = server.superuser_psql("CREATE DATABASE migrated OWNER wattpost");
+        made.expect("a database");
+        let url = server.url_as("wattpost", "wattpost", "migrated");
+        PostgresStore::migrate(&url).expect("it migrates");
+        server
+    })
 }
 
 impl World {
     fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let store = Arc::new(open(&directory));
-        Self { directory, store }
+        Self::at(Place::Sqlite(tempfile::tempdir().expect("a directory")))
+    }
+
+    /// One on each database.
+    fn each() -> [Self; 2] {
+        block_in_place(Self::make_each)
+    }
+
+    fn make_each() -> [Self; 2] {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("webhooks{}", COUNT.fetch_add(1, Ordering::SeqCst));
+        let server = postgres();
+        let made = server.superuser_psql(&format!(
+            "CREATE DATABASE {name} OWNER wattpost TEMPLATE migrated"
+        ));
+        made.expect("a database");
+        let url = server.url_as("wattpost", "wattpost", &name);
+        [Self::new(), Self::at(Place::Postgres(url))]
+    }
+
+    fn at(at: Place) -> Self {
+        let store = at.open();
+        Self { at, store }
+    }
+
+    /// Asks the database, which blocks.
+    fn ask<T>(&self, ask: impl FnOnce(&dyn Database) -> T) -> T {
+        block_in_place(|| ask(&*self.store))
     }
 
     fn add(&self, url: &str) -> WebhookId {
         let id = WebhookId(Uuid::now_v7());
-        let added = self.store.add_webhook(&NewWebhook {
-            id,
-            settings: WebhookSettings {
-                url: url.to_owned(),
-                types: vec!["token.*".to_owned()],
-                charger_id: None,
-                description: String::new(),
-                enabled: true,
-            },
-            secret: WebhookSecret::from_random([7; 32]),
-            request: request(),
+        let added = self.ask(|store| {
+            store.add_webhook(&NewWebhook {
+                id,
+                settings: WebhookSettings {
+                    url: url.to_owned(),
+                    types: vec!["token.*".to_owned()],
+                    charger_id: None,
+                    description: String::new(),
+                    enabled: true,
+                },
+                secret: WebhookSecret::from_random([7; 32]),
+                request: request(),
+            })
         });
         assert!(matches!(added, Ok(Once::Done(_))), "{added:?}");
         id
@@ -177,14 +256,15 @@ impl World {
     /// Adds an event for each token.
     fn log(&self, tokens: &[String]) {
         for token in tokens {
-            let put = self.store.put_token(&Token::accepted(token), &origin());
+            let put = self.ask(|store| store.put_token(&Token::accepted(token), &origin()));
             put.expect("the database");
         }
-        self.store.sequence_events(now()).expect("the database");
+        self.ask(|store| store.sequence_events(now()))
+            .expect("the database");
     }
 
     fn webhook(&self, id: WebhookId) -> Webhook {
-        let found = self.store.webhook(id).expect("the database");
+        let found = self.ask(|store| store.webhook(id)).expect("the database");
         found.expect("the webhook")
     }
 
@@ -194,22 +274,17 @@ impl World {
             description: Some("changed".to_owned()),
             ..WebhookPatch::default()
         };
-        let changed = self.store.change_webhook(id, &patch, &request());
+        let changed = self.ask(|store| store.change_webhook(id, &patch, &request()));
         assert!(matches!(changed, Ok(Once::Done(_))), "{changed:?}");
     }
 
     /// Starts what sends, with an own connection to the database as another process has.
     async fn send(&self) -> Api {
-        send(&self.directory, true).await
+        send(&self.at, true).await
     }
 }
 
-fn open(directory: &tempfile::TempDir) -> SqliteStore {
-    let path = directory.path().join("wattpost.db");
-    SqliteStore::open(path, SqliteOptions::default()).expect("it opens")
-}
-
-async fn send(directory: &tempfile::TempDir, is_loopback_allowed: bool) -> Api {
+async fn send(at: &Place, is_loopback_allowed: bool) -> Api {
     let mut settings = WebhookConfig {
         allow_http: true,
         timeout_ms: 500,
@@ -219,7 +294,7 @@ async fn send(directory: &tempfile::TempDir, is_loopback_allowed: bool) -> Api {
         let loopback = "127.0.0.0/8".parse().expect("a network");
         settings.allowed_networks.push(loopback);
     }
-    let store = Arc::new(open(directory));
+    let store = block_in_place(|| at.open());
     let client = WebhookClient::new(settings.client()).expect("a client");
     let deps = ApiDeps {
         webhooks: Some(WebhookDeps {
@@ -238,7 +313,12 @@ fn names(from: usize, to: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_comes_once_in_order_as_the_api_shows_it_from_two_processes() {
-    let world = World::new();
+    for world in World::each() {
+        check_each_event_comes(world).await;
+    }
+}
+
+async fn check_each_event_comes(world: World) {
     let receiver = Receiver::start(|_| Does::Answer(200)).await;
     let id = world.add_for(&receiver);
     let _one = world.send().await;
@@ -266,7 +346,7 @@ async fn each_event_comes_once_in_order_as_the_api_shows_it_from_two_processes()
         after: None,
         limit: 1,
     };
-    let attempts = world.store.webhook_attempts(id, &page, now());
+    let attempts = world.ask(|store| store.webhook_attempts(id, &page, now()));
     let attempts = attempts.expect("the database").items;
     let answer = (attempts[0].status, attempts[0].answer.as_str());
     assert_eq!(answer, (Some(200), "what the receiver says"));
@@ -274,7 +354,12 @@ async fn each_event_comes_once_in_order_as_the_api_shows_it_from_two_processes()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn receiver_that_was_down_gets_all_events_later() {
-    let world = World::new();
+    for world in World::each() {
+        check_receiver_that_was(world).await;
+    }
+}
+
+async fn check_receiver_that_was(world: World) {
     let is_up = Arc::new(AtomicUsize::new(0));
     let is_up_now = Arc::clone(&is_up);
     let receiver = Receiver::start(move |_| match is_up_now.load(Ordering::SeqCst) {
@@ -345,7 +430,7 @@ async fn gone_switches_a_webhook_off_with_an_entry_in_the_audit_log() {
         after: None,
         limit: 50,
     };
-    let entries = world.store.audit(&AuditFilter::default(), &page);
+    let entries = world.ask(|store| store.audit(&AuditFilter::default(), &page));
     let entries = entries.expect("the database").items;
     let is_entry = |action: &str| action == "webhook.switched_off";
     assert!(
@@ -357,13 +442,18 @@ async fn gone_switches_a_webhook_off_with_an_entry_in_the_audit_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_secrets_are_valid_while_one_is_replaced() {
-    let world = World::new();
+    for world in World::each() {
+        check_two_secrets_are(world).await;
+    }
+}
+
+async fn check_two_secrets_are(world: World) {
     let receiver = Receiver::start(|_| Does::Answer(200)).await;
     let id = world.add_for(&receiver);
     let _api = world.send().await;
     let rotate = |byte, until| {
         let secret = WebhookSecret::from_random([byte; 32]);
-        let rotated = world.store.rotate_webhook(id, &secret, until, &request());
+        let rotated = world.ask(|store| store.rotate_webhook(id, &secret, until, &request()));
         assert!(matches!(rotated, Ok(Once::Done(_))), "{rotated:?}");
     };
     rotate(8, Timestamp(now().0 + 60_000));
@@ -387,7 +477,7 @@ async fn private_address_is_not_reached() {
     let receiver = Receiver::start(|_| Does::Answer(200)).await;
     // A name, as its address is known only when it is resolved.
     let id = world.add(&format!("http://localhost:{}/", receiver.port));
-    let _api = send(&world.directory, false).await;
+    let _api = send(&world.at, false).await;
     world.log(&names(0, 1));
     until("a failure", || world.webhook(id).progress.retry.is_some()).await;
     let (_, error) = world.webhook(id).progress.last_error.expect("an error");
@@ -397,11 +487,16 @@ async fn private_address_is_not_reached() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_are_no_longer_kept_are_reported_and_later_ones_are_sent() {
-    let world = World::new();
+    for world in World::each() {
+        check_events_that_are(world).await;
+    }
+}
+
+async fn check_events_that_are(world: World) {
     let receiver = Receiver::start(|_| Does::Answer(200)).await;
     let id = world.add_for(&receiver);
     world.log(&names(0, 2));
-    let expired = world.store.expire_events(Timestamp(now().0 + 1));
+    let expired = world.ask(|store| store.expire_events(Timestamp(now().0 + 1)));
     assert_eq!(expired, Ok(2));
     world.log(&names(2, 4));
     let _api = world.send().await;
@@ -413,7 +508,16 @@ async fn events_that_are_no_longer_kept_are_reported_and_later_ones_are_sent() {
 
 #[test]
 fn kill_between_sending_and_recording_sends_again_and_skips_nothing() {
-    let world = World::new();
+    // Each waits until the lease of the killed sender ends.
+    let worlds = World::each();
+    std::thread::scope(|scope| {
+        for world in &worlds {
+            scope.spawn(move || check_kill(world));
+        }
+    });
+}
+
+fn check_kill(world: &World) {
     let runtime = || {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(2).enable_all().build();
@@ -445,5 +549,43 @@ fn kill_between_sending_and_recording_sends_again_and_skips_nothing() {
     assert_eq!(tokens, names(0, 5));
     for (first, again) in before.iter().zip(after) {
         assert_eq!((&first.id, &first.body), (&again.id, &again.body));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receiver_that_asks_for_time_gets_it_and_later_all_events() {
+    for world in World::each() {
+        let receiver = Receiver::start(|number| match number {
+            0 => Does::Postpone(3_600),
+            _ => Does::Answer(200),
+        })
+        .await;
+        let id = world.add_for(&receiver);
+        let _api = world.send().await;
+        world.log(&names(0, 2));
+        until("a failure", || world.webhook(id).progress.retry.is_some()).await;
+        let wait_s = (world.webhook(id).progress.due_at.0 - now().0) / 1_000;
+        assert!((3_500..=4_320).contains(&wait_s), "{wait_s}");
+        world.touch(id);
+        until("the record", || world.webhook(id).waiting == 0).await;
+        assert_eq!(receiver.tokens(), ["T-000", "T-000", "T-001"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_that_was_ahead_postpones_nothing() {
+    for world in World::each() {
+        let receiver = Receiver::start(|_| Does::Answer(200)).await;
+        let id = world.add_for(&receiver);
+        world.log(&names(0, 2));
+        // A process whose clock is a year ahead takes the lease, and is killed.
+        let year_ms = 365 * 24 * 3_600_000;
+        let ahead = |ms: i64| Timestamp(now().0 + year_ms + ms);
+        let claimed =
+            world.ask(|store| store.claim_webhooks(Uuid::new_v4(), ahead(0), ahead(5_000), 10));
+        assert_eq!(claimed.expect("the database").len(), 1);
+        let _api = world.send().await;
+        until("the record", || world.webhook(id).waiting == 0).await;
+        assert_eq!(receiver.tokens(), names(0, 2));
     }
 }

@@ -25,6 +25,13 @@ pub const WEBHOOK_ATTEMPTS_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 /// Bytes of the start of a response, or of an error, that are kept of an attempt at most.
 pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 1_024;
 
+/// The longest time to the next attempt: 24 hours, and an hour for clocks that differ. A webhook that is due later was recorded
+/// by a clock that was wrong, and counts as due.
+pub const WEBHOOK_DUE_IN_MS_MAX: i64 = 25 * 3_600_000;
+
+/// The longest lease of a webhook: 5 minutes. One that counts for longer was taken by a clock that was wrong, and does not count.
+pub const WEBHOOK_LEASE_MS_MAX: i64 = 300_000;
+
 /// Bytes of a webhook's URL at most.
 pub const WEBHOOK_URL_BYTES_MAX: usize = 2_048;
 

@@ -18,6 +18,9 @@ mod octt;
 mod players;
 #[path = "../stories/role.rs"]
 mod role;
+#[path = "../stories/webhook_receiver.rs"]
+#[expect(dead_code, reason = "the stories use the rest")]
+mod webhook_receiver;
 
 mod alone;
 mod cluster;
@@ -32,4 +35,5 @@ mod restored;
 mod sessions;
 mod several_gateways;
 mod status;
+mod webhooks;
 mod wrong_settings;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The settings with which a receiver of this machine is reached.
@@ -37,6 +38,7 @@ pub(crate) struct Receiver {
     port: u16,
     received: Arc<Mutex<Vec<Message>>>,
     answer: Arc<Mutex<String>>,
+    unanswered: Arc<AtomicUsize>,
 }
 
 impl Receiver {
@@ -47,20 +49,34 @@ impl Receiver {
             port: listener.local_addr().expect("an address").port(),
             received: Arc::default(),
             answer: Arc::new(Mutex::new("HTTP/1.1 204 No Content\r\n\r\n".to_owned())),
+            unanswered: Arc::new(AtomicUsize::new(usize::MAX)),
         };
         let (received, answer) = (Arc::clone(&receiver.received), Arc::clone(&receiver.answer));
+        let unanswered = Arc::clone(&receiver.unanswered);
         std::thread::spawn(move || {
+            // Stays open.
+            let mut held = None;
             for socket in listener.incoming().flatten() {
                 // A connection of a killed process has no whole message.
                 if let Some(message) = read(&socket) {
                     let answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
                     let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
                     received.push(message);
-                    let _ = (&socket).write_all(answer.as_bytes());
+                    if received.len() - 1 == unanswered.load(Ordering::SeqCst) {
+                        held = Some(socket);
+                    } else {
+                        let _ = (&socket).write_all(answer.as_bytes());
+                    }
                 }
             }
+            drop(held);
         });
         receiver
+    }
+
+    /// The message of this number, from 0, is received and gets no answer.
+    pub(crate) fn leave_unanswered(&self, number: usize) {
+        self.unanswered.store(number, Ordering::SeqCst);
     }
 
     /// From now on, answers with this status line, headers and body.
