@@ -87,6 +87,9 @@ codegen: setup ## regenerate the actions and schema facts in crates/ocpp/src/tab
 metrics-doc: ## regenerate docs/metrics.md from the tables in crates/*/src/metrics.rs
 	WATTPOST_WRITE_DOCS=1 $(CARGO) test -q -p wattpost --bin wattpost page_of_metrics
 
+alerts-doc: ## regenerate docs/alerts.md and packaging/prometheus/wattpost.rules.yml from crates/central/src/alert.rs
+	WATTPOST_WRITE_DOCS=1 $(CARGO) test -q -p wattpost --bin wattpost page_and_rules_of_alerts
+
 coverage-doc: ## regenerate docs/ocpp-coverage.md from what a station does with the frames of the tests
 	WATTPOST_WRITE_DOCS=1 $(CARGO) test -q -p central --test it page_of_coverage
 
@@ -96,4 +99,4 @@ fuzz: ## cargo fuzz of one target for a minute: make fuzz T=frame (needs nightly
 clean: ## remove all build output
 	$(CARGO) clean
 
-.PHONY: help setup dashboard build demo test quick check bench drill stories codegen metrics-doc coverage-doc fuzz clean
+.PHONY: help setup dashboard build demo test quick check bench drill stories codegen metrics-doc alerts-doc coverage-doc fuzz clean

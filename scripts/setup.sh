@@ -18,6 +18,8 @@ need node nodejs
 need npm npm
 need python3 python3
 need chromium chromium
+# Only promtool is used; Debian would start the server at every boot, as below.
+need promtool prometheus
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start their own servers on free ports, so only the programs are needed. Without RUNLEVEL=1
 # Debian would also start a server on the usual port, now and at every boot.

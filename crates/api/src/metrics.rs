@@ -9,6 +9,11 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         "Open connections to the HTTP server",
     ),
+    Metric::gauge(
+        "wattpost_pipeline_missing_records",
+        Unit::Count,
+        "Acknowledged records that nothing explains: confirmed a minute ago, not stored, and in no queue; NaN while that is not known",
+    ),
     Metric::counter(
         "wattpost_api_database_busy_total",
         Unit::Count,

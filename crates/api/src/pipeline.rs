@@ -21,6 +21,7 @@ use central::{GatewayId, RecordId, Timestamp};
 use common::clock::now_ms;
 use common::lock::lock;
 use count::Counts;
+use metrics::gauge;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -257,7 +258,13 @@ impl Overview {
             entry.note_positions();
         }
         let observed = known.observed(Instant::now());
-        known.database.unexplained_since = match unexplained(self.deps.has_broker, &observed) {
+        let missing = unexplained(self.deps.has_broker, &observed);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float; above 2^53 the last digits do not matter"
+        )]
+        gauge!("wattpost_pipeline_missing_records").set(missing.map_or(f64::NAN, |one| one as f64));
+        known.database.unexplained_since = match missing {
             Some(0) => None,
             Some(_) => known.database.unexplained_since.or(Some(now)),
             None => known.database.unexplained_since,

@@ -168,6 +168,9 @@ impl BrokerShared {
         let mut sample = self.lock_sample();
         if !session.is_blocked() && sample.store(found) {
             queued_gauge().set(found.waiting as f64);
+            let queues = u64::from(self.config.partitions);
+            let room = self.config.queue_records_max.saturating_mul(queues);
+            metrics::gauge!("wattpost_broker_queued_records_max").set(room as f64);
         }
     }
 

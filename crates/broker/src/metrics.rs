@@ -35,6 +35,11 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         "Records that wait in the queues; NaN while that is not known",
     ),
+    Metric::gauge(
+        "wattpost_broker_queued_records_max",
+        Unit::Count,
+        "Records that fit into the queues of all partitions together",
+    ),
     Metric::counter(
         "wattpost_broker_redelivered_records_total",
         Unit::Count,

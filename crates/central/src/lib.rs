@@ -7,9 +7,10 @@
 //! [`station::Station`] reads a charger's frames and decides the answer and the [`record::Record`]; once the record is
 //! durable, [`project::Changes`] turns it into the state that the database shows ([`model`]). [`ports`] are the
 //! interfaces to other components; [`memory`] implements the store in memory. [`pipeline`] shows from reports and counts
-//! where messages wait.
+//! where messages wait. [`alert`] is the catalogue of what needs a person.
 
 mod actions;
+pub mod alert;
 mod answer;
 pub mod catalog;
 pub mod command_request;

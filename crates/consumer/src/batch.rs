@@ -3,7 +3,8 @@
 use central::ports::{Applied, Batch, DeadLetter, Store, Unavailable};
 use central::project::Changes;
 use central::{Record, RecordId};
-use metrics::counter;
+use metrics::{counter, histogram};
+use std::time::Duration;
 
 /// The reason in the dead letter of a record whose projection panicked.
 pub(crate) const PROJECTING_PANICKED: &str =
@@ -34,6 +35,10 @@ fn apply_by(
         }
     }));
     let applied = store.apply(&records, &changes, &dead)?;
+    // Of a batch that is delivered again it is not known which records were stored only now.
+    if applied.known == 0 {
+        note_delays(&records);
+    }
     if !dead.is_empty() {
         counter!("wattpost_consumer_dead_letters_total").increment(dead.len() as u64);
         for letter in &dead {
@@ -45,6 +50,17 @@ fn apply_by(
         }
     }
     Ok(applied)
+}
+
+/// Observes for each record how long after its reception it is stored: by the clock of the gateway at the reception, and
+/// by this machine's now.
+fn note_delays(records: &Records<'_>) {
+    let histogram = histogram!("wattpost_consumer_stored_after_seconds");
+    let now = common::clock::now_ms();
+    for (_, record) in records {
+        let delay = now.saturating_sub(record.received_at.0).max(0);
+        histogram.record(Duration::from_millis(delay.unsigned_abs()).as_secs_f64());
+    }
 }
 
 fn decode(batch: &Batch) -> (Records<'_>, Vec<DeadLetter>) {

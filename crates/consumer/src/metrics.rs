@@ -19,6 +19,11 @@ pub const METRICS: &[Metric] = &[
         Unit::Bool,
         "Whether records are being consumed",
     ),
+    Metric::histogram(
+        "wattpost_consumer_stored_after_seconds",
+        Unit::Seconds,
+        "Time from the reception of a record by its gateway until it is stored, by the clocks of both machines; not for batches that were delivered again",
+    ),
     Metric::gauge(
         "wattpost_consumer_database_up",
         Unit::Bool,

@@ -123,7 +123,8 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
 async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     let metrics = telemetry::start_metrics(settings, roles)?;
-    tokio::spawn(telemetry::run_upkeep(metrics.clone()));
+    let data_dir = roles.has_gateway().then(|| settings.data_dir.clone());
+    tokio::spawn(telemetry::run_upkeep(metrics.clone(), data_dir));
 
     // The journal is opened first: that fails at once if another process uses this data directory.
     let opened = match roles.has_gateway() {

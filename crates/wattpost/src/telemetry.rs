@@ -3,9 +3,11 @@
 use crate::config::{LogFormat, LogSettings, Settings};
 use crate::serve::Roles;
 use anyhow::{Context, Result};
-use common::metrics::Metric;
+use common::clock::now_ms;
+use common::metrics::{Metric, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to stderr. `RUST_LOG` overrides `log.level`.
@@ -85,7 +87,7 @@ pub(crate) fn start_metrics(settings: &Settings, roles: Roles) -> Result<Prometh
 
 /// The tables of the crates that a process with these roles uses.
 fn tables_of(settings: &Settings, roles: Roles) -> Vec<&'static [Metric]> {
-    let mut tables = vec![api::METRICS];
+    let mut tables = vec![METRICS, api::METRICS];
     if roles.has_gateway() {
         tables.extend([gateway::METRICS, journal::METRICS]);
     }
@@ -98,8 +100,28 @@ fn tables_of(settings: &Settings, roles: Roles) -> Vec<&'static [Metric]> {
     tables
 }
 
+/// The metrics of the process itself.
+const METRICS: &[Metric] = &[
+    Metric::gauge(
+        "wattpost_process_start_time_seconds",
+        Unit::Seconds,
+        "Unix time of the start of the process",
+    ),
+    Metric::gauge(
+        "wattpost_process_data_dir_bytes",
+        Unit::Bytes,
+        "Size of the file system of the data directory",
+    ),
+    Metric::gauge(
+        "wattpost_process_data_dir_free_bytes",
+        Unit::Bytes,
+        "Free bytes of the file system of the data directory that this process may use",
+    ),
+];
+
 /// The tables of all crates that export metrics, by crate.
-const METRIC_TABLES: [(&str, &[Metric]); 6] = [
+const METRIC_TABLES: [(&str, &[Metric]); 7] = [
+    ("process", METRICS),
     ("gateway", gateway::METRICS),
     ("journal", journal::METRICS),
     ("broker", broker::METRICS),
@@ -109,13 +131,46 @@ const METRIC_TABLES: [(&str, &[Metric]); 6] = [
 ];
 
 /// Moves the histograms' samples into their buckets every five seconds. Otherwise every sample is kept until the next
-/// request for `/metrics`, which may never come. Never ends.
-pub(crate) async fn run_upkeep(metrics: PrometheusHandle) {
+/// request for `/metrics`, which may never come. Also measures the room on the disk of the data directory, if this
+/// process has one. Never ends.
+pub(crate) async fn run_upkeep(metrics: PrometheusHandle, data_dir: Option<PathBuf>) {
+    set_number(
+        "wattpost_process_start_time_seconds",
+        now_ms().unsigned_abs() / 1_000,
+    );
     let mut ticks = tokio::time::interval(std::time::Duration::from_secs(5));
+    let mut measuring: Option<tokio::task::JoinHandle<()>> = None;
     loop {
         ticks.tick().await;
         metrics.run_upkeep();
+        // A file system that hangs keeps one thread, and everything else goes on.
+        if let Some(data_dir) = &data_dir
+            && measuring.as_ref().is_none_or(|one| one.is_finished())
+        {
+            let data_dir = data_dir.clone();
+            measuring = Some(tokio::task::spawn_blocking(move || measure_disk(&data_dir)));
+        }
     }
+}
+
+/// Without an answer of the operating system the gauges keep their values.
+fn measure_disk(data_dir: &Path) {
+    if let Ok(found) = rustix::fs::statvfs(data_dir) {
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        set_number("wattpost_process_data_dir_bytes", bytes(found.f_blocks));
+        set_number(
+            "wattpost_process_data_dir_free_bytes",
+            bytes(found.f_bavail),
+        );
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge is a float; above 2^53 the last digits do not matter"
+)]
+fn set_number(gauge: &'static str, value: u64) {
+    metrics::gauge!(gauge).set(value as f64);
 }
 
 /// From 0.1 ms, a sync on a fast disk, to 10 s, which no answer should take.
@@ -129,15 +184,10 @@ pub(crate) fn set_journal_metrics(status: &journal::Status) {
     let seconds = |gauge: &'static str, duration: std::time::Duration| {
         metrics::gauge!(gauge).set(duration.as_secs_f64());
     };
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a gauge is a float; above 2^53 the last digits do not matter"
-    )]
-    let number = |gauge: &'static str, value: u64| metrics::gauge!(gauge).set(value as f64);
-    number("wattpost_journal_used_bytes", status.used_bytes);
-    number("wattpost_journal_max_bytes", status.bytes_max);
-    number("wattpost_journal_disk_bytes", status.disk_bytes);
-    number(
+    set_number("wattpost_journal_used_bytes", status.used_bytes);
+    set_number("wattpost_journal_max_bytes", status.bytes_max);
+    set_number("wattpost_journal_disk_bytes", status.disk_bytes);
+    set_number(
         "wattpost_journal_waiting_records",
         status.durable_seq.saturating_sub(status.cursor),
     );
@@ -151,14 +201,13 @@ pub(crate) fn set_journal_metrics(status: &journal::Status) {
     seconds("wattpost_journal_sync_mean_seconds", status.sync_mean);
     seconds("wattpost_journal_sync_max_seconds", status.sync_max);
     metrics::counter!("wattpost_journal_segment_waits_total").absolute(status.segment_waits);
-    number("wattpost_journal_full", status.full.is_some().into());
+    set_number("wattpost_journal_full", status.full.is_some().into());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use std::path::{Path, PathBuf};
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -193,7 +242,10 @@ mod tests {
     #[test]
     fn metrics_in_the_code_are_those_in_the_tables() {
         let mut in_code = BTreeSet::new();
-        for (krate, _) in METRIC_TABLES {
+        for (krate, _) in METRIC_TABLES
+            .iter()
+            .filter(|(krate, _)| *krate != "process")
+        {
             names_in_folder(&root().join("crates").join(krate).join("src"), &mut in_code);
         }
         for file in ["telemetry.rs", "consistency_check.rs"] {
@@ -207,6 +259,32 @@ mod tests {
             without_row.is_empty() && without_code.is_empty(),
             "without a row: {without_row:?}; without code: {without_code:?}"
         );
+    }
+
+    /// `WATTPOST_WRITE_DOCS=1` writes the files instead of comparing them.
+    #[test]
+    fn page_and_rules_of_alerts_are_generated_from_the_catalogue() {
+        const BEGIN: &str = "<!-- generated by `make alerts-doc`: do not edit below -->\n\n";
+        let page = root().join("docs/alerts.md");
+        let text = std::fs::read_to_string(&page).expect("docs/alerts.md");
+        let (by_hand, _) = text.split_once(BEGIN).expect("the mark in docs/alerts.md");
+        let table = central::alert::pipeline_alerts_page();
+        let rules = root().join("packaging/prometheus/wattpost.rules.yml");
+        for (path, wanted) in [
+            (page, format!("{by_hand}{BEGIN}{table}")),
+            (rules, central::alert::prometheus_rules()),
+        ] {
+            if std::env::var_os("WATTPOST_WRITE_DOCS").is_some() {
+                std::fs::write(&path, wanted).expect("the file can be written");
+                continue;
+            }
+            let found = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                found == wanted,
+                "{} is outdated: run `make alerts-doc`",
+                path.display()
+            );
+        }
     }
 
     /// `WATTPOST_WRITE_DOCS=1` writes the page instead of comparing it.

@@ -17,6 +17,7 @@ mod role;
 #[expect(dead_code, reason = "the tests of the roles use the rest")]
 mod webhook_receiver;
 
+mod alert_rules;
 mod api_keys;
 mod audit_entries;
 mod closed;
