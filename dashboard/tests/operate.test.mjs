@@ -21,6 +21,7 @@ after(async () => {
 });
 
 const id = encodeURIComponent('CP-<i>1');
+const post = (path, body, method = 'POST') => fetch(wattpost.url + path, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 const stored = (action) => until(`${action} is stored`, async () => (await wattpost.get(`/api/v1/messages?charger=${id}&action=${action}&limit=1000`)).items.at(-1));
 /** The page is laid out for a telephone, and has no violation in either theme. */
 async function assertFit(page) {
@@ -98,6 +99,112 @@ test('a paused list says how many records are new, and a record that is not stor
   const { gateway_id } = await stored('DataTransfer');
   await page.goto(`${wattpost.url}/messages/${gateway_id}/999999`);
   await page.getByText('This record is not in the database.').waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a check says which commands it sends, what each one found, and what to try', async () => {
+  const page = await openPage(browser);
+  charger.answers = {
+    TriggerMessage: ({ requestedMessage }) => {
+      if (requestedMessage !== 'Heartbeat') return { status: 'NotImplemented' };
+      setTimeout(() => charger.call('Heartbeat', {}), 20);
+      return { status: 'Accepted' };
+    },
+    GetConfiguration: { configurationKey: [{ key: 'MeterValueSampleInterval', readonly: false, value: '0' }] },
+  };
+  await page.goto(`${wattpost.url}/chargers/${id}?tab=check`);
+  const steps = page.getByRole('tabpanel').getByRole('listitem');
+  for (const said of ['TriggerMessage Heartbeat', 'TriggerMessage StatusNotification', 'GetConfiguration']) await steps.filter({ hasText: said }).waitFor();
+  const before = await wattpost.get(`/api/v1/commands?charger=${id}`);
+  assert.deepEqual(before.items, [], 'nothing is sent before the button is pressed');
+  await page.getByRole('button', { name: 'Send these and judge' }).click();
+  await page.getByText('The charger answers. Not everything works').waitFor();
+  const shows = async () => {
+    assert.match(await steps.nth(0).innerText(), /It answered, and sent Heartbeat/);
+    assert.match(await steps.nth(1).innerText(), /It cannot be asked for StatusNotification/);
+    assert.match(await steps.nth(2).innerText(), /It has 1 settings.*MeterValueSampleInterval is 0/);
+  };
+  await shows();
+  await page.getByText('What is asked, and what came').first().click();
+  await assertFit(page);
+  const { items } = await wattpost.get(`/api/v1/commands?charger=${id}`);
+  assert.deepEqual(items.map((one) => one.action).reverse(), ['TriggerMessage', 'TriggerMessage', 'GetConfiguration']);
+  // The address has the run.
+  await page.reload();
+  await page.getByText('The charger answers. Not everything works').waitFor();
+  await shows();
+  assert.equal((await wattpost.get(`/api/v1/commands?charger=${id}`)).items.length, 3);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a reset names the sessions that it ends, and a command to a charger that is away fails now or waits', async () => {
+  const page = await openPage(browser);
+  await charger.call('StartTransaction', { connectorId: 1, idTag: 'TAG<1>', meterStart: 0, timestamp: new Date().toISOString() });
+  charger.answers = { Reset: { status: 'Accepted' } };
+  await page.goto(`${wattpost.url}/chargers/${id}`);
+  await page.getByRole('link', { name: '0.00 kWh' }).or(page.getByText('TAG<1>')).first().waitFor();
+  await page.getByRole('button', { name: 'Reset' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('One session runs, and it ends:').waitFor();
+  await dialog.getByRole('link', { name: 'TAG<1>' }).waitFor();
+  await dialog.getByText('OCPP 1.6 has no reset that waits').waitFor();
+  await assertFit(page);
+  await dialog.getByRole('radio', { name: /Hard/ }).check();
+  await dialog.getByRole('button', { name: 'End the session and reset' }).click();
+  await page.waitForURL(/\/commands\/[0-9a-f]{8}/);
+  await page.getByText('"type": "Hard"').waitFor();
+
+  await post('/api/v1/chargers', { charger_id: 'AWAY' });
+  await page.goto(`${wattpost.url}/chargers/AWAY`);
+  await page.getByText('This charger has never booted here').waitFor();
+  await page.getByText('Last attempt: none').waitFor();
+  const addresses = page.getByRole('region', { name: 'Addresses by version' });
+  assert.equal(await addresses.getByText('ws://127.0.0.1:9000/ocpp/AWAY').count(), 3);
+  await assertFit(page);
+  assert.equal(await page.getByRole('button', { name: 'Reset' }).count(), 0, 'its version is not known');
+
+  const left = await Charger.connect(wattpost, 'LEFT');
+  await left.call('BootNotification', { chargePointVendor: 'Example', chargePointModel: 'AC-22' });
+  left.close();
+  await until('it is away', async () => (await wattpost.get('/api/v1/chargers/LEFT')).connection === 'closed');
+  await page.goto(`${wattpost.url}/chargers/LEFT`);
+  await page.getByRole('button', { name: 'Ask for its status' }).click();
+  await page.getByRole('combobox', { name: 'If the charger is not connected' }).selectOption('wait');
+  const latest = new Date(Date.now() + 7_200_000);
+  const field = new Date(latest.getTime() - latest.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  await page.getByLabel('At the latest').fill(field);
+  await page.getByRole('dialog').getByRole('button', { name: 'Ask', exact: true }).click();
+  await page.waitForURL(/\/commands\/[0-9a-f]{8}/);
+  await page.getByText('waits for the charger').waitFor();
+  const command = await wattpost.get(`/api/v1/commands/${page.url().split('/').at(-1)}`);
+  assert.equal(Math.floor(Date.parse(command.expires_at) / 60_000), Math.floor(latest.getTime() / 60_000));
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the password of a charger is changed at the charger, and its page says how far that is', async () => {
+  const page = await openPage(browser);
+  await post('/api/v1/chargers', { charger_id: 'CP-<i>1' });
+  let sent;
+  charger.answers = { ChangeConfiguration: (asked) => ((sent = asked), { status: 'Accepted' }) };
+  await charger.call('SecurityEventNotification', { type: 'TamperDetectionActivated', timestamp: new Date().toISOString(), techInfo: '<b>x</b>' });
+  await stored('SecurityEventNotification');
+  await page.goto(`${wattpost.url}/chargers/${id}?tab=security`);
+  await page.getByText('TamperDetectionActivated').first().waitFor();
+  await page.getByText('It needs no password').waitFor();
+  await assertFit(page);
+  await page.getByRole('button', { name: 'Change it at the charger' }).click();
+  await page.getByRole('button', { name: 'Change it', exact: true }).click();
+  await page.getByText('The charger has accepted a new password.').waitFor();
+  assert.equal(sent.key, 'AuthorizationKey');
+  assert.ok(!(await page.locator('main').innerText()).includes(sent.value), 'nobody is told the password');
+  assert.equal(await page.getByRole('button', { name: 'Change it at the charger' }).count(), 0, 'one change at a time');
+  // The timeline has all of it on one axis.
+  await page.goto(`${wattpost.url}/chargers/${id}?tab=timeline`);
+  await page.getByRole('img', { name: /^Connections: \d+, sessions: 1, other events: \d+, since/ }).waitFor();
+  await assertFit(page);
   page.assertClean();
   await page.context().close();
 });

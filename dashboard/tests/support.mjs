@@ -194,15 +194,22 @@ function speaksAmqp(port) {
   });
 }
 
-/** A charger of OCPP 1.6 that sends what a test says. */
+/** A charger of OCPP 1.6 that sends what a test says. `answers` has the payloads of its answers, or functions of the request, by action. */
 export class Charger {
   static async connect(wattpost, id) {
     const self = new Charger();
     self.next = 0;
     self.waiting = new Map();
+    self.answers = {};
     self.socket = new WebSocket(`${wattpost.ocpp}/${encodeURIComponent(id)}`, ['ocpp1.6']);
     self.socket.on('message', (data) => {
-      const [, id, payload] = JSON.parse(data);
+      const [type, id, payload, asked] = JSON.parse(data);
+      if (type === 2) {
+        const answer = self.answers[payload];
+        const told = typeof answer === 'function' ? answer(asked) : answer;
+        self.socket.send(JSON.stringify(told === undefined ? [4, id, 'NotImplemented', '', {}] : [3, id, told]));
+        return;
+      }
       self.waiting.get(id)?.(payload);
       self.waiting.delete(id);
     });

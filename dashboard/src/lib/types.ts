@@ -17,6 +17,7 @@ export type AddedApiKey = Schemas['AddedApiKey'];
 export type User = Schemas['User'];
 export type Pipeline = Schemas['Pipeline'];
 export type PipelinePart = Schemas['PipelinePart'];
+export type PasswordRotation = Schemas['PasswordRotation'];
 export type Handshake = Schemas['RefusedHandshake'];
 export type Action = Schemas['Action'];
 export type Session = Schemas['Session'];
