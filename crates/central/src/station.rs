@@ -3,6 +3,7 @@
 //! its methods.
 
 mod call;
+mod carried;
 mod command;
 mod frame_fault;
 mod payload_check;
@@ -21,6 +22,7 @@ use crate::record::{AnswerKind, Epoch, Notes, Record, RecordKind};
 use crate::resend::{RecentCalls, ResendMemory};
 use crate::running::{Beginning, SessionNews};
 use call::{Message, Remember};
+pub use carried::CarriedStation;
 use command::OurCalls;
 pub use command::{NotTaken, check_command};
 use frame_fault::FrameFault;
@@ -57,7 +59,19 @@ pub struct StationConfig {
 }
 
 /// A station's number for a record: 1 for the first, then increasing by 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Ticket(pub u64);
 
 /// What the gateway must do, in this order.
@@ -256,10 +270,12 @@ impl CloseReason {
 ///    [`handle_timeout`](Self::handle_timeout) if no other event comes first.
 /// 4. *Getters*, at any time: [`wants_frame`](Self::wants_frame) says whether the owner may read another frame;
 ///    [`wants_command`](Self::wants_command) says whether it may pass a command;
-///    [`is_accepted`](Self::is_accepted) says whether the charger may take part.
+///    [`is_accepted`](Self::is_accepted) says whether the charger may take part;
+///    [`is_between_messages`](Self::is_between_messages) says whether another process may go on with it.
 ///
 /// The first event is after [`new`](Self::new), the last is [`handle_closed`](Self::handle_closed); then
-/// [`into_memory`](Self::into_memory) returns what the charger's next connection begins with.
+/// [`into_memory`](Self::into_memory) returns what the charger's next connection begins with. Or another process goes on
+/// with the connection: [`into_carried`](Self::into_carried) here and [`resume`](Self::resume) there.
 ///
 /// `now` is never earlier than in the call before. No method blocks, waits or fails.
 ///

@@ -3,6 +3,7 @@
 use crate::actions::{self, Repeats, Row};
 use crate::record::{AnswerKind, Record, RecordKind};
 use ocpp::json::Raw;
+use serde::{Deserialize, Serialize};
 use std::hash::Hasher;
 
 /// What [`ResendMemory`](super::ResendMemory) recognises a message by.
@@ -35,7 +36,7 @@ impl SessionPart {
 }
 
 /// What a message does to its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// Nothing that matters for resends.
     Other,
@@ -53,7 +54,7 @@ pub(crate) enum Role {
 
 /// 16 bits of the hash of a transaction's id. Two ids with one tag do no harm: a message that is forgotten too early is
 /// recorded once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SessionTag(u16);
 
 impl SessionTag {
@@ -133,6 +134,14 @@ pub(crate) fn transaction_id_member(payload: &str) -> Option<i64> {
         }
     });
     id
+}
+
+/// A hash of a fixed text: two processes whose values are equal also have equal hashes of messages.
+pub(crate) fn hash_of_build() -> u64 {
+    quick_hash(&[
+        "one",
+        "and another text that is longer than a block of the hash",
+    ])
 }
 
 /// A hash for tables in memory; may differ from build to build.

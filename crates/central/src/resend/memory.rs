@@ -4,6 +4,7 @@ use super::key::{ResendKey, Role, SessionTag, fingerprint, transaction_id_member
 use crate::Quirk;
 use crate::record::{Record, RecordKind};
 use ocpp::Version;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// What is known of a message.
@@ -28,7 +29,7 @@ pub(crate) enum Known<'a> {
 /// ends what is known of the earlier session with the same id, and a stop without a usable id ends what is known of all
 /// starts. A start with a plausible time is a resend for as long as it is remembered: no two sessions have the same
 /// time.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ResendMemory {
     /// Oldest first.
     messages: VecDeque<Message>,
@@ -41,7 +42,7 @@ pub struct ResendMemory {
 }
 
 /// The fields of its key are not nested, so that it takes 24 bytes at most.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Message {
     natural: u64,
     content: u32,

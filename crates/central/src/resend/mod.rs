@@ -13,7 +13,9 @@ mod recent;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use key::{ResendKey, Role, SessionPart, SessionTag, transaction_id_member};
+pub(crate) use key::{
+    ResendKey, Role, SessionPart, SessionTag, hash_of_build, transaction_id_member,
+};
 pub(crate) use memory::Known;
 pub use memory::ResendMemory;
 pub(crate) use recent::RecentCalls;

@@ -2,6 +2,7 @@
 
 use super::key::quick_hash;
 use crate::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The last call answered on this connection, by message id and content. Only that one: a charger has one call
 /// outstanding (F-24), so it repeats its last call, and anything else under an old id is a new message.
@@ -9,7 +10,7 @@ use crate::Timestamp;
 /// If a resend and a new message cannot be distinguished, the message counts as new: a second equal record is harmless,
 /// a missing record is not. So no call counts as a resend on a connection that gives two successive calls the same id
 /// (quirk 7).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RecentCalls {
     last: Option<RecentCall>,
     /// Hashes of the newest call's id, and of its id with its content.
@@ -18,7 +19,7 @@ pub(crate) struct RecentCalls {
     ids_are_reused: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct RecentCall {
     hash: u64,
     at: Timestamp,

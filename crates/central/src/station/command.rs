@@ -11,6 +11,7 @@ use ocpp::Version;
 use ocpp::action::{self, ActionInfo};
 use ocpp::check::Violation;
 use ocpp::frame::{self, MessageId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
 
 /// Calls without a reply that are remembered, so that a late reply is recognised.
@@ -26,18 +27,39 @@ pub enum NotTaken {
 }
 
 /// The calls of the central system on one connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct OurCalls {
     outstanding: Option<OurCall>,
     /// The last calls without a reply, the oldest first.
-    late: VecDeque<(String, &'static str)>,
+    late: VecDeque<(String, ActionName)>,
+}
+
+/// The name of an action in the tables of OCPP.
+#[derive(Debug, Clone, Copy)]
+struct ActionName(&'static str);
+
+impl Serialize for ActionName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ActionName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
+        let found = [Version::V16, Version::V201, Version::V21]
+            .into_iter()
+            .find_map(|version| action::lookup(version, &name));
+        let unknown = || serde::de::Error::custom(format!("no version of OCPP has {name}"));
+        found.map(|info| Self(info.name)).ok_or_else(unknown)
+    }
 }
 
 /// A call that has a record and no reply.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct OurCall {
     message_id: String,
-    action: &'static str,
+    action: ActionName,
     send_before: Timestamp,
     answer_within_ms: u32,
     /// The record that must be durable before it leaves.
@@ -45,7 +67,7 @@ struct OurCall {
     state: CallState,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum CallState {
     /// Its record is not durable yet.
     Waits(String),
@@ -62,7 +84,7 @@ impl OurCalls {
         }
     }
 
-    fn remember_late(&mut self, message_id: String, action: &'static str) {
+    fn remember_late(&mut self, message_id: String, action: ActionName) {
         if self.late.len() >= LATE_MAX {
             self.late.pop_front();
         }
@@ -107,7 +129,7 @@ impl Station {
         let needs = self.append(&record, Some(info.name));
         let call = OurCall {
             message_id,
-            action: info.name,
+            action: ActionName(info.name),
             send_before: command.send_before,
             answer_within_ms: command.answer_within_ms,
             needs,
@@ -171,13 +193,13 @@ impl Station {
             call.message_id == id.as_str() && matches!(call.state, CallState::Sent(_))
         };
         if let Some(call) = calls.outstanding.take_if(is_answered) {
-            return Some(call.action);
+            return Some(call.action.0);
         }
         let at = calls
             .late
             .iter()
             .position(|(late, _)| late == id.as_str())?;
-        calls.late.remove(at).map(|(_, action)| action)
+        calls.late.remove(at).map(|(_, action)| action.0)
     }
 
     /// Records that a reply did not come in time; the next command may follow.
@@ -222,11 +244,11 @@ impl Station {
         let record = Record {
             kind: RecordKind::CallUnanswered,
             message_id: &call.message_id,
-            action: call.action,
+            action: call.action.0,
             reason,
             ..self.blank_record(now)
         };
-        self.append(&record, Some(call.action));
+        self.append(&record, Some(call.action.0));
     }
 }
 

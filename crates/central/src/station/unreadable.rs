@@ -20,7 +20,7 @@ const RECORDED_BYTES_MAX: usize = 64 * 1024;
 const CONSECUTIVE_MAX: u32 = 1_000;
 
 /// Counts the frames of one connection that cannot be read, or that answer nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct UnreadableFrames {
     /// When the current minute began.
     minute_began: Timestamp,

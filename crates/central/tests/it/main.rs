@@ -11,6 +11,7 @@ mod common;
 mod action_names;
 mod actions;
 mod broken_input;
+mod carried;
 mod commands;
 mod concurrent;
 mod connection;

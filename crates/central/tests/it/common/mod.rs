@@ -242,6 +242,20 @@ impl TestCharger {
         }
     }
 
+    /// Another process goes on with the connection; `change` may change what it gets. It knows nothing of the charger
+    /// but what it gets.
+    pub fn moves(self, change: impl FnOnce(&mut serde_json::Value)) -> Self {
+        let carried = self.station.into_carried().expect("nothing waits");
+        let mut json = serde_json::to_value(&carried).expect("JSON");
+        change(&mut json);
+        let carried = serde_json::from_str(&json.to_string()).expect("is read back");
+        let policy = Arc::new(self.policy.clone());
+        Self {
+            station: Station::resume(carried, None, policy, ResendMemory::default()),
+            ..self
+        }
+    }
+
     /// Handles outputs until there are none.
     pub fn settle(&mut self) {
         loop {
