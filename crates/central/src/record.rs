@@ -341,6 +341,26 @@ pub fn call_unanswered(call: &Record<'_>, reason: &str, now: Timestamp) -> Vec<u
     record.encode()
 }
 
+/// The record of the end of a connection of which no more is known than this.
+#[must_use]
+pub fn disconnected(charger_id: &str, epoch: Epoch, reason: &str, now: Timestamp) -> Vec<u8> {
+    let record = Record {
+        kind: RecordKind::Disconnected,
+        charger_id,
+        ocpp_version: Version::V16,
+        message_id: "",
+        action: "",
+        payload: "",
+        answer_kind: AnswerKind::None,
+        answer: "",
+        received_at: now,
+        epoch,
+        notes: Notes::default(),
+        reason,
+    };
+    record.encode()
+}
+
 /// The bytes that replace a record which can no longer be read: the reason, and the bytes that are left of it.
 /// [`Record::decode`] returns [`DecodeError::Lost`] with the reason, so they become a dead letter with the record's id.
 #[must_use]

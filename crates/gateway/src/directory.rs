@@ -74,7 +74,7 @@ impl Credentials {
 
 /// What a connection remembers of the hash that admitted it: 8 bytes of its digest, because there is one for each
 /// connection. Stored hashes have random salts, so no two of one charger have the same by chance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct PasswordMark(u64);
 
 impl PasswordMark {

@@ -25,6 +25,7 @@ mod connection;
 mod delivery;
 mod directory;
 mod flow;
+mod hand_over;
 mod health;
 mod metrics;
 mod parts;
@@ -42,6 +43,7 @@ pub use config::{
     TrustedProxy,
 };
 pub use delivery::failover::FailoverSink;
+pub use hand_over::{HandOver, HandedConnection, TakenOver};
 
 use crate::admission::refused::RefusedHandshakes;
 use crate::admission::{Admission, Starts, accept};
@@ -60,15 +62,18 @@ use crate::flow::{Flow, pace, watch};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::running::Running;
-use central::GatewayId;
+use central::model::ChargerKey;
 use central::policy::Policy;
 use central::ports::{
     ClusterEvents, CommandQueue, DirectorySource, Handshakes, HealthProbe, PasswordRotations, Sink,
 };
+use central::resend::ResendMemory;
 use central::station::SizeLimit;
+use central::{Epoch, GatewayId};
 use common::lock::lock;
 use common::settings::SettingError;
 use journal::Journal;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -125,6 +130,9 @@ pub enum StartError {
     /// The journal cannot be read or written.
     #[error("read the journal's newest records: {0}")]
     Journal(String),
+    /// What another process gave cannot be used.
+    #[error("take over from the process before: {0}; restart the gateway instead")]
+    HandOver(String),
     /// The operating system starts no thread.
     #[error(
         "start the thread for commands: {0}; raise the limit of threads of this user or container"
@@ -132,12 +140,17 @@ pub enum StartError {
     Thread(String),
 }
 
+/// Starts the tasks of a gateway.
+type Begin = Box<dyn FnOnce() -> Result<(), StartError> + Send>;
+
 /// A running gateway. Dropping it stops nothing; call [`Gateway::shutdown`].
 pub struct Gateway {
     parts: Arc<Parts>,
     local_addrs: Vec<SocketAddr>,
+    /// Second handles of the listeners, for [`Gateway::hand_over`].
+    listeners: Vec<std::net::TcpListener>,
     accepting: CancellationToken,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
     failed: tokio::sync::watch::Receiver<Option<String>>,
 }
 
@@ -148,68 +161,101 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: GatewayConfig, deps: GatewayDeps) -> Result<Self, StartError> {
+        let (gateway, begin, memories) = Self::build(config, deps, Vec::new(), None).await?;
+        hand_over::remember(&gateway.parts, memories);
+        begin()?;
+        Ok(gateway)
+    }
+
+    /// A gateway that does nothing until the returned function is called, and what the journal says of chargers. With
+    /// the state of another process it uses that one's listeners and records no start.
+    async fn build(
+        config: GatewayConfig,
+        deps: GatewayDeps,
+        mut inherited: Vec<std::net::TcpListener>,
+        carried: Option<hand_over::State>,
+    ) -> Result<(Self, Begin, HashMap<ChargerKey, ResendMemory>), StartError> {
         config.check()?;
         // Before anything is written, so that a second gateway on a port fails without effect.
         let mut listeners = Vec::with_capacity(config.listeners.len());
         let mut local_addrs = Vec::with_capacity(config.listeners.len());
+        let mut kept = Vec::with_capacity(config.listeners.len());
         for settings in &config.listeners {
             let failed = |error| refused(settings.address, error);
-            let listener = accept::listen(settings.address).map_err(failed)?;
+            let listener = match hand_over::inherited(&mut inherited, settings.address) {
+                Some(listener) => {
+                    listener.set_nonblocking(true).map_err(failed)?;
+                    listener
+                }
+                None => accept::listen(settings.address)
+                    .and_then(tokio::net::TcpListener::into_std)
+                    .map_err(failed)?,
+            };
             local_addrs.push(listener.local_addr().map_err(failed)?);
+            kept.push(listener.try_clone().map_err(failed)?);
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
             listeners.push((listener, Arc::new(settings.clone())));
         }
         let began = Instant::now();
         let directory_source = Arc::clone(&deps.directory);
         let running_source = Arc::clone(&deps.directory);
         let events = deps.cluster_events.clone();
-        let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
-        let parts = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
+        let prepared = tokio::task::spawn_blocking(move || prepare(config, deps, carried)).await;
+        let prepared = prepared.map_err(|error| StartError::Journal(error.to_string()))?;
+        let (parts, memories) = prepared?;
         let parts = Arc::new(parts);
-        parts.ownership.subscribe();
-        parts
-            .commands
-            .start(events.as_ref())
-            .map_err(|error| StartError::Thread(error.to_string()))?;
-        let delivery = &parts.delivery;
         let accepting = CancellationToken::new();
         let (failing, failed) = tokio::sync::watch::channel(None);
-        let mut tasks = vec![
-            tokio::spawn(forwarder::run(Arc::clone(delivery))),
-            tokio::spawn(watch::run(Arc::clone(&parts), failing)),
-            tokio::spawn(verify::run(Arc::clone(delivery))),
-            tokio::spawn(ack_gate::run(Arc::clone(delivery))),
-            tokio::spawn(clock::watch(
-                directory_source,
-                Arc::clone(&parts.admission.clock),
-                Arc::clone(&parts.registry),
-                Arc::clone(&parts.metrics),
-                Duration::from_secs(parts.config.directory_refresh_s),
-            )),
-            tokio::spawn(Arc::clone(&parts.directory).keep_fresh({
-                let (registry, directory) =
-                    (Arc::clone(&parts.registry), Arc::clone(&parts.directory));
-                move |change| apply_change(&registry, &directory, change)
-            })),
-            tokio::spawn(Arc::clone(&parts.running).keep_fresh(
-                running_source,
-                Arc::clone(&parts.directory),
-                Duration::from_secs(parts.config.directory_refresh_s),
-            )),
-            tokio::spawn(Arc::clone(&parts.admission.log).summarise()),
-            tokio::spawn(Arc::clone(&parts.admission.refused).keep_written()),
-        ];
-        for (listener, settings) in listeners {
-            let (parts, stop) = (Arc::clone(&parts), accepting.clone());
-            tasks.push(tokio::spawn(accept::run(listener, settings, parts, stop)));
-        }
-        tracing::info!(addresses = ?local_addrs, took = ?began.elapsed(), "listening for chargers");
-        Ok(Self {
-            parts,
-            local_addrs,
-            accepting,
-            tasks: Mutex::new(tasks),
+        let tasks = Arc::new(Mutex::new(Vec::new()));
+        let gateway = Self {
+            parts: Arc::clone(&parts),
+            local_addrs: local_addrs.clone(),
+            listeners: kept,
+            accepting: accepting.clone(),
+            tasks: Arc::clone(&tasks),
             failed,
-        })
+        };
+        let begin = move || {
+            parts.ownership.subscribe();
+            parts
+                .commands
+                .start(events.as_ref())
+                .map_err(|error| StartError::Thread(error.to_string()))?;
+            let delivery = &parts.delivery;
+            let mut started = vec![
+                tokio::spawn(forwarder::run(Arc::clone(delivery))),
+                tokio::spawn(watch::run(Arc::clone(&parts), failing)),
+                tokio::spawn(verify::run(Arc::clone(delivery))),
+                tokio::spawn(ack_gate::run(Arc::clone(delivery))),
+                tokio::spawn(clock::watch(
+                    directory_source,
+                    Arc::clone(&parts.admission.clock),
+                    Arc::clone(&parts.registry),
+                    Arc::clone(&parts.metrics),
+                    Duration::from_secs(parts.config.directory_refresh_s),
+                )),
+                tokio::spawn(Arc::clone(&parts.directory).keep_fresh({
+                    let (registry, directory) =
+                        (Arc::clone(&parts.registry), Arc::clone(&parts.directory));
+                    move |change| apply_change(&registry, &directory, change)
+                })),
+                tokio::spawn(Arc::clone(&parts.running).keep_fresh(
+                    running_source,
+                    Arc::clone(&parts.directory),
+                    Duration::from_secs(parts.config.directory_refresh_s),
+                )),
+                tokio::spawn(Arc::clone(&parts.admission.log).summarise()),
+                tokio::spawn(Arc::clone(&parts.admission.refused).keep_written()),
+            ];
+            for (listener, settings) in listeners {
+                let (parts, stop) = (Arc::clone(&parts), accepting.clone());
+                started.push(tokio::spawn(accept::run(listener, settings, parts, stop)));
+            }
+            lock(&tasks).append(&mut started);
+            tracing::info!(addresses = ?local_addrs, took = ?began.elapsed(), "listening for chargers");
+            Ok(())
+        };
+        Ok((gateway, Box::new(begin), memories))
     }
 
     /// Where chargers connect, in the order of the settings; with the port that was assigned for port 0.
@@ -370,7 +416,11 @@ const fn message_limits(config: &GatewayConfig, record_bytes_max: usize) -> Mess
     }
 }
 
-fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError> {
+fn prepare(
+    config: GatewayConfig,
+    deps: GatewayDeps,
+    carried: Option<hand_over::State>,
+) -> Result<(Parts, HashMap<ChargerKey, ResendMemory>), StartError> {
     let GatewayDeps {
         journal,
         gateway_id,
@@ -385,7 +435,10 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     } = deps;
     let resumed = resume::resume(&journal, config.resend_replay_bytes_max)
         .map_err(|error| StartError::Journal(error.to_string()))?;
-    let registry = Registry::new(resumed.last_epoch);
+    let last_epoch = carried
+        .as_ref()
+        .map_or(Epoch(0), |carried| carried.last_epoch);
+    let registry = Registry::new(resumed.last_epoch.max(last_epoch));
     // Before any record gets a time.
     clock::hold(resumed.newest);
     let clock = Arc::new(ClockCheck::new(config.clock_off_max(), resumed.newest));
@@ -396,11 +449,17 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         chargers,
         "read the journal's newest records"
     );
-    let starts = Starts::default();
-    if let Err(error) = watch::record_start(&journal, &registry, &starts) {
-        // The journal is full or failed: no charger may connect before the start is recorded.
-        tracing::warn!(%error, "the start of this gateway is not recorded yet");
-    }
+    let starts = match carried {
+        Some(carried) => carried.starts(),
+        None => {
+            let starts = Starts::default();
+            if let Err(error) = watch::record_start(&journal, &registry, &starts) {
+                // The journal is full or failed: no charger may connect before the start is recorded.
+                tracing::warn!(%error, "the start of this gateway is not recorded yet");
+            }
+            starts
+        }
+    };
     // A message must fit into a record, also as Base64 and with its answer.
     let message_bytes_max = journal.record_bytes_max().saturating_sub(RECORD_OVERHEAD) / 4 * 3;
     let limits = message_limits(&config, message_bytes_max);
@@ -411,10 +470,6 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         Duration::from_secs(config.directory_refresh_s),
         Duration::from_millis(config.token_timeout_ms),
     );
-    for (key, memory) in resumed.memories {
-        let is_known = directory.charger(&key).is_some();
-        registry.remember(key, memory, is_known);
-    }
     let (config, metrics) = (Arc::new(config), Arc::new(Metrics::new()));
     let registry = Arc::new(registry);
     let flow = Flow::new(&config);
@@ -452,7 +507,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         verified: Verified::default(),
         ack_gate: AckGate::new(config.durability, config.durability_wait()),
     };
-    Ok(Parts {
+    let parts = Parts {
         config,
         metrics,
         directory,
@@ -464,5 +519,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         ownership: Arc::new(ownership),
         commands: Arc::new(commands),
         frame_options,
-    })
+        carried: Mutex::default(),
+    };
+    Ok((parts, resumed.memories))
 }

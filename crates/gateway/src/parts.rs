@@ -11,9 +11,10 @@ use crate::connection::registry::Registry;
 use crate::delivery::Delivery;
 use crate::directory::Directory;
 use crate::flow::Flow;
+use crate::hand_over::CarriedConnection;
 use crate::metrics::Metrics;
 use crate::running::Running;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// All parts of one gateway.
 pub(crate) struct Parts {
@@ -36,4 +37,6 @@ pub(crate) struct Parts {
     /// Commands to the connected chargers.
     pub(crate) commands: Arc<Commands>,
     pub(crate) frame_options: FrameOptions,
+    /// Connections that are ready for another process.
+    pub(crate) carried: Mutex<Vec<CarriedConnection>>,
 }

@@ -50,7 +50,7 @@ impl fmt::Display for CommandId {
 }
 
 /// What a gateway sends to a charger.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Its id.
     pub id: CommandId,

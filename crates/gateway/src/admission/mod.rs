@@ -184,6 +184,23 @@ pub(crate) struct Starts {
 }
 
 impl Starts {
+    /// As another process knew it, see [`Starts::numbers`].
+    pub(crate) const fn of(recorded: u64, refused: u64) -> Self {
+        Self {
+            recorded: AtomicU64::new(recorded),
+            refused: AtomicU64::new(refused),
+        }
+    }
+
+    /// For another process: the epoch of the last recorded start, and the highest refused one.
+    pub(crate) fn numbers(&self) -> (u64, u64) {
+        let [recorded, refused] = [&self.recorded, &self.refused];
+        (
+            recorded.load(Ordering::SeqCst),
+            refused.load(Ordering::SeqCst),
+        )
+    }
+
     /// A start was recorded: all connections up to `epoch` have ended.
     pub(crate) fn record(&self, epoch: Epoch) {
         self.recorded.fetch_max(epoch.0, Ordering::SeqCst);

@@ -4,11 +4,12 @@
 
 use crate::admission::pending::PeerAddress;
 use crate::config::{ForwardedHeader, ListenerConfig};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 /// The address that a charger connects from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peer {
     ip: IpAddr,
     /// Not known if an HTTP header named the address without its port.

@@ -23,6 +23,7 @@ use central::{Epoch, GatewayId, Seq};
 use common::lock::{lock, wait_timeout};
 use journal::Journal;
 use metrics::{Counter, counter};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ const ENDED_MAX: usize = 20_000;
 const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// A command with the claim by which this gateway has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClaimedCommand {
     pub(crate) claim: Claim,
     pub(crate) command: Command,
@@ -175,6 +176,11 @@ impl Commands {
         if state.hints.len() < HINTS_MAX && state.hints.insert(key) {
             self.changed.notify_all();
         }
+    }
+
+    /// A connection of another process has the command, and goes on here. Called before [`Commands::start`].
+    pub(crate) fn adopt(&self, id: CommandId) {
+        lock(&self.state).active.insert(id);
     }
 
     /// The connection did not send the command.

@@ -4,11 +4,13 @@
 use crate::RECORD_OVERHEAD;
 use crate::commands::ClaimedCommand;
 use crate::connection::Connection;
-use central::model::{NotSent, Refusal};
+use central::model::{CommandId, NotSent, Refusal};
 use central::station::NotTaken;
 use central::{RecordKind, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// A command that the station has taken.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Commanding {
     claimed: ClaimedCommand,
     /// Whether the record of sending is in the journal.
@@ -17,9 +19,19 @@ pub(super) struct Commanding {
     has_end: bool,
 }
 
+impl Commanding {
+    pub(super) const fn id(&self) -> CommandId {
+        self.claimed.command.id
+    }
+}
+
 impl Connection {
     /// From now on commands are taken.
     pub(super) fn begin_commands(&self) {
+        if self.commanding.is_some() {
+            // Of another process; the slot is opened once it has ended.
+            return;
+        }
         self.control.open_for_command();
         self.parts.commands.hint(self.key.clone());
     }

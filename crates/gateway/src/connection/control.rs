@@ -34,6 +34,8 @@ pub(crate) enum Stop {
     ReplacedElsewhere = 6,
     /// It holds too many bytes of unfinished messages (see `unfinished`).
     Unfinished = 7,
+    /// Another process takes over, and cannot go on with this connection.
+    NotCarried = 8,
 }
 
 /// How a command gets to the connection: one at a time.
@@ -69,6 +71,8 @@ pub(crate) struct Control {
     /// How many connections in a row were replaced soon, this one being the last.
     replacements: AtomicU32,
     stop: AtomicU8,
+    /// It shall be given to another process.
+    is_frozen: AtomicBool,
     turn: AtomicU8,
     /// Whether the directory knows this charger.
     is_known: AtomicBool,
@@ -96,6 +100,7 @@ impl Control {
             admitted_by,
             replacements: AtomicU32::new(0),
             stop: AtomicU8::new(0),
+            is_frozen: AtomicBool::new(false),
             turn: AtomicU8::new(NO_TURN),
             is_known: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -134,6 +139,26 @@ impl Control {
         self.waker.register(waker);
     }
 
+    /// A connection that another process had since `began`, after this many replacements.
+    pub(crate) fn carried(self, began: Instant, replacements: u32) -> Self {
+        Self {
+            began,
+            replacements: AtomicU32::new(replacements),
+            ..self
+        }
+    }
+
+    /// Tells the connection to get ready for another process.
+    pub(crate) fn freeze(&self) {
+        self.is_frozen.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it was told so.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_frozen.load(Ordering::Relaxed)
+    }
+
     /// Tells the connection to end. The first reason is kept.
     pub(crate) fn stop(&self, why: Stop) {
         let _ = self
@@ -152,6 +177,7 @@ impl Control {
             5 => Some(Stop::Refused),
             6 => Some(Stop::ReplacedElsewhere),
             7 => Some(Stop::Unfinished),
+            8 => Some(Stop::NotCarried),
             _ => Some(Stop::Poisoned),
         }
     }

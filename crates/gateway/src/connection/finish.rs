@@ -22,6 +22,8 @@ pub(super) enum End {
     Stopped(Stop),
     /// The gateway or the charger ended it.
     Closed(CloseReason),
+    /// It is ready for another process.
+    Frozen,
 }
 
 impl Connection {
@@ -35,8 +37,11 @@ impl Connection {
             End::Stopped(Stop::Refused) => (CloseReason::Refused, 1008),
             End::Stopped(Stop::NotDurable | Stop::Poisoned) => (CloseReason::NotDurable, 1013),
             End::Stopped(Stop::Unfinished) => (CloseReason::Unfinished, 1008),
+            End::Stopped(Stop::NotCarried) | End::Frozen => (CloseReason::Shutdown, 1001),
             End::Closed(reason) => (reason.clone(), close_code(reason)),
         };
+        // It may have been frozen when it ended.
+        self.frames.meter().thaw();
         self.control.leave_turns();
         if let Some(claimed) = self.control.close_for_commands() {
             self.parts.commands.give_back(claimed);

@@ -7,6 +7,7 @@
 
 use crate::admission::unknown::UnknownPermit;
 use crate::connection::unfinished::{Budget, Meter, SharedMeter};
+use crate::connection::wire::Taken;
 use bytes::Bytes;
 use central::model::{ChargerProfile, FRAME_BYTES_MAX};
 use central::station::SizeLimit;
@@ -159,6 +160,8 @@ pub(crate) enum ReadError {
 pub(crate) struct Frames {
     socket: WebSocket<Line>,
     meter: SharedMeter,
+    /// What was agreed at the handshake.
+    deflate: Option<Box<str>>,
     queue: VecDeque<Frame>,
     queued_bytes: usize,
     flushing: bool,
@@ -180,6 +183,7 @@ impl Frames {
         let meter = Meter::new(&options.budget, limit);
         let meter = Arc::new(Mutex::new(meter));
         line.meter = Some(Arc::clone(&meter));
+        let flushing = !line.unwritten.is_empty();
         let options = match deflate {
             Some(_) => &options.compressed,
             None => &options.plain,
@@ -196,12 +200,51 @@ impl Frames {
         Ok(Self {
             socket,
             meter,
+            deflate: deflate.map(Box::from),
             queue: VecDeque::new(),
             queued_bytes: 0,
-            flushing: false,
+            flushing,
             pending_pongs: 0,
             is_closing: false,
         })
+    }
+
+    /// The permessage-deflate parameters that were agreed at the handshake.
+    pub(crate) fn deflate(&self) -> Option<&str> {
+        self.deflate.as_deref()
+    }
+
+    /// The next message or control frame that was received already; `Ready(Ok(None))` if there is none. For a frozen
+    /// connection (see [`Meter::freeze`]).
+    pub(crate) fn poll_received(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Incoming>, ReadError>> {
+        if self.pending_pongs >= PENDING_PONGS_MAX {
+            ready!(self.poll_pongs(cx))?;
+        }
+        match self.poll_read(cx) {
+            Poll::Pending => Poll::Ready(Ok(None)),
+            Poll::Ready(read) => Poll::Ready(read.map(Some)),
+        }
+    }
+
+    /// Takes the socket out of a frozen connection between two messages. What could not be sent is in
+    /// [`Taken::unwritten`], what was received of an incomplete message in [`Taken::unread`]. Nothing is sent by this.
+    pub(crate) fn into_taken(mut self) -> Option<Taken> {
+        self.meter().wire()?.capture();
+        // Writing succeeds at once: the bytes are only collected.
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let Poll::Ready(Ok(())) = self.poll_flush(&mut cx, &mut false) else {
+            return None;
+        };
+        let meter = Arc::clone(&self.meter);
+        drop(self);
+        let mut meter = lock(&meter);
+        let mut unread = meter.take_begun();
+        let mut taken = meter.wire()?.take()?;
+        unread.append(&mut taken.unread);
+        Some(Taken { unread, ..taken })
     }
 
     /// The progress of the message that is being received.
@@ -335,6 +378,8 @@ pub(crate) struct Line {
     permits: (Option<OwnedSemaphorePermit>, Option<UnknownPermit>),
     /// Follows the frames after the handshake.
     meter: Option<SharedMeter>,
+    /// To be sent before anything else: what another process had not sent.
+    unwritten: Vec<u8>,
 }
 
 impl Line {
@@ -346,12 +391,60 @@ impl Line {
             lingering,
             permits: (None, None),
             meter: None,
+            unwritten: Vec::new(),
         }
     }
 
     /// Holds the permits until the connection is dropped.
     pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit, unknown: Option<UnknownPermit>) {
         self.permits = (Some(permit), unknown);
+    }
+
+    /// The connection of another process, whose handshake is done. `permits` as for [`Line::hold`].
+    pub(crate) fn resume(
+        taken: Taken,
+        lingering: Arc<Lingering>,
+        permits: (Option<OwnedSemaphorePermit>, Option<UnknownPermit>),
+    ) -> Self {
+        let mut line = Self::new(taken.socket, lingering);
+        line.early = taken.unread;
+        line.unwritten = taken.unwritten;
+        line.permits = permits;
+        line
+    }
+
+    /// Sends what another process had not sent.
+    fn poll_unwritten(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.unwritten.is_empty() {
+            let bytes = std::mem::take(&mut self.unwritten);
+            let result = self.socket()?.poll_write(cx, &bytes);
+            self.unwritten = bytes;
+            match ready!(result) {
+                Ok(0) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                Ok(count) => drop(self.unwritten.drain(..count)),
+                Err(error) => {
+                    self.ended = true;
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        self.unwritten = Vec::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Collects `bytes` if the connection is given to another process.
+    fn capture(&self, bytes: &[u8]) -> bool {
+        let Some(meter) = &self.meter else {
+            return false;
+        };
+        let mut meter = lock(meter);
+        match meter.wire().and_then(|wire| wire.captured()) {
+            Some(captured) => {
+                captured.extend_from_slice(bytes);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Sends `text` if the operating system accepts it at once, and closes without lingering. For a peer that has sent
@@ -387,6 +480,15 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if let Some(meter) = self.meter.take()
+            && let Some(wire) = lock(&meter).wire()
+            && wire.captured().is_some()
+            && let Some(socket) = self.socket.take()
+        {
+            let (early, unwritten) = (&mut self.early, &mut self.unwritten);
+            wire.leave(socket, std::mem::take(early), std::mem::take(unwritten));
+            return;
+        }
         if self.ended {
             return;
         }
@@ -511,12 +613,20 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        if self.capture(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_unwritten(cx))?;
         let result = ready!(self.socket()?.poll_write(cx, bytes));
         self.ended |= result.is_err();
         Poll::Ready(result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.capture(&[]) {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_unwritten(cx))?;
         self.socket()?.poll_flush(cx)
     }
 

@@ -121,7 +121,7 @@ impl Connection {
         }
     }
 
-    fn hold(&mut self, message: Bytes, is_text: bool, now: Instant) {
+    pub(super) fn hold(&mut self, message: Bytes, is_text: bool, now: Instant) {
         let budget = &self.parts.flow.budget;
         let charge = budget.charge_waiting(&self.control, message.len(), now);
         self.held.push_back(Held {

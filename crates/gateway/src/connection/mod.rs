@@ -6,6 +6,7 @@
 //! time, starts and stops take one lock for a look-up in memory. An idle connection holds the station, small
 //! buffers and one timer.
 
+pub(crate) mod carry;
 mod commanding;
 pub(crate) mod control;
 mod finish;
@@ -13,10 +14,11 @@ pub(crate) mod frames;
 mod intake;
 pub(crate) mod registry;
 pub(crate) mod unfinished;
+pub(crate) mod wire;
 
 use crate::clock::wall_clock;
 use crate::connection::commanding::Commanding;
-use crate::connection::control::Control;
+use crate::connection::control::{Control, Stop};
 use crate::connection::finish::End;
 use crate::connection::frames::{Frames, ReadError};
 use crate::connection::intake::{Held, Turn};
@@ -114,8 +116,15 @@ impl Connection {
             let mut armed = false;
             poll_fn(|cx| self.poll(cx, timer.as_mut(), &mut armed)).await
         };
+        let (this, end) = match end {
+            End::Frozen => match self.carry() {
+                Ok(()) => return,
+                Err(this) => (this, End::Stopped(Stop::NotCarried)),
+            },
+            end => (self, end),
+        };
         // On the heap, so that an idle connection does not hold the memory for its end.
-        Box::pin(self.finish(end)).await;
+        Box::pin(this.finish(end)).await;
     }
 
     /// One round. The order of the steps is their priority.
@@ -132,6 +141,9 @@ impl Connection {
                 return Poll::Ready(End::Stopped(stop));
             }
             let now = Instant::now();
+            if self.control.is_frozen() {
+                return self.poll_frozen(cx, now);
+            }
             if let Err(reason) = self.round(cx, now) {
                 return Poll::Ready(End::Closed(reason));
             }

@@ -83,6 +83,11 @@ impl Registry {
         Epoch(last.map_or_else(next, next))
     }
 
+    /// The highest epoch that was given or received.
+    pub(crate) fn last_epoch(&self) -> Epoch {
+        Epoch(self.last_epoch.load(Ordering::SeqCst))
+    }
+
     /// Makes later epochs be above `epoch`, which is of another gateway.
     pub(crate) fn epochs_are_above(&self, epoch: Epoch) {
         self.last_epoch.fetch_max(epoch.0, Ordering::SeqCst);

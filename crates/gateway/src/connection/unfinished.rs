@@ -6,6 +6,7 @@
 
 use crate::connection::control::{Control, Stop};
 use crate::connection::frames::{MessageLimit, ReadError};
+use crate::connection::wire::Wire;
 use common::lock::lock;
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ pub(crate) const FREE_BYTES: usize = 2_048;
 /// A complete message up to this length that waits for its turn is charged to no connection, because the charger did not
 /// cause the wait. All such messages together have a bound of their own, as large as that of the budget.
 pub(crate) const WAITING_FREE_BYTES: usize = 16 << 10;
+/// Bytes of an incomplete message that are kept as they were received.
+const KEPT_MAX: usize = 8 << 10;
 /// Above the bound, connections are closed until one part in this many of the budget is free.
 const FREED_SHARE: u64 = 8;
 
@@ -259,6 +262,13 @@ pub(crate) struct Meter {
     charged: usize,
     is_gate_closed: bool,
     is_gated: bool,
+    /// Bytes since the end of the last complete message.
+    begun: usize,
+    /// These bytes, as received, as long as they are at most [`KEPT_MAX`]: the library does not give them back, and
+    /// another process that goes on with the connection must read them again.
+    kept: Vec<u8>,
+    /// While the connection is given to another process.
+    wire: Option<Box<Wire>>,
 }
 
 impl Meter {
@@ -279,6 +289,9 @@ impl Meter {
             charged: 0,
             is_gate_closed: false,
             is_gated: false,
+            begun: 0,
+            kept: Vec::new(),
+            wire: None,
         }
     }
 
@@ -327,12 +340,59 @@ impl Meter {
 
     /// Whether more bytes may be read.
     pub(crate) fn may_read(&mut self) -> bool {
+        if self.wire.is_some() {
+            return !self.has_all_begun();
+        }
         self.is_gated |= self.is_gate_closed && self.message_bytes >= FREE_BYTES;
         !self.is_gated
     }
 
+    /// Reads no more than it must to have all bytes of an incomplete message: the connection is to be given to another
+    /// process. The task polls again by itself.
+    pub(crate) fn freeze(&mut self) {
+        self.wire.get_or_insert_default();
+    }
+
+    /// Reads again.
+    pub(crate) fn thaw(&mut self) {
+        self.wire = None;
+    }
+
+    /// What the connection and its line share while it is given to another process.
+    pub(crate) fn wire(&mut self) -> Option<&mut Wire> {
+        self.wire.as_deref_mut()
+    }
+
+    /// Whether all bytes of the incomplete message, if there is one, are kept.
+    pub(crate) const fn has_all_begun(&self) -> bool {
+        self.kept.len() == self.begun
+    }
+
+    /// Takes the bytes of the incomplete message.
+    pub(crate) fn take_begun(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.kept)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        match bytes.len().checked_sub(self.begun) {
+            // The message began in these bytes, or nothing of it is left.
+            Some(from) => {
+                self.kept = match self.begun {
+                    0 => Vec::new(),
+                    1..=KEPT_MAX => bytes[from..].to_vec(),
+                    _ => Vec::new(),
+                }
+            }
+            None if self.begun <= KEPT_MAX && self.kept.len() + bytes.len() == self.begun => {
+                self.kept.extend_from_slice(bytes);
+            }
+            None => self.kept = Vec::new(),
+        }
+    }
+
     /// Follows received bytes.
-    pub(crate) fn take(&mut self, mut bytes: &[u8], now: Instant) {
+    pub(crate) fn take(&mut self, received: &[u8], now: Instant) {
+        let mut bytes = received;
         while !bytes.is_empty() {
             self.frame_since.get_or_insert(now);
             if self.payload_left > 0 {
@@ -340,11 +400,13 @@ impl Meter {
                     .len()
                     .min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
                 self.payload_left -= count as u64;
+                self.begun += count;
                 bytes = &bytes[count..];
                 self.count(count);
             } else {
                 self.head[self.head_len] = bytes[0];
                 self.head_len += 1;
+                self.begun += 1;
                 bytes = &bytes[1..];
                 if self.head_len < 2 || self.head_len < head_len(self.head[1]) {
                     continue;
@@ -355,6 +417,7 @@ impl Meter {
                 self.end_frame();
             }
         }
+        self.keep(received);
         self.settle(now);
     }
 
@@ -396,17 +459,24 @@ impl Meter {
             self.charge = None;
             self.charged = 0;
         }
+        if self.message_since.is_none() {
+            self.begun = 0;
+        }
         self.is_data = false;
     }
 
     /// Charges what is held now: buffers grow by doubling.
     fn settle(&mut self, now: Instant) {
-        if self.message_bytes <= FREE_BYTES || self.message_bytes <= self.charged {
+        if self.message_bytes <= FREE_BYTES {
+            return;
+        }
+        let most = self.limit.bytes_max.next_power_of_two();
+        let held = self.message_bytes.next_power_of_two().min(most) + self.kept.len();
+        if held <= self.charged {
             return;
         }
         let Some(control) = &self.control else { return };
-        let most = self.limit.bytes_max.next_power_of_two();
-        self.charged = self.message_bytes.next_power_of_two().min(most);
+        self.charged = held;
         match &self.charge {
             Some(charge) => charge.grow(self.charged),
             None => {

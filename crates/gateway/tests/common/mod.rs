@@ -18,7 +18,7 @@ use central::ports::{
 use central::project::Changes;
 use central::running::RunningTransaction;
 use central::{GatewayId, Record, RecordKind};
-use gateway::{Gateway, GatewayConfig, GatewayDeps, ListenerConfig};
+use gateway::{Gateway, GatewayConfig, GatewayDeps, HandOver, ListenerConfig};
 use journal::Journal;
 use journal::sim::SimDisk;
 use std::future::Future;
@@ -396,6 +396,29 @@ impl Default for Setup {
     }
 }
 
+impl Setup {
+    /// The arguments of a gateway; sink and directory stay here.
+    fn parts(
+        &mut self,
+        journal: &Journal,
+        dir: &tempfile::TempDir,
+    ) -> (GatewayConfig, GatewayDeps) {
+        let deps = GatewayDeps {
+            journal: journal.clone(),
+            gateway_id: GatewayId(uuid::Uuid::from_u128(self.gateway_id)),
+            sink: Arc::clone(&self.sink) as _,
+            directory: Arc::clone(&self.directory) as _,
+            policy: Arc::new(self.policy.clone()),
+            data_dir: dir.path().to_path_buf(),
+            cluster_events: self.cluster_events.take(),
+            commands: self.commands.take(),
+            rotations: self.rotations.take(),
+            handshakes: self.handshakes.take(),
+        };
+        (self.config.clone(), deps)
+    }
+}
+
 /// A running gateway.
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
@@ -433,28 +456,17 @@ impl World {
         Self::open(setup, dir).await
     }
 
-    async fn open(setup: Setup, dir: tempfile::TempDir) -> Self {
+    async fn open(mut setup: Setup, dir: tempfile::TempDir) -> Self {
         if let Some(bytes) = &setup.kept_directory {
             std::fs::write(dir.path().join("directory.json"), bytes).expect("writes");
         }
-        let opened = match setup.disk {
+        let opened = match setup.disk.take() {
             Some(disk) => Journal::open_on(disk, setup.journal),
             None => Journal::open(&dir.path().join("journal"), setup.journal),
         };
         let (journal, _) = opened.expect("the journal opens");
-        let deps = GatewayDeps {
-            journal: journal.clone(),
-            gateway_id: GatewayId(uuid::Uuid::from_u128(setup.gateway_id)),
-            sink: Arc::clone(&setup.sink) as _,
-            directory: Arc::clone(&setup.directory) as _,
-            policy: Arc::new(setup.policy),
-            data_dir: dir.path().to_path_buf(),
-            cluster_events: setup.cluster_events,
-            commands: setup.commands,
-            rotations: setup.rotations,
-            handshakes: setup.handshakes,
-        };
-        let gateway = Gateway::start(setup.config, deps).await.expect("starts");
+        let (config, deps) = setup.parts(&journal, &dir);
+        let gateway = Gateway::start(config, deps).await.expect("starts");
         Self {
             gateway,
             journal,
@@ -482,8 +494,64 @@ impl World {
         Self::open(setup, dir).await
     }
 
+    /// Another process takes over, with these settings; here it is the same process.
+    pub(crate) async fn upgrade(self, change: impl FnOnce(&mut Setup)) -> Self {
+        let (handed, next) = self.hand_over().await;
+        next.take_over(handed, change).await
+    }
+
+    /// The gateway has stopped for another process, and its journal is closed.
+    pub(crate) async fn hand_over(mut self) -> (HandOver, Next) {
+        let handed = self.gateway.hand_over(Duration::from_secs(1)).await;
+        let journal = self.journal.clone();
+        let next = Next {
+            sink: Arc::clone(&self.sink),
+            directory: Arc::clone(&self.directory),
+            dir: self.dir.take().expect("has its directory"),
+        };
+        drop(self);
+        tokio::task::spawn_blocking(move || journal.close())
+            .await
+            .expect("no panic")
+            .expect("closes");
+        (handed.expect("hands over"), next)
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.gateway.local_addr()
+    }
+}
+
+/// What the gateway that takes over shares with the one before.
+pub(crate) struct Next {
+    sink: Arc<FakeSink>,
+    directory: Arc<FakeDirectory>,
+    dir: tempfile::TempDir,
+}
+
+impl Next {
+    pub(crate) async fn take_over(
+        self,
+        handed: HandOver,
+        change: impl FnOnce(&mut Setup),
+    ) -> World {
+        let mut setup = Setup {
+            sink: self.sink,
+            directory: self.directory,
+            ..Setup::default()
+        };
+        change(&mut setup);
+        let opened = Journal::open(&self.dir.path().join("journal"), setup.journal);
+        let (journal, _) = opened.expect("the journal opens");
+        let (config, deps) = setup.parts(&journal, &self.dir);
+        let taken = Gateway::take_over(config, deps, handed).await;
+        World {
+            gateway: taken.expect("takes over").go().expect("goes on"),
+            journal,
+            sink: setup.sink,
+            directory: setup.directory,
+            dir: Some(self.dir),
+        }
     }
 }
 

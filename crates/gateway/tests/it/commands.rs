@@ -44,7 +44,7 @@ fn request(store: &MemoryStore, number: u128, charger: &str, action: &str, paylo
     store.create(&new).unwrap();
 }
 
-fn reset(store: &MemoryStore, number: u128, charger: &str) {
+pub(crate) fn reset(store: &MemoryStore, number: u128, charger: &str) {
     request(store, number, charger, "Reset", r#"{"type":"Soft"}"#);
 }
 
@@ -52,7 +52,7 @@ fn show(store: &MemoryStore, number: u128) -> CommandView {
     store.command(id(number), now()).unwrap().unwrap()
 }
 
-fn class(store: &MemoryStore, number: u128) -> Option<OutcomeClass> {
+pub(crate) fn class(store: &MemoryStore, number: u128) -> Option<OutcomeClass> {
     show(store, number).outcome.map(|outcome| outcome.class)
 }
 
@@ -61,7 +61,7 @@ fn reason(store: &MemoryStore, number: u128) -> String {
     outcome.reason.unwrap_or_default()
 }
 
-async fn start(store: &Arc<MemoryStore>) -> World {
+pub(crate) async fn start(store: &Arc<MemoryStore>) -> World {
     World::with(|setup| {
         *setup.sink.store.lock().unwrap() = Some(Arc::clone(store));
         setup.commands = Some(Arc::clone(store) as _);
@@ -70,18 +70,18 @@ async fn start(store: &Arc<MemoryStore>) -> World {
 }
 
 /// The command that the charger receives next.
-async fn receives(charger: &mut Charger, number: u128) {
+pub(crate) async fn receives(charger: &mut Charger, number: u128) {
     let text = charger.answer().await;
     let start = format!(r#"[2,"{}","Reset","#, id(number));
     assert!(text.starts_with(&start), "{text}");
 }
 
-async fn replies(charger: &mut Charger, number: u128) {
+pub(crate) async fn replies(charger: &mut Charger, number: u128) {
     let reply = format!(r#"[3,"{}",{{"status":"Accepted"}}]"#, id(number));
     charger.text(&reply).await;
 }
 
-async fn is_done(store: &MemoryStore, number: u128) {
+pub(crate) async fn is_done(store: &MemoryStore, number: u128) {
     until("the outcome", || {
         show(store, number).state == CommandState::Done
     })

@@ -18,6 +18,7 @@ mod connecting;
 mod disk;
 mod durability;
 mod failover;
+mod hand_over;
 mod overload;
 mod promises;
 mod quirks;

@@ -1,0 +1,267 @@
+//! Another gateway takes over the sockets: no charger notices. Here both are in one process, one after the other.
+
+use crate::commands::{class, is_done, receives, replies, reset, start};
+use crate::common::charger::{BINARY, Charger, PING, PONG, TEXT, deflate, encode, request};
+use crate::common::{World, soon, until};
+use central::RecordKind;
+use central::memory::MemoryStore;
+use central::model::OutcomeClass;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::io::AsyncWriteExt;
+
+/// That no connection began or ended since: of each charger one record of a beginning, and none of an end or a start.
+async fn nobody_noticed(world: &World, chargers: usize) {
+    let last = world.journal.status().appended_seq;
+    until("all records are delivered", || {
+        world.journal.cursor() >= last
+    })
+    .await;
+    let count = |kind| world.sink.count(|stored| stored.kind == kind);
+    assert_eq!(count(RecordKind::Connected), chargers);
+    assert_eq!(count(RecordKind::Disconnected), 0);
+    assert_eq!(count(RecordKind::GatewayStarted), 1);
+    assert_eq!(world.gateway.connected(), chargers);
+}
+
+fn call(id: &str) -> String {
+    format!(r#"[2,"{id}","Heartbeat",{{}}]"#)
+}
+
+#[tokio::test]
+async fn connections_go_on_and_new_ones_are_accepted_through_several_upgrades() {
+    let mut world = World::start().await;
+    let address = world.address();
+    let mut chargers = vec![Charger::connect(&world, "CP-1").await];
+    let started = chargers[0].start_transaction("start").await;
+    for n in 2..5 {
+        world = world.upgrade(|_| {}).await;
+        assert_eq!(world.address(), address);
+        chargers.push(Charger::connect(&world, &format!("CP-{n}")).await);
+        for charger in &mut chargers {
+            charger.heartbeat().await;
+        }
+        nobody_noticed(&world, n).await;
+    }
+    // The memory of resends has moved too.
+    let again = chargers[0].start_transaction("start").await;
+    assert_eq!(again, started);
+    let starts = |world: &World| {
+        let sink = &world.sink;
+        sink.count(|stored| stored.action == "StartTransaction")
+    };
+    nobody_noticed(&world, 4).await;
+    assert_eq!(starts(&world), 1);
+}
+
+#[tokio::test]
+async fn every_part_of_a_message_may_be_at_either_gateway() {
+    let text = call("c");
+    let compressed = deflate(&call("d"));
+    let frames: [(&str, Vec<u8>); 5] = [
+        ("text", encode(0x80 | TEXT, text.as_bytes())),
+        ("binary", encode(0x80 | BINARY, text.as_bytes())),
+        ("compressed", encode(0xc0 | TEXT, &compressed)),
+        (
+            "fragments with a ping between",
+            [
+                encode(TEXT, &text.as_bytes()[..9]),
+                encode(0x80 | PING, b"p"),
+                encode(0, &text.as_bytes()[9..12]),
+                encode(0x80, &text.as_bytes()[12..]),
+            ]
+            .concat(),
+        ),
+        (
+            "compressed fragments",
+            [
+                encode(0x40 | TEXT, &compressed[..5]),
+                encode(0x80, &compressed[5..]),
+            ]
+            .concat(),
+        ),
+    ];
+    let mut world = World::start().await;
+    let mut chargers = Vec::new();
+    for (what, bytes) in &frames {
+        for cut in (1..bytes.len()).step_by(3) {
+            let lines = "Sec-WebSocket-Protocol: ocpp1.6\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
+            let path = format!("/ocpp/CP-{}", chargers.len());
+            let handshake = request(&path, lines);
+            let mut charger = Charger::handshake(&world, handshake.as_bytes()).await;
+            assert_eq!(charger.head.status, 101);
+            // The answer shows that the gateway reads; what follows it may be read or not.
+            charger.heartbeat().await;
+            let (first, rest) = bytes.split_at(cut);
+            charger.socket.write_all(first).await.expect("writes");
+            chargers.push((charger, rest, format!("{what}, cut at {cut}")));
+        }
+    }
+    assert!(chargers.len() > 40, "{}", chargers.len());
+    world = world.upgrade(|_| {}).await;
+    // And once more, so that what was carried is carried again.
+    world = world.upgrade(|_| {}).await;
+    for (charger, rest, what) in &mut chargers {
+        charger.socket.write_all(rest).await.expect("writes");
+        let (opcode, answer) = loop {
+            match soon(what, charger.try_read()).await.expect(what) {
+                (PONG, _) => {}
+                frame => break frame,
+            }
+        };
+        assert!(opcode & 15 == TEXT, "{what}: {opcode}");
+        assert!(
+            opcode & 0x40 == 0,
+            "{what}: short answers are not compressed"
+        );
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(
+            answer.starts_with("[3,\"c\"") || answer.starts_with("[3,\"d\""),
+            "{what}: {answer}"
+        );
+    }
+    nobody_noticed(&world, chargers.len()).await;
+}
+
+#[tokio::test]
+async fn answers_that_a_slow_reader_has_not_taken_are_sent_by_the_next_gateway() {
+    let world = World::start().await;
+    let mut slow = Charger::connect_narrow(&world, "CP-1").await;
+    let calls: Vec<u8> = (0..2_500)
+        .flat_map(|n| encode(0x80 | TEXT, call(&format!("{n:036}")).as_bytes()))
+        .collect();
+    // The answers to these calls do not fit into the buffers of both sockets.
+    let mut sent = 0;
+    until("the gateway has answered many", || {
+        if let Ok(more) = slow.socket.try_write(&calls[sent..]) {
+            sent += more;
+        }
+        world.journal.durable_seq() > 1_700
+    })
+    .await;
+    let (handed, next) = world.hand_over().await;
+    let state: serde_json::Value =
+        serde_json::from_slice(&handed.connections[0].state).expect("JSON");
+    assert_ne!(state["unwritten"], "");
+    let world = next.take_over(handed, |_| {}).await;
+    for n in 0..2_500 {
+        if let Ok(more) = slow.socket.try_write(&calls[sent..]) {
+            sent += more;
+        }
+        let answer = slow.answer().await;
+        assert!(
+            answer.starts_with(&format!("[3,\"{n:036}\"")),
+            "{n}: {answer}"
+        );
+    }
+    nobody_noticed(&world, 1).await;
+}
+
+#[tokio::test]
+async fn a_command_that_waits_for_its_reply_gets_it_at_the_next_gateway() {
+    let store = Arc::new(MemoryStore::default());
+    let world = start(&store).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    for number in [5, 6] {
+        reset(&store, number, "cp-1");
+    }
+    receives(&mut charger, 5).await;
+    let world = world
+        .upgrade(|setup| setup.commands = Some(Arc::clone(&store) as _))
+        .await;
+    // Its claim is of an earlier process, and must not be settled as unanswered.
+    charger.heartbeat().await;
+    replies(&mut charger, 5).await;
+    is_done(&store, 5).await;
+    assert_eq!(class(&store, 5), Some(OutcomeClass::Answered));
+    // The next one follows, from the next gateway.
+    receives(&mut charger, 6).await;
+    replies(&mut charger, 6).await;
+    is_done(&store, 6).await;
+    assert_eq!(class(&store, 6), Some(OutcomeClass::Answered));
+    nobody_noticed(&world, 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_get_ready_is_closed_with_1001_and_the_others_go_on() {
+    let world = World::with(|setup| setup.config.token_timeout_ms = 60_000).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    let mut other = Charger::connect(&world, "CP-2").await;
+    other.heartbeat().await;
+    charger.heartbeat().await;
+    // A message of which too much has come to be kept, and not all; the pong shows that it was read.
+    charger.frame(TEXT, &[b'x'; 15_000]).await;
+    charger.frame(0x80 | PING, b"").await;
+    assert_eq!(charger.read().await.0, PONG);
+    let world = world.upgrade(|_| {}).await;
+    assert_eq!(charger.closed().await, Some(1001));
+    other.heartbeat().await;
+    until("its end is stored", || {
+        world
+            .sink
+            .count(|stored| stored.kind == RecordKind::Disconnected)
+            == 1
+    })
+    .await;
+    assert_eq!(world.gateway.connected(), 1);
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_closes_its_connection_only() {
+    let world = World::start().await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    let mut other = Charger::connect(&world, "CP-2").await;
+    charger.heartbeat().await;
+    other.heartbeat().await;
+    let (mut handed, next) = world.hand_over().await;
+    assert_eq!((handed.connections.len(), handed.closed), (2, 0));
+    let of_charger = |connection: &&mut gateway::HandedConnection| connection.charger_id == "CP-1";
+    let connection = handed.connections.iter_mut().find(of_charger);
+    connection.expect("handed").state = b"{\"station\":7}".to_vec();
+    let world = next.take_over(handed, |_| {}).await;
+    assert_eq!(charger.closed().await, Some(1001));
+    other.heartbeat().await;
+    until("its end is stored", || {
+        let ended = |stored: &crate::common::Stored| stored.kind == RecordKind::Disconnected;
+        world
+            .sink
+            .find(ended)
+            .is_some_and(|stored| stored.charger_id == "CP-1")
+    })
+    .await;
+    // It comes back to the same gateway.
+    Charger::connect(&world, "CP-1").await.heartbeat().await;
+}
+
+#[tokio::test]
+async fn what_chargers_send_between_the_gateways_waits_in_their_sockets() {
+    let world = World::start().await;
+    let mut chargers = Vec::new();
+    for n in 0..20 {
+        let mut charger = Charger::connect(&world, &format!("CP-{n}")).await;
+        charger.heartbeat().await;
+        chargers.push(charger);
+    }
+    world.sink.unavailable.store(true, Ordering::SeqCst);
+    let address = world.address();
+    let (handed, next) = world.hand_over().await;
+    for charger in &mut chargers {
+        charger.text(&call("between")).await;
+    }
+    // A new charger waits in the backlog of the listener.
+    let connecting = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("connects");
+    let world = next.take_over(handed, |_| {}).await;
+    for charger in &mut chargers {
+        let answer = charger.answer().await;
+        assert!(answer.starts_with("[3,\"between\""), "{answer}");
+    }
+    let lines = "Sec-WebSocket-Protocol: ocpp1.6\r\n";
+    let late = Charger::handshake_on(connecting, request("/ocpp/LATE", lines).as_bytes()).await;
+    assert_eq!(late.head.status, 101);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
+    nobody_noticed(&world, 21).await;
+    let between = world.sink.count(|stored| stored.message_id == "between");
+    assert_eq!(between, 20);
+}
