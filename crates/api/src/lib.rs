@@ -225,6 +225,8 @@ async fn authentication(
 #[derive(Debug)]
 pub struct Api {
     local_addr: SocketAddr,
+    /// A second handle of the socket, for [`Api::listener`].
+    listener: Option<std::net::TcpListener>,
     stop: server::Stop,
     tasks: TaskTracker,
 }
@@ -238,11 +240,30 @@ impl Api {
     ///
     /// # Errors
     /// When a setting is out of range, there is no key although one is needed, or the address cannot be bound.
-    pub async fn start(config: ApiConfig, mut deps: ApiDeps) -> Result<Self, StartError> {
+    pub async fn start(config: ApiConfig, deps: ApiDeps) -> Result<Self, StartError> {
         config.check()?;
         let listen = config.listen;
         let failed = |source| StartError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listener = listener.into_std().map_err(failed)?;
+        Self::start_on(listener, config, deps).await
+    }
+
+    /// As [`Api::start`], on a socket that listens already: another process has served it.
+    ///
+    /// # Errors
+    /// As [`Api::start`].
+    pub async fn start_on(
+        listener: std::net::TcpListener,
+        config: ApiConfig,
+        mut deps: ApiDeps,
+    ) -> Result<Self, StartError> {
+        config.check()?;
+        let listen = config.listen;
+        let failed = |source| StartError::Listen { listen, source };
+        listener.set_nonblocking(true).map_err(failed)?;
+        let kept = listener.try_clone().map_err(failed)?;
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
         let keys = match deps.keys.take() {
@@ -290,6 +311,7 @@ impl Api {
         ));
         Ok(Self {
             local_addr,
+            listener: Some(kept),
             stop,
             tasks,
         })
@@ -301,9 +323,19 @@ impl Api {
         self.local_addr
     }
 
+    /// The socket that listens, for another process that goes on with it.
+    ///
+    /// # Errors
+    /// When no file handle is left.
+    pub fn listener(&self) -> std::io::Result<std::net::TcpListener> {
+        let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
+        self.listener.as_ref().ok_or_else(gone)?.try_clone()
+    }
+
     /// Stops: no new connections, idle ones are closed, requests in progress are answered within `grace`, the
     /// rest is dropped. A query that ran into its timeout may outlive this on its own thread.
-    pub async fn shutdown(self, grace: Duration) {
+    pub async fn shutdown(mut self, grace: Duration) {
+        self.listener = None;
         self.stop.graceful.cancel();
         self.tasks.close();
         if tokio::time::timeout(grace, self.tasks.wait())

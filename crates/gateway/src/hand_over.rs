@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::connection::carry::NotResumed;
 use crate::connection::control::Stop;
 use crate::parts::Parts;
-use crate::{Gateway, GatewayConfig, GatewayDeps, StartError};
+use crate::{Begin, Gateway, GatewayConfig, GatewayDeps, StartError};
 use central::model::ChargerKey;
 use central::resend::ResendMemory;
 use central::{Epoch, Timestamp};
@@ -78,11 +78,12 @@ pub(crate) struct State {
     pub(crate) refused_start: u64,
 }
 
-/// A gateway that has taken over and does nothing yet: it reads, sends and appends nothing until [`TakenOver::go`].
-/// Dropping it closes its copies of the sockets.
+/// What a gateway that has taken over does once it is the one: it reads, sends and appends nothing until
+/// [`TakenOver::go`]. Dropping it closes its copies of the sockets.
 pub struct TakenOver {
-    pub(crate) gateway: Gateway,
-    pub(crate) begin: Box<dyn FnOnce() -> Result<(), StartError> + Send>,
+    parts: Arc<Parts>,
+    begin: Begin,
+    #[expect(clippy::vec_box, reason = "each is boxed for its own task")]
     connections: Vec<Box<Connection>>,
     not_resumed: Vec<NotResumed>,
 }
@@ -107,15 +108,9 @@ impl TakenOver {
     ///
     /// # Errors
     /// When the operating system starts no thread.
-    pub fn go(self) -> Result<Gateway, StartError> {
-        let Self {
-            gateway,
-            begin,
-            connections,
-            not_resumed,
-        } = self;
-        let parts = &gateway.parts;
-        for lost in not_resumed {
+    pub fn go(self) -> Result<(), StartError> {
+        let parts = &self.parts;
+        for lost in self.not_resumed {
             tracing::warn!(
                 charger.id = lost.charger_id,
                 why = lost.why,
@@ -131,11 +126,11 @@ impl TakenOver {
                 let _ = socket.write(&GOING_AWAY);
             }
         }
-        begin()?;
-        for connection in connections {
+        (self.begin)()?;
+        for connection in self.connections {
             parts.admission.connections.spawn(connection.run());
         }
-        Ok(gateway)
+        Ok(())
     }
 }
 
@@ -146,14 +141,11 @@ impl Gateway {
     /// may still be on their way to the sink, and are delivered again. Does not close the journal.
     ///
     /// # Errors
-    /// When the operating system refuses to give up a socket.
+    /// When the operating system does not give up a socket.
     pub async fn hand_over(&self, patience: Duration) -> std::io::Result<HandOver> {
         let parts = &self.parts;
         let admission = &parts.admission;
-        let mut listeners = Vec::with_capacity(self.listeners.len());
-        for listener in &self.listeners {
-            listeners.push(listener.try_clone()?);
-        }
+        let listeners = std::mem::take(&mut *lock(&self.listeners));
         self.accepting.cancel();
         let end = Instant::now() + HANDSHAKES;
         while admission.pending_handshakes.len() > 0 && Instant::now() < end {
@@ -231,7 +223,7 @@ impl Gateway {
         config: GatewayConfig,
         deps: GatewayDeps,
         from: HandOver,
-    ) -> Result<TakenOver, StartError> {
+    ) -> Result<(Self, TakenOver), StartError> {
         let state: State = serde_json::from_slice(&from.state)
             .map_err(|error| StartError::HandOver(error.to_string()))?;
         let (gateway, begin, mut memories) =
@@ -255,12 +247,13 @@ impl Gateway {
             }
         }
         remember(&gateway.parts, memories);
-        Ok(TakenOver {
-            gateway,
+        let taken = TakenOver {
+            parts: Arc::clone(&gateway.parts),
             begin,
             connections,
             not_resumed,
-        })
+        };
+        Ok((gateway, taken))
     }
 }
 

@@ -148,7 +148,7 @@ pub struct Gateway {
     parts: Arc<Parts>,
     local_addrs: Vec<SocketAddr>,
     /// Second handles of the listeners, for [`Gateway::hand_over`].
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Mutex<Vec<std::net::TcpListener>>,
     accepting: CancellationToken,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
     failed: tokio::sync::watch::Receiver<Option<String>>,
@@ -210,7 +210,7 @@ impl Gateway {
         let gateway = Self {
             parts: Arc::clone(&parts),
             local_addrs: local_addrs.clone(),
-            listeners: kept,
+            listeners: Mutex::new(kept),
             accepting: accepting.clone(),
             tasks: Arc::clone(&tasks),
             failed,
@@ -299,6 +299,7 @@ impl Gateway {
         let end = Instant::now() + grace;
         admission.stopping.store(true, Ordering::SeqCst);
         self.accepting.cancel();
+        lock(&self.listeners).clear();
         self.parts.commands.stop_claiming();
         admission.connections.close();
         let stopping = async {

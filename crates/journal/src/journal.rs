@@ -43,12 +43,34 @@ impl Journal {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
+        Self::open_real(dir, options, None)
+    }
+
+    /// [`Journal::open`] right after another process of this machine has closed the journal without an error at
+    /// `durable_seq`, as that process has said: faster, because nothing can be torn. If another record is the last one,
+    /// it is opened as usual.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_closed_at(
+        dir: &Path,
+        options: Options,
+        durable_seq: u64,
+    ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_real(dir, options, Some(durable_seq))
+    }
+
+    fn open_real(
+        dir: &Path,
+        options: Options,
+        closed_at: Option<u64>,
+    ) -> Result<(Self, Recovery), OpenError> {
         let disk = RealDisk::new(dir).map_err(|source| OpenError::Io {
             what: "make the directory",
             path: dir.to_path_buf(),
             source,
         })?;
-        Self::open_on(disk, options)
+        Self::open_locked(Arc::new(disk), options, closed_at)
     }
 
     /// [`Journal::open`] on any disk.
@@ -57,9 +79,29 @@ impl Journal {
     /// See [`OpenError`].
     #[doc(hidden)]
     pub fn open_on(disk: impl Disk, options: Options) -> Result<(Self, Recovery), OpenError> {
-        let disk: Arc<dyn Disk> = Arc::new(disk);
+        Self::open_locked(Arc::new(disk), options, None)
+    }
+
+    /// [`Journal::open_closed_at`] on any disk.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[doc(hidden)]
+    pub fn open_closed_at_on(
+        disk: impl Disk,
+        options: Options,
+        durable_seq: u64,
+    ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_locked(Arc::new(disk), options, Some(durable_seq))
+    }
+
+    fn open_locked(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        closed_at: Option<u64>,
+    ) -> Result<(Self, Recovery), OpenError> {
         lock(&*disk)?;
-        let opened = start(disk.clone(), &Limits::new(&options));
+        let opened = start(disk.clone(), &Limits::new(&options), closed_at);
         if opened.is_err() {
             disk.unlock();
         }
@@ -259,13 +301,17 @@ pub(crate) fn lock(disk: &dyn Disk) -> Result<(), OpenError> {
     })
 }
 
-fn start(disk: Arc<dyn Disk>, limits: &Limits) -> Result<(Journal, Recovery), OpenError> {
+fn start(
+    disk: Arc<dyn Disk>,
+    limits: &Limits,
+    closed_at: Option<u64>,
+) -> Result<(Journal, Recovery), OpenError> {
     let Opened {
         mut start,
         active,
         base,
         recovery,
-    } = recovery::recover(&*disk, limits)?;
+    } = recovery::recover(&*disk, limits, closed_at)?;
     let cursor_file = start.pool.cursor_file.take();
     let core = Arc::new(Core::new(disk, *limits, start));
     let spawn_error = |source| OpenError::Io {

@@ -64,7 +64,15 @@ impl SegmentFile {
 }
 
 /// Examines the directory, repairs what a power cut may leave, and returns where to continue.
-pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenError> {
+///
+/// `closed_at` is the last record at which another process has just closed the journal without an error, as it says
+/// itself. If that is also the last record found, nothing can be torn and everything is on the disk: nothing is searched
+/// for or written again.
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    limits: &Limits,
+    closed_at: Option<u64>,
+) -> Result<Opened, OpenError> {
     let began = Instant::now();
     let indexes = remove_temporary_files(disk)?;
     let cursor_file = open_cursor(disk)?;
@@ -72,6 +80,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
         disk,
         limits,
         forgotten: cursor_file.as_ref().map_or(0, CursorFile::saved),
+        closed_at,
         recovery: Recovery::default(),
     };
     let (prepared, newest) = recoverer.scan_newest(&indexes)?;
@@ -176,6 +185,7 @@ struct Recoverer<'a> {
     limits: &'a Limits,
     /// Last forgotten record.
     forgotten: u64,
+    closed_at: Option<u64>,
     recovery: Recovery,
 }
 
@@ -397,6 +407,9 @@ impl Recoverer<'_> {
         end: u64,
         next_seq: u64,
     ) -> Result<(), OpenError> {
+        if self.closed_at == Some(next_seq - 1) {
+            return Ok(());
+        }
         let mut scan = Scan::new(&segment.header, &*segment.file);
         let tail = scan
             .scan_tail(end, next_seq)
@@ -439,6 +452,10 @@ impl Recoverer<'_> {
         // clean though they are not on the disk: a sync alone would then report success. Writing them again
         // brings them to the disk or shows the error.
         let Found { last_seq, end, .. } = newest.found;
+        let is_on_disk = self.closed_at == Some(last_seq);
+        if is_on_disk && ends_at_durable && self.matches_settings(&newest.header) {
+            return Ok(true);
+        }
         Scan::new(&newest.header, &**file)
             .rewrite(newest.last_write, end, last_seq)
             .map_err(|e| self.io(newest.index, "rewrite the last records of", e))?;

@@ -16,6 +16,7 @@ mod gateway_role;
 mod notify;
 mod reporting;
 mod status_requests;
+mod take_over;
 
 use crate::config::{DatabaseAt, Settings};
 use crate::database::{self, Database, Use};
@@ -31,11 +32,15 @@ use consumer_role::ConsumerRole;
 use events::{Events, NotifyingStore};
 use gateway_role::GatewayRole;
 use reporting::{Reporter, Sources};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use take_over::Carried;
+use take_over::giving::{Given, Successor, Successors};
+use take_over::reload::Reload;
+use take_over::taking::Predecessor;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Flags of `wattpost serve`, `gateway`, `consumer` and `api`.
@@ -43,6 +48,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     settings: SettingsArgs,
+    /// Take over from the process that runs with the same data directory: no charger's connection is closed. Only for
+    /// `serve` and `gateway`; SIGHUP to the running process does the same
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// The roles of a process.
@@ -109,37 +118,107 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
     }
     telemetry::start_logging(&settings.log)?;
     open_files::fit(&mut settings, roles)?;
+    anyhow::ensure!(
+        !args.take_over || roles.has_gateway(),
+        "--take-over is for processes with chargers, `wattpost serve` and `gateway`; restart the others"
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("wattpost")
         .build()
         .context("start the runtime")?;
-    let code = runtime.block_on(serve(&settings, roles));
+    let code = runtime.block_on(run_all(&settings, roles, args.take_over));
     // Blocking calls, such as to a database that hangs, are abandoned: the journal is synced already.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
-    let mut stop = StopSignals::listen()?;
+/// What lasts as long as the process.
+struct Running {
+    stop: StopSignals,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Only where there is a gateway, and not in a terminal: its end sends SIGHUP too. Elsewhere SIGHUP ends the process.
+    reload: Option<Reload>,
+}
+
+/// How the roles begin.
+enum Start {
+    Usual,
+    /// The running process gives everything, later.
+    From(Arc<Predecessor>),
+    /// The process that should have taken over from this one has failed.
+    Again(Carried),
+}
+
+/// How the roles end.
+enum Ended {
+    Exit(ExitCode),
+    /// The process that should have taken over has failed, and everything is ours again.
+    Again(Carried),
+}
+
+async fn run_all(settings: &Settings, roles: Roles, takes_over: bool) -> Result<ExitCode> {
     let metrics = telemetry::start_metrics(settings, roles)?;
     let data_dir = roles.has_gateway().then(|| settings.data_dir.clone());
     tokio::spawn(telemetry::run_upkeep(metrics.clone(), data_dir));
+    let mut running = Running {
+        stop: StopSignals::listen()?,
+        metrics,
+        reload: match roles.has_gateway() && !is_in_terminal() {
+            true => Some(Reload::listen()?),
+            false => None,
+        },
+    };
+    let mut start = Start::Usual;
+    if takes_over {
+        let (data_dir, role) = (settings.data_dir.clone(), roles.name());
+        let asking = move || Predecessor::connect(&data_dir, role);
+        let predecessor = tokio::task::spawn_blocking(asking).await??;
+        start = Start::From(Arc::new(predecessor));
+    }
+    loop {
+        match serve(settings, roles, &mut running, start).await? {
+            Ended::Exit(code) => return Ok(code),
+            Ended::Again(carried) => start = Start::Again(carried),
+        }
+    }
+}
 
-    // The journal is opened first: that fails at once if another process uses this data directory.
-    let opened = match roles.has_gateway() {
-        true => Some(gateway_role::open(settings)?),
+async fn serve(
+    settings: &Settings,
+    roles: Roles,
+    running: &mut Running,
+    start: Start,
+) -> Result<Ended> {
+    let Running {
+        stop,
+        metrics,
+        reload,
+    } = running;
+    let metrics = metrics.clone();
+    let (predecessor, mut carried) = match start {
+        Start::Usual => (None, None),
+        Start::From(predecessor) => (Some(predecessor), None),
+        Start::Again(carried) => (None, Some(carried)),
+    };
+    // The journal is opened first: that fails at once if another process uses this data directory. When taking over, the
+    // running process still uses it.
+    let mut opened = match roles.has_gateway() && predecessor.is_none() {
+        true => {
+            let closed_at = carried.as_ref().map(|carried| carried.closed_at);
+            Some(gateway_role::open(settings, closed_at)?)
+        }
         false => None,
     };
     // A server that does not answer must not delay a stop.
     let (mut database, pending_migration) = tokio::select! {
         opened = open_database(settings, roles) => opened?,
-        () = stop.recv() => return Ok(stopped_early(roles)),
+        () = stop.recv() => return Ok(Ended::Exit(stopped_early(roles))),
     };
     if settings.has_broker() {
         tokio::select! {
             checked = check_broker(settings) => checked?,
-            () = stop.recv() => return Ok(stopped_early(roles)),
+            () = stop.recv() => return Ok(Ended::Exit(stopped_early(roles))),
         }
     }
     // One connection for publishing and one for consuming: RabbitMQ blocks a connection that publishes during an alarm,
@@ -163,12 +242,29 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     let events = Events::new(carrier.or(hinting.as_ref()).map(Arc::clone));
     database.store = Arc::new(NotifyingStore::new(database.store, Arc::clone(&events)));
 
+    if let Some(predecessor) = &predecessor {
+        // From here on chargers wait.
+        let giver = Arc::clone(predecessor);
+        let given = tokio::task::spawn_blocking(move || giver.receive_all()).await??;
+        opened = Some(gateway_role::open(settings, Some(given.closed_at))?);
+        carried = Some(given);
+    }
+    let (from, mut http) = match carried {
+        Some(carried) => (Some(carried.gateway), Some(carried.http)),
+        None => (None, None),
+    };
     let mut probes: Vec<Arc<dyn HealthProbe>> = Vec::new();
-    let gateway = match opened {
+    let mut gateway = match opened {
         Some(opened) => {
-            let gateway =
-                GatewayRole::start(settings, opened, &database, publishing.as_ref(), &events)
-                    .await?;
+            let gateway = GatewayRole::start(
+                settings,
+                opened,
+                &database,
+                publishing.as_ref(),
+                &events,
+                from,
+            )
+            .await?;
             probes.extend(gateway.probes());
             Some(gateway)
         }
@@ -220,56 +316,103 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         true => Some(webhooks(settings, &database)?),
         false => None,
     };
-    let api = api::Api::start(
-        api::ApiConfig {
-            listen,
-            ..settings.http.clone()
+    let config = api::ApiConfig {
+        listen,
+        ..settings.http.clone()
+    };
+    let deps = api::ApiDeps {
+        store: roles.has_api().then(|| Arc::clone(&database.queries)),
+        chargers: roles.has_api().then(|| Arc::clone(&database.chargers)),
+        tokens: roles.has_api().then(|| Arc::clone(&database.tokens)),
+        local_lists: roles.has_api().then(|| Arc::clone(&database.local_lists)),
+        rotations: roles.has_api().then(|| Arc::clone(&database.rotations)),
+        handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
+        closings: roles.has_api().then(|| Arc::clone(&database.closings)),
+        dead_letters: roles.has_api().then(|| Arc::clone(&database.dead_letters)),
+        letter_retries: roles.has_api().then(|| database.letter_retries()),
+        commands: roles.has_api().then(|| Arc::clone(&database.commands)),
+        batches: roles.has_api().then(|| Arc::clone(&database.batches)),
+        event_log: roles.has_api().then(|| Arc::clone(&database.event_log)),
+        events: roles.has_api().then(|| Arc::clone(&events) as _),
+        webhooks,
+        keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
+        users: roles.has_api().then(|| Arc::clone(&database.users)),
+        probes,
+        process: Some({
+            let reporter = Arc::clone(&reporter);
+            Arc::new(move || reporter.report())
+        }),
+        pipeline,
+        metrics: Arc::new(move || {
+            if let Some(journal) = &journal {
+                telemetry::set_journal_metrics(&journal.status());
+            }
+            metrics.render()
+        }),
+        version: env!("CARGO_PKG_VERSION"),
+        build: api::Build {
+            commit: option_env!("WATTPOST_COMMIT").filter(|commit| !commit.is_empty()),
+            schema_version: store::SCHEMA_VERSION,
         },
-        api::ApiDeps {
-            store: roles.has_api().then(|| Arc::clone(&database.queries)),
-            chargers: roles.has_api().then(|| Arc::clone(&database.chargers)),
-            tokens: roles.has_api().then(|| Arc::clone(&database.tokens)),
-            local_lists: roles.has_api().then(|| Arc::clone(&database.local_lists)),
-            rotations: roles.has_api().then(|| Arc::clone(&database.rotations)),
-            handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
-            closings: roles.has_api().then(|| Arc::clone(&database.closings)),
-            dead_letters: roles.has_api().then(|| Arc::clone(&database.dead_letters)),
-            letter_retries: roles.has_api().then(|| database.letter_retries()),
-            commands: roles.has_api().then(|| Arc::clone(&database.commands)),
-            batches: roles.has_api().then(|| Arc::clone(&database.batches)),
-            event_log: roles.has_api().then(|| Arc::clone(&database.event_log)),
-            events: roles.has_api().then(|| Arc::clone(&events) as _),
-            webhooks,
-            keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
-            users: roles.has_api().then(|| Arc::clone(&database.users)),
-            probes,
-            process: Some({
-                let reporter = Arc::clone(&reporter);
-                Arc::new(move || reporter.report())
-            }),
-            pipeline,
-            metrics: Arc::new(move || {
-                if let Some(journal) = &journal {
-                    telemetry::set_journal_metrics(&journal.status());
-                }
-                metrics.render()
-            }),
-            version: env!("CARGO_PKG_VERSION"),
-            build: api::Build {
-                commit: option_env!("WATTPOST_COMMIT").filter(|commit| !commit.is_empty()),
-                schema_version: store::SCHEMA_VERSION,
-            },
-        },
-    )
-    .await
-    .with_context(|| format!("start HTTP on {listen_key}"))?;
+    };
+    let api = match http.take_if(|http| take_over::is_for(http, listen)) {
+        Some(http) => api::Api::start_on(http, config, deps).await,
+        None => api::Api::start(config, deps).await,
+    };
+    let api = api.with_context(|| format!("start HTTP on {listen_key}"))?;
+
+    if let Some(predecessor) = &predecessor {
+        let giver = Arc::clone(predecessor);
+        tokio::task::spawn_blocking(move || giver.wait_for_go()).await??;
+    }
+    let mut successors = None;
+    if let Some(gateway) = &mut gateway {
+        gateway.go()?;
+        successors = Some(Successors::listen(&settings.data_dir, roles.name()));
+    }
+    if let Some(predecessor) = predecessor {
+        let giver = Arc::clone(&predecessor);
+        let _ = tokio::task::spawn_blocking(move || giver.say_serving()).await;
+    }
 
     print(&start_message(settings, roles, gateway.as_ref(), &api));
     let watchdog = notify::ready(gateway.as_ref().map(GatewayRole::journal));
 
-    let failure = tokio::select! {
-        () = stop.recv() => None,
-        why = failed(gateway.as_ref()) => Some(why),
+    let end = tokio::select! {
+        () = stop.recv() => End::Stop,
+        why = failed(gateway.as_ref()) => End::Failed(why),
+        successor = next(&mut successors) => End::Successor(successor),
+        never = reloads(reload.as_mut()) => match never {},
+    };
+    drop(successors);
+    let failure = match end {
+        End::Stop => None,
+        End::Failed(why) => Some(why),
+        End::Successor(successor) => {
+            reporting.abort();
+            let given = match gateway {
+                Some(gateway) => give(gateway, successor, &api).await?,
+                // There are successors only with a gateway.
+                None => return Ok(Ended::Exit(ExitCode::FAILURE)),
+            };
+            drop(watchdog);
+            drop(maintenance);
+            drop(local_lists);
+            drop(event_task);
+            // Requests in progress are finished; new ones wait for whoever goes on.
+            let grace = match given {
+                Ended::Exit(_) => Duration::from_secs(1),
+                Ended::Again(_) => Duration::from_millis(100),
+            };
+            api.shutdown(grace).await;
+            if let Some(consumer) = &consumer {
+                consumer.shutdown().await;
+            }
+            for broker in brokers.iter().flatten() {
+                let _ = tokio::time::timeout(Duration::from_secs(2), broker.close()).await;
+            }
+            return Ok(given);
+        }
     };
     notify::stopping();
     match &failure {
@@ -325,7 +468,94 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         )),
         None => print(&format!("wattpost {} stopped\n", roles.name())),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ended::Exit(ExitCode::SUCCESS))
+}
+
+/// Why the roles end.
+enum End {
+    Stop,
+    /// The journal has failed.
+    Failed(String),
+    /// Another process is prepared to take over.
+    Successor(Successor),
+}
+
+fn is_in_terminal() -> bool {
+    std::io::stdin().is_terminal()
+        || std::io::stdout().is_terminal()
+        || std::io::stderr().is_terminal()
+}
+
+/// Starts a new process at each SIGHUP. Never returns.
+async fn reloads(reload: Option<&mut Reload>) -> std::convert::Infallible {
+    match reload {
+        Some(reload) => reload.run().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next process that is prepared to take over; never, where none can.
+async fn next(successors: &mut Option<Successors>) -> Successor {
+    match successors {
+        Some(successors) => successors.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stops the gateway, and gives it and the socket of HTTP to another process.
+///
+/// # Errors
+/// When this process cannot give it, or the other one has died with it: then a new start serves the chargers.
+async fn give(gateway: GatewayRole, successor: Successor, api: &api::Api) -> Result<Ended> {
+    let pid = successor.pid();
+    tracing::info!(
+        pid,
+        version = successor.version(),
+        "a new process takes over"
+    );
+    let began = Instant::now();
+    let http = api.listener().context("give the socket of HTTP away")?;
+    let (gateway, closed_at) = gateway.hand_over().await?;
+    let carried = Carried {
+        gateway,
+        closed_at,
+        http,
+    };
+    let stopped_ms = began.elapsed().as_millis();
+    let (connections, closed) = (carried.gateway.connections.len(), carried.gateway.closed);
+    let giving = tokio::task::spawn_blocking(move || {
+        let given = successor.give(&carried);
+        (given, carried)
+    });
+    let (given, carried) = giving.await.context("give everything to the new process")?;
+    let took_ms = began.elapsed().as_millis();
+    match given {
+        Given::Serving => {
+            notify::replaced_by(pid);
+            tracing::info!(
+                pid,
+                connections,
+                closed,
+                stopped_ms,
+                took_ms,
+                "the new process serves"
+            );
+            print(&format!("wattpost: process {pid} has taken over\n"));
+            Ok(Ended::Exit(ExitCode::SUCCESS))
+        }
+        Given::Failed(error) => {
+            tracing::error!(
+                pid,
+                error = format!("{error:#}"),
+                took_ms,
+                "the new process could not take over; this one goes on"
+            );
+            Ok(Ended::Again(carried))
+        }
+        Given::Lost(error) => Err(error.context(format!(
+            "process {pid} died right after it had taken over; no acknowledged message is lost"
+        ))),
+    }
 }
 
 /// The result of a stop during the start.

@@ -545,8 +545,10 @@ impl Next {
         let (journal, _) = opened.expect("the journal opens");
         let (config, deps) = setup.parts(&journal, &self.dir);
         let taken = Gateway::take_over(config, deps, handed).await;
+        let (gateway, taken) = taken.expect("takes over");
+        taken.go().expect("goes on");
         World {
-            gateway: taken.expect("takes over").go().expect("goes on"),
+            gateway,
             journal,
             sink: setup.sink,
             directory: setup.directory,

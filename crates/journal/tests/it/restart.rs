@@ -231,3 +231,38 @@ fn a_damaged_segment_with_an_undelivered_record_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_journal_that_was_just_closed_is_opened_without_writing_its_records_again() {
+    let disk = SimDisk::new(7);
+    let (journal, _) = open(&disk);
+    append(&journal, 0, 1..=4);
+    journal.close().unwrap();
+    for end in [4, 8, 12] {
+        let (journal, recovery) =
+            Journal::open_closed_at_on(disk.clone(), small(), end).expect("opens");
+        assert_eq!(recovery.durable_seq, end);
+        append(&journal, 0, end + 1..=end + 4);
+        assert_eq!(read_all(&journal).len() as u64, end + 4);
+        journal.close().unwrap();
+    }
+    // A power cut after that takes nothing away.
+    let (journal, recovery) = open(&disk.after_power_cut(Tear::LoseAll, 0));
+    assert_eq!(recovery.durable_seq, 16);
+    assert_eq!(read_all(&journal).len(), 16);
+}
+
+#[test]
+fn a_wrong_number_of_the_last_record_does_not_hide_a_torn_tail() {
+    for said in [0, 1, 4, 9] {
+        let disk = sealed_after_the_first();
+        let second = DATA + FRAME;
+        disk.edit(FIRST, |bytes| bytes[second + 60..].fill(0));
+        let opened = Journal::open_closed_at_on(disk, small(), said);
+        let (journal, recovery) = opened.expect("opens");
+        assert_eq!(recovery.durable_seq, 1);
+        // The process that says so has closed the journal there, so a torn record after it cannot be.
+        assert_eq!(recovery.truncated_tail.is_some(), said != 1);
+        append(&journal, 0, 2..=2);
+    }
+}

@@ -12,7 +12,7 @@ use broker::Broker;
 use central::ports::{HealthProbe, Sink};
 use central::{GatewayId, Seq};
 use consumer::Applier;
-use gateway::{FailoverSink, Gateway, GatewayDeps};
+use gateway::{FailoverSink, Gateway, GatewayDeps, HandOver, TakenOver};
 use journal::Journal;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use tokio::task::JoinHandle;
 
 /// Records that were in RabbitMQ's queues at the last stop may arrive during this time, before they count as missing.
 const SETTLE: Duration = Duration::from_secs(10);
+
+/// How long a connection may take to be between two messages, before it is closed at a take-over.
+const FREEZE: Duration = Duration::from_secs(1);
 
 /// The open journal and the gateway's identity.
 pub(crate) struct Opened {
@@ -32,11 +35,18 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// When another process uses it, or the journal is damaged.
-pub(crate) fn open(settings: &Settings) -> Result<Opened> {
+///
+/// `closed_at` is the record at which the process before has just closed the journal.
+pub(crate) fn open(settings: &Settings, closed_at: Option<Seq>) -> Result<Opened> {
     let data = DataDir::prepare(&settings.data_dir)?;
     data.remove_identity_without_journal()?;
-    let (journal, recovery) = Journal::open(&data.journal(), settings.journal.options())
-        .with_context(|| format!("open the journal in {}", data.journal().display()))?;
+    let (dir, options) = (data.journal(), settings.journal.options());
+    let opened = match closed_at {
+        Some(last) => Journal::open_closed_at(&dir, options, last.0),
+        None => Journal::open(&dir, options),
+    };
+    let (journal, recovery) =
+        opened.with_context(|| format!("open the journal in {}", data.journal().display()))?;
     tracing::info!(
         records_waiting = recovery.durable_seq - recovery.cursor,
         took_ms = recovery.took.as_millis(),
@@ -52,6 +62,8 @@ pub(crate) struct GatewayRole {
     journal: Journal,
     id: GatewayId,
     gateway: Arc<Gateway>,
+    /// Until [`GatewayRole::go`], if it has taken over.
+    taken: Option<TakenOver>,
     /// Writes to the database: the only sink, or the bypass if there is RabbitMQ.
     applier: Arc<Applier>,
     failover: Option<Arc<FailoverSink>>,
@@ -64,7 +76,7 @@ pub(crate) struct GatewayRole {
 }
 
 impl GatewayRole {
-    /// Starts the gateway and accepts chargers.
+    /// Starts the gateway and accepts chargers. With `from` it takes over, and does nothing until [`GatewayRole::go`].
     ///
     /// # Errors
     /// When it cannot listen, or the journal is older than the database ([`consistency_check::check`]).
@@ -74,6 +86,7 @@ impl GatewayRole {
         database: &Database,
         broker: Option<&Arc<Broker>>,
         events: &Arc<Events>,
+        from: Option<HandOver>,
     ) -> Result<Self> {
         let Opened { journal, id } = opened;
         let applier = Arc::new(Applier::start(
@@ -88,7 +101,10 @@ impl GatewayRole {
             ))
         });
         let disregard = Seq(settings.journal.disregard_seq);
-        consistency_check::check(&journal, id, &database.maintenance, disregard).await?;
+        if from.is_none() {
+            // Another process has just worked with both.
+            consistency_check::check(&journal, id, &database.maintenance, disregard).await?;
+        }
         let comparison = Comparison {
             journal: journal.clone(),
             gateway_id: id,
@@ -104,34 +120,73 @@ impl GatewayRole {
         // Before chargers connect.
         let asking =
             status_requests::start(id, database, events, settings.gateway.ask_status_after());
-        let gateway = Gateway::start(
-            settings.gateway.clone(),
-            GatewayDeps {
-                journal: journal.clone(),
-                gateway_id: id,
-                sink,
-                directory: Arc::clone(&database.directory),
-                policy: Arc::new(settings.policy.clone()),
-                data_dir: settings.data_dir.clone(),
-                cluster_events: Some(Arc::clone(events) as _),
-                commands: Some(Arc::clone(&database.command_queue)),
-                rotations: Some(Arc::clone(&database.rotations)),
-                handshakes: Some(Arc::clone(&database.handshakes)),
-            },
-        )
-        .await
-        .context("start the gateway")?;
+        let deps = GatewayDeps {
+            journal: journal.clone(),
+            gateway_id: id,
+            sink,
+            directory: Arc::clone(&database.directory),
+            policy: Arc::new(settings.policy.clone()),
+            data_dir: settings.data_dir.clone(),
+            cluster_events: Some(Arc::clone(events) as _),
+            commands: Some(Arc::clone(&database.command_queue)),
+            rotations: Some(Arc::clone(&database.rotations)),
+            handshakes: Some(Arc::clone(&database.handshakes)),
+        };
+        let config = settings.gateway.clone();
+        let (gateway, taken) = match from {
+            None => (
+                Gateway::start(config, deps)
+                    .await
+                    .context("start the gateway")?,
+                None,
+            ),
+            Some(from) => {
+                let taken = Gateway::take_over(config, deps, from).await;
+                let (gateway, taken) = taken.context("start the gateway")?;
+                (gateway, Some(taken))
+            }
+        };
         let comparing = tokio::spawn(consistency_check::deliver_missing(comparison));
         Ok(Self {
             journal,
             id,
             gateway: Arc::new(gateway),
+            taken,
             applier,
             failover,
             comparing,
             reporting: alive::report(id, database),
             asking,
         })
+    }
+
+    /// Goes on with what another process had; that one does nothing any more. Does nothing after a usual start.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(crate) fn go(&mut self) -> Result<()> {
+        let Some(taken) = self.taken.take() else {
+            return Ok(());
+        };
+        let connections = taken.connections();
+        taken.go().context("go on as the gateway")?;
+        tracing::info!(connections, "took over from the process before");
+        Ok(())
+    }
+
+    /// Stops for another process, and closes the journal, which that one opens. Also returns its last record.
+    ///
+    /// # Errors
+    /// When a socket is not given up, or the journal cannot be synced.
+    pub(crate) async fn hand_over(self) -> Result<(HandOver, Seq)> {
+        let gateway = Arc::clone(&self.gateway);
+        let handed = gateway
+            .hand_over(FREEZE)
+            .await
+            .context("stop for another process")?;
+        let journal = self.journal.clone();
+        self.close().await?;
+        Ok((handed, Seq(journal.durable_seq())))
     }
 
     pub(crate) fn probes(&self) -> Vec<Arc<dyn HealthProbe>> {

@@ -94,6 +94,11 @@ impl DiskWatch {
     }
 }
 
+/// Tells systemd that another process, which this one has started, is the service from now on.
+pub(crate) fn replaced_by(pid: u32) {
+    notify(&[NotifyState::MainPid(pid), NotifyState::Ready]);
+}
+
 /// Notifies systemd that the process stops, so that the stop does not count as a failure.
 pub(crate) fn stopping() {
     notify(&[NotifyState::Stopping]);

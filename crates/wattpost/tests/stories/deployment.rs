@@ -70,6 +70,21 @@ impl Deployment {
         })
     }
 
+    /// As [`Deployment::start`], with the program at another path, such as a symbolic link in this directory.
+    pub(crate) fn start_program(dir: TempDir, program: &Path, settings: &str) -> Self {
+        let data_dir = dir.path().join("data");
+        let files = testbed::Deployment::new(program, dir.path(), settings);
+        let files = files.expect("write the settings");
+        let command = command(&files, "serve", &data_dir);
+        Self {
+            serve: Role::start(command, "serve", &dir.path().join("serve.log")),
+            files,
+            data_dir,
+            dir,
+            _share: Share::shared(),
+        }
+    }
+
     /// As [`Deployment::start`], with another data directory.
     pub(crate) fn start_in(dir: TempDir, data_dir: PathBuf, settings: &str) -> Self {
         Self::start_as(Share::shared(), dir, data_dir, settings, |command| command)

@@ -42,6 +42,7 @@ mod resent;
 mod secrets;
 mod sessions;
 mod statuses;
+mod take_over;
 mod unknown;
 mod webhooks;
 mod wrong_settings;
