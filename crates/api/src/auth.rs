@@ -52,6 +52,8 @@ pub(crate) struct Keys {
     /// `None`: there are no users.
     users: Option<Arc<dyn Users>>,
     known: Mutex<Arc<Known>>,
+    /// One reading at a time: one that began before a change must not replace one that has seen it.
+    reading: tokio::sync::Mutex<()>,
     /// Whether requests need no key while no key exists.
     opens_without_keys: bool,
     /// The browsers that have signed in.
@@ -116,6 +118,7 @@ impl Keys {
             source,
             users,
             known: Mutex::new(Arc::new(known)),
+            reading: tokio::sync::Mutex::default(),
             opens_without_keys,
             sessions: Sessions::default(),
             passwords: Passwords::default(),
@@ -268,6 +271,7 @@ impl Keys {
 
     /// Reads the keys and the users.
     pub(crate) async fn refresh(self: &Arc<Self>) {
+        let _reading = self.reading.lock().await;
         let (source, users) = (Arc::clone(&self.source), self.users.clone());
         let read = tokio::task::spawn_blocking(move || {
             let keys = source.api_keys()?;

@@ -106,12 +106,14 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         api_keys::revoke,
         users::list,
         users::create,
+        users::one,
         users::modify,
         users::remove,
         pipeline::overview,
         sessions::show,
         sessions::begin,
         sessions::end,
+        sessions::set_password,
         version::show,
         events::list,
         commands::create,
@@ -303,6 +305,7 @@ fn problems_of(route: &Route, method: &str) -> Vec<StatusCode> {
             StatusCode::CONFLICT => {
                 matches!(method, "delete" | "post")
                     || (method == "put" && route.path.ends_with("/password"))
+                    || (method == "patch" && route.path == "/api/v1/users/{name}")
             }
             StatusCode::PRECONDITION_FAILED => is_change,
             StatusCode::PRECONDITION_REQUIRED => matches!(method, "patch" | "put"),

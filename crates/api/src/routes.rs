@@ -18,7 +18,7 @@ use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Json, Router};
 use central::Timestamp;
 use central::model::{API_KEY_PREFIX, Scope};
@@ -593,11 +593,11 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         path: "/api/v1/users/{name}",
-        purpose: "`PATCH` changes a local user or the password, `DELETE` removes one",
-        parameters: users::ONE_PARAMETERS,
+        purpose: "a local user; `PATCH` changes the user or the password, `DELETE` removes one, both with `force`",
+        parameters: &[],
         is_health: false,
         access: Access::Needs(Scope::Admin),
-        handler: || patch(users::modify).delete(users::remove),
+        handler: || get(users::one).patch(users::modify).delete(users::remove),
     },
     Route {
         path: SESSION,
@@ -610,6 +610,14 @@ pub(crate) const ROUTES: &[Route] = &[
                 .post(sessions::begin)
                 .delete(sessions::end)
         },
+    },
+    Route {
+        path: OWN_PASSWORD,
+        purpose: "`PUT` sets another password of the user who has signed in",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || put(sessions::set_password),
     },
     Route {
         path: "/api/v1/version",
@@ -665,6 +673,8 @@ const fn operation(
 const INDEX: &str = "/";
 /// The path at which browsers sign in.
 const SESSION: &str = "/api/v1/session";
+/// The only change that each user may make, whatever the scope.
+const OWN_PASSWORD: &str = "/api/v1/session/password";
 
 impl Route {
     /// The purpose, then the parameters if there are any.
@@ -791,7 +801,7 @@ async fn authenticated(
     let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
     let is_sign_in = path == SESSION;
     if let (Some(keys), Access::Needs(scope)) = (&state.keys, access) {
-        let scope = if is_reading {
+        let scope = if is_reading || path == OWN_PASSWORD {
             scope
         } else {
             scope.max(Scope::Operate)

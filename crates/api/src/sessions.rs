@@ -5,7 +5,7 @@
 //! this process: they end with it, when the key is revoked or expires, when the user is removed, disabled or gets another
 //! password, and after [`LIFETIME`].
 
-use crate::auth::{Caller, Keys};
+use crate::auth::{Caller, Keys, KnownUser};
 use crate::change::{self, Change, no_content};
 use crate::error::ApiError;
 use crate::query::Query;
@@ -15,7 +15,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use central::Timestamp;
-use central::model::{Actor, ActorKind, ApiSecret, Scope, user_name};
+use central::model::{
+    Actor, ActorKind, ApiSecret, Scope, USER_PASSWORD_EXPECTED, is_user_password, user_name,
+};
+use central::ports::{Condition, UserChange, UserNotChanged};
 use common::clock::now_ms;
 use common::lock::lock;
 use serde::Serialize;
@@ -196,6 +199,17 @@ struct View {
 }
 
 impl View {
+    fn signed_in(state: &AppState, name: Option<String>, scope: Scope, session: Session) -> Self {
+        Self {
+            access: "signed_in",
+            name,
+            scope: Some(scope),
+            csrf_token: Some(session.csrf_token),
+            expires_at: Some(session.expires_at.to_string()),
+            version: state.version,
+        }
+    }
+
     fn of(state: &AppState, headers: &HeaderMap) -> Self {
         let signed_out = Self {
             access: "signed_out",
@@ -284,7 +298,11 @@ pub(crate) async fn begin(
     let signed_in = match (key, name, password) {
         (Some(key), ..) => with_key(keys, &change, &key, now),
         (None, Some(name), Some(password)) => {
-            with_password(keys, &change, &name, password, now).await
+            let known = with_password(keys, &change, &name, password).await;
+            known.map(|(caller, scope, known)| {
+                keys.note_sign_in(known.user.id, now);
+                (caller, scope, known.credential())
+            })
         }
         _ => Err(ApiError::internal()),
     };
@@ -293,14 +311,7 @@ pub(crate) async fn begin(
             .increment(1);
     })?;
     let (token, session) = keys.sessions.begin(credential, now)?;
-    let view = View {
-        access: "signed_in",
-        name: actor.name,
-        scope: Some(scope),
-        csrf_token: Some(session.csrf_token),
-        expires_at: Some(session.expires_at.to_string()),
-        version: state.version,
-    };
+    let view = View::signed_in(&state, actor.name, scope, session);
     let response = change::object(StatusCode::CREATED, &view, None)?;
     with_cookie(response, &token, LIFETIME.as_secs(), change.headers())
 }
@@ -329,13 +340,12 @@ async fn with_password(
     change: &Change,
     name: &str,
     password: String,
-    now: Timestamp,
-) -> Result<SignedIn, ApiError> {
+) -> Result<(Caller, Scope, KnownUser), ApiError> {
     let origin = change.request()?.origin;
     // A client without an address is one of this machine.
     let address = origin.from.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let name = user_name(name.trim()).ok_or_else(ApiError::sign_in_refused)?;
-    let taken = keys.sign_in_limit.take(address, &name, now.0);
+    let taken = keys.sign_in_limit.take(address, &name, now_ms());
     taken.map_err(ApiError::too_many_sign_ins)?;
     let known = keys.user(&name)?;
     let hash = known.as_ref().map(|known| known.password.clone());
@@ -345,12 +355,73 @@ async fn with_password(
         ApiError::sign_in_refused()
     })?;
     keys.sign_in_limit.give_back(address, &name);
-    keys.note_sign_in(known.user.id, now);
     let caller = Caller(Actor {
         kind: ActorKind::User,
         name: Some(name),
     });
-    Ok((caller, known.user.scope, known.credential()))
+    Ok((caller, known.user.scope, known))
+}
+
+/// `PUT /api/v1/session/password`
+///
+/// The current password is asked for, so that whoever finds an open browser cannot take the user over. It counts as a
+/// sign-in, so that it cannot be guessed here either.
+#[utoipa::path(
+    put,
+    path = "/api/v1/session/password",
+    request_body = schema::OwnPassword,
+    responses(
+        (status = 200, description = "The password is set, and a new session has begun in place of all others of the user; `Set-Cookie` has its cookie", body = schema::Session),
+        (status = 401, description = "A problem: no_key, sign_in_refused", content_type = "application/problem+json", body = schema::Problem),
+        (status = 429, description = "A problem: too_many_sign_ins", content_type = "application/problem+json", body = schema::Problem),
+    )
+)]
+pub(crate) async fn set_password(
+    State(state): State<Arc<AppState>>,
+    change: Change,
+) -> Result<Response, ApiError> {
+    change.query(&[])?;
+    let keys = state.keys.as_ref().ok_or_else(ApiError::internal)?;
+    let now = Timestamp(now_ms());
+    let session = keys.session(change.headers(), now);
+    let Some(Credential::User { name, .. }) = session.map(|session| session.credential) else {
+        return Err(ApiError::not_a_user());
+    };
+    let mut members = change.members()?;
+    let right = "the password that the user has now";
+    let current = members.required("current", right, |_: &String| true);
+    let password = members.required("password", USER_PASSWORD_EXPECTED, |password: &String| {
+        is_user_password(password)
+    });
+    members.finish(&["current", "password"])?;
+    // Without them, a fault was reported.
+    let (Some(current), Some(password)) = (current, password) else {
+        return Err(ApiError::internal());
+    };
+    let (_, _, known) = with_password(keys, &change, &name, current).await?;
+    let wanted = UserChange {
+        password: Some(state.hash_password(password).await?),
+        // Who has set another password since, such as an administrator, is not overruled.
+        condition: Condition::Versions(vec![known.user.version(&known.password)]),
+        ..UserChange::default()
+    };
+    let (users, origin) = (state.user_source()?, change.request()?.origin);
+    let changed = state.run(move |_| {
+        let changed = users.change_user(&name, &wanted, &origin);
+        let changed = changed.map_err(|error| ApiError::unavailable(&error))?;
+        changed.map_err(|why| match why {
+            UserNotChanged::OtherVersion => ApiError::etag_mismatch(),
+            UserNotChanged::Unknown | UserNotChanged::LastAdmin => ApiError::session_ended(),
+        })
+    });
+    let (user, password) = changed.await?;
+    keys.sessions.end(change.headers());
+    state.reread_keys().await;
+    let known = KnownUser { user, password };
+    let (token, session) = keys.sessions.begin(known.credential(), now)?;
+    let view = View::signed_in(&state, Some(known.user.name), known.user.scope, session);
+    let response = change::object(StatusCode::OK, &view, None)?;
+    with_cookie(response, &token, LIFETIME.as_secs(), change.headers())
 }
 
 /// `DELETE /api/v1/session`

@@ -2,6 +2,7 @@
 
 use crate::change::{self, Change, no_content, with_location};
 use crate::error::ApiError;
+use crate::etag;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
@@ -11,7 +12,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use central::Timestamp;
 use central::model::{
-    Scope, USER_NAME_EXPECTED, USER_PASSWORD_EXPECTED, User, is_user_password, user_name,
+    Scope, USER_NAME_EXPECTED, USER_PASSWORD_EXPECTED, User, UserPasswordHash, is_user_password,
+    user_name,
 };
 use central::ports::{UserChange, UserNotAdded, UserNotChanged};
 use serde::Serialize;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// The parameters of a change and of the removal of a user.
-pub(crate) const ONE_PARAMETERS: &[&str] = &["force"];
+const ONE_PARAMETERS: &[&str] = &["force"];
 
 const SCOPE_EXPECTED: &str = "\"read\", \"operate\" or \"admin\"";
 
@@ -111,7 +113,7 @@ pub(crate) async fn create(
         password_changed_at: origin.at,
         last_sign_in_at: None,
     };
-    let (users, added) = (state.user_source()?, user.clone());
+    let (users, added, password) = (state.user_source()?, user.clone(), hash.clone());
     state
         .run(move |_| {
             let outcome = users.add_user(&added, &hash, &origin);
@@ -124,8 +126,37 @@ pub(crate) async fn create(
         .await?;
     state.reread_keys().await;
     let location = format!("/api/v1/users/{}", change::encoded(&user.name));
-    let response = change::object(StatusCode::CREATED, &View::from(user), None)?;
+    let response = shown(StatusCode::CREATED, user, &password)?;
     Ok(with_location(response, &location))
+}
+
+/// `GET /api/v1/users/{name}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/users/{name}",
+    params(("name" = String, Path, description = "The name, percent-encoded")),
+    responses((status = 200, description = "The user", body = schema::User))
+)]
+pub(crate) async fn one(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    name: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let Path(name) = name.map_err(|_| ApiError::undecodable("path", uri.path()))?;
+    Query::read(query.as_deref(), &[])?;
+    let users = state.user_source()?;
+    let found = state.run(move |_| {
+        let folded = user_name(&name).ok_or_else(|| ApiError::unknown_user(&name))?;
+        let users = users.users();
+        let mut users = users
+            .map_err(|error| ApiError::unavailable(&error))?
+            .into_iter();
+        let found = users.find(|(user, _)| user.name == folded);
+        found.ok_or_else(|| ApiError::unknown_user(&name))
+    });
+    let (user, password) = found.await?;
+    shown(StatusCode::OK, user, &password)
 }
 
 /// `PATCH /api/v1/users/{name}`
@@ -135,6 +166,7 @@ pub(crate) async fn create(
     params(
         ("name" = String, Path, description = "The name, percent-encoded"),
         ("force" = Option<bool>, Query, description = "`true`: also if nobody else has the scope `admin`"),
+        ("If-Match" = String, Header, description = "The `ETag` of the user as you know it; `*` for any"),
     ),
     request_body(content = schema::UserPatch, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "The user after the change", body = schema::User))
@@ -148,7 +180,8 @@ pub(crate) async fn modify(
     let Path(name) = name.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = change.query(ONE_PARAMETERS)?;
     let is_forced = query.boolean("force")? == Some(true);
-    let origin = change.request()?.origin;
+    let request = change.conditional_request()?;
+    let origin = request.origin;
     let mut members = change.merge_patch()?;
     let scope = members.take("scope", SCOPE_EXPECTED).value();
     let is_disabled = members.take("disabled", "true or false").value();
@@ -167,9 +200,10 @@ pub(crate) async fn modify(
         is_disabled,
         password,
         keeps_admin: !is_forced,
+        condition: request.condition,
     };
     let users = state.user_source()?;
-    let user = state
+    let (user, password) = state
         .run(move |_| {
             let folded = user_name(&name).ok_or_else(|| ApiError::unknown_user(&name))?;
             let changed = users.change_user(&folded, &wanted, &origin);
@@ -179,7 +213,7 @@ pub(crate) async fn modify(
         })
         .await?;
     state.reread_keys().await;
-    change::object(StatusCode::OK, &View::from(user), None)
+    shown(StatusCode::OK, user, &password)
 }
 
 /// `DELETE /api/v1/users/{name}`
@@ -216,9 +250,20 @@ pub(crate) async fn remove(
     Ok(no_content())
 }
 
+/// The user, with the tag of what can be changed.
+fn shown(
+    status: StatusCode,
+    user: User,
+    password: &UserPasswordHash,
+) -> Result<Response, ApiError> {
+    let tag = etag::of_version(user.version(password));
+    change::object(status, &View::from(user), Some(&tag))
+}
+
 fn refusal(why: UserNotChanged, name: &str) -> ApiError {
     match why {
         UserNotChanged::Unknown => ApiError::unknown_user(name),
         UserNotChanged::LastAdmin => ApiError::last_admin_user(name),
+        UserNotChanged::OtherVersion => ApiError::etag_mismatch(),
     }
 }

@@ -4,7 +4,7 @@ use crate::audit::shown;
 use crate::directory::from_text;
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{ApiKey, ApiKeyHash, AuditEntry, Origin, Scope};
+use central::model::{ApiKey, ApiKeyHash, AuditEntry, Origin};
 use uuid::Uuid;
 
 /// Id, name, hash, scope, and the milliseconds of creation, expiry and latest use.
@@ -25,15 +25,6 @@ pub(crate) fn key(
         last_used_at: last_used_at.map(Timestamp),
     };
     Ok((key, ApiKeyHash::from_bytes(hash)))
-}
-
-/// Whether `key` is the last valid one with the scope `admin` among `all`.
-pub(crate) fn is_last_admin(key: &ApiKey, all: &[(ApiKey, ApiKeyHash)], now: Timestamp) -> bool {
-    let is_admin = |key: &ApiKey| key.scope == Scope::Admin && key.is_valid_at(now);
-    is_admin(key)
-        && !all
-            .iter()
-            .any(|(other, _)| other.id != key.id && is_admin(other))
 }
 
 /// The audit entry of a key that was added.

@@ -11,6 +11,7 @@
 //! In both, one connection of a process writes, guarded by a mutex, one transaction per batch; a few other
 //! connections read, and never wait for the writer.
 
+mod admins;
 mod api_keys;
 mod audit;
 mod batches;

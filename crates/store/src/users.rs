@@ -4,7 +4,7 @@ use crate::audit::shown;
 use crate::directory::from_text;
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{ApiKey, ApiKeyHash, AuditEntry, Origin, Scope, User, UserPasswordHash};
+use central::model::{AuditEntry, Origin, User, UserPasswordHash};
 use uuid::Uuid;
 
 /// Id, name, hash of the password, scope, and the milliseconds of the addition, of the disabling, of the password and of the
@@ -34,26 +34,6 @@ pub(crate) fn user(
         last_sign_in_at: signed_in_at.map(Timestamp),
     };
     Ok((user, UserPasswordHash::from_text(password)))
-}
-
-const fn is_admin(user: &User) -> bool {
-    matches!(user.scope, Scope::Admin) && user.disabled_at.is_none()
-}
-
-/// Whether a change of `before` to `after` (`None`: removed) leaves nobody with the scope `admin`.
-pub(crate) fn removes_last_admin(
-    before: &User,
-    after: Option<&User>,
-    users: &[(User, UserPasswordHash)],
-    keys: &[(ApiKey, ApiKeyHash)],
-    now: Timestamp,
-) -> bool {
-    let is_other = |user: &User| user.id != before.id && is_admin(user);
-    let is_valid = |key: &ApiKey| key.scope == Scope::Admin && key.is_valid_at(now);
-    is_admin(before)
-        && !after.is_some_and(is_admin)
-        && !users.iter().any(|(user, _)| is_other(user))
-        && !keys.iter().any(|(key, _)| is_valid(key))
 }
 
 /// The entry for a change of a user: `before` and `after` are `None` where the user does not exist.

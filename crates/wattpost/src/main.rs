@@ -122,7 +122,8 @@ enum Command {
     /// Make, list or revoke keys of the HTTP API.
     #[command(subcommand)]
     Apikey(apikey::ApiKeyCommand),
-    /// Users who sign in to the dashboard with a password: add, list, remove, set a password
+    /// Users who sign in to the dashboard with a password: add, list, enable, disable, remove, set a
+    /// password
     #[command(subcommand)]
     User(user::UserCommand),
     /// Webhooks, to which events are sent: add, list, change, test, rotate the secret, send again, remove.
@@ -312,6 +313,8 @@ mod tests {
         ("transaction close", Audited::Entry("transaction.closed")),
         ("transaction list", READS),
         ("user add", Audited::Entry("user.added")),
+        ("user disable", Audited::Entry("user.changed")),
+        ("user enable", Audited::Entry("user.changed")),
         ("user list", READS),
         ("user password", Audited::Entry("user.changed")),
         ("user remove", Audited::Entry("user.removed")),

@@ -34,6 +34,10 @@ pub(crate) enum UserCommand {
     Add(AddArgs),
     /// List the users: name, scope, when they were added, the latest sign-in.
     List(SettingsArgs),
+    /// Let a disabled user sign in again.
+    Enable(OneArgs),
+    /// Keep a user from signing in. The sessions of the user end within a few seconds.
+    Disable(OneArgs),
     /// Remove a user. The sessions of the user end within a few seconds.
     Remove(OneArgs),
     /// Set a new password. The sessions of the user end within a few seconds.
@@ -62,7 +66,7 @@ pub(crate) struct PasswordArgs {
     password_stdin: bool,
 }
 
-/// Flags of `user remove`.
+/// Flags of `user enable`, `user disable` and `user remove`.
 #[derive(Debug, Args)]
 pub(crate) struct OneArgs {
     #[command(flatten)]
@@ -81,6 +85,8 @@ pub(crate) fn run(command: &UserCommand) -> Result<ExitCode> {
                 print_line!("{}", line(&user));
             }
         }
+        UserCommand::Enable(args) => set_disabled(args, false)?,
+        UserCommand::Disable(args) => set_disabled(args, true)?,
         UserCommand::Remove(args) => {
             let name = name(&args.name)?;
             let users = database::open(&args.settings.load()?, Use::Change)?.users;
@@ -136,6 +142,21 @@ fn set_password(args: &PasswordArgs) -> Result<()> {
     }
     eprintln!("{name}: the password is set");
     password.print_made();
+    Ok(())
+}
+
+fn set_disabled(args: &OneArgs, is_disabled: bool) -> Result<()> {
+    let name = name(&args.name)?;
+    let users = database::open(&args.settings.load()?, Use::Change)?.users;
+    let change = UserChange {
+        is_disabled: Some(is_disabled),
+        ..UserChange::default()
+    };
+    let changed = users.change_user(&name, &change, &command_line())?;
+    let Ok((user, _)) = changed else {
+        bail!("there is no user {name:?}; `wattpost user list` shows all");
+    };
+    print_line!("{}", line(&user));
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use super::kinds::{
     API_KEY_EXISTS, BUSY, CSRF_TOKEN_MISSING, KEY_EXPIRED, LAST_ADMIN_KEY, LAST_ADMIN_USER, NO_KEY,
-    SCOPE_MISSING, SIGN_IN_REFUSED, TOO_MANY_API_KEYS, TOO_MANY_SIGN_INS, TOO_MANY_USERS,
-    UNAVAILABLE, UNKNOWN_API_KEY, UNKNOWN_USER, USER_EXISTS,
+    NOT_A_USER, SCOPE_MISSING, SIGN_IN_REFUSED, TOO_MANY_API_KEYS, TOO_MANY_SIGN_INS,
+    TOO_MANY_USERS, UNAVAILABLE, UNKNOWN_API_KEY, UNKNOWN_USER, USER_EXISTS,
 };
 use super::{ApiError, quoted};
 use central::model::Scope;
@@ -126,6 +126,15 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn not_a_user() -> Self {
+        Self::new(
+            &NOT_A_USER,
+            "Only a user who has signed in with a password (POST /api/v1/session) can set it here; an administrator \
+             sets the password of a user with PATCH /api/v1/users/NAME."
+                .to_owned(),
+        )
+    }
+
     pub(crate) fn csrf_token_missing() -> Self {
         Self::new(
             &CSRF_TOKEN_MISSING,
@@ -177,8 +186,8 @@ impl ApiError {
         Self::new(
             &LAST_ADMIN_KEY,
             format!(
-                "The key {} is the last valid key with the scope admin: without it, keys can only be managed with \
-                 `wattpost apikey`. Add another one first, or repeat the request with force=true.",
+                "Without the key {} neither a valid key nor a user would have the scope admin: keys could only be \
+                 managed with `wattpost apikey`. Add another one first, or repeat the request with force=true.",
                 quoted(name)
             ),
         )

@@ -68,7 +68,8 @@ kinds! {
     API_KEY_EXISTS, CONFLICT, "api_key_exists", "API key exists", "another key has this name";
     TOO_MANY_API_KEYS, CONFLICT, "too_many_api_keys", "Too many API keys", "1,000 keys exist";
     TOO_MANY_WEBHOOKS, CONFLICT, "too_many_webhooks", "Too many webhooks", "100 webhooks exist";
-    LAST_ADMIN_KEY, CONFLICT, "last_admin_key", "Last admin key", "it is the last valid key with the scope `admin`; `force=true` revokes it nevertheless";
+    LAST_ADMIN_KEY, CONFLICT, "last_admin_key", "Last admin key", "neither another valid key nor a user would have the scope `admin`; `force=true` revokes it nevertheless";
+    NOT_A_USER, CONFLICT, "not_a_user", "Not a user", "the password of who sends the request is to be set, and it is not the session of a user";
     USER_EXISTS, CONFLICT, "user_exists", "User exists", "another user has this name";
     TOO_MANY_USERS, CONFLICT, "too_many_users", "Too many users", "1,000 users exist";
     LAST_ADMIN_USER, CONFLICT, "last_admin_user", "Last admin user", "neither another user nor a valid key would have the scope `admin`; `force=true` changes the user nevertheless";

@@ -136,6 +136,15 @@ pub(crate) struct SignIn {
     password: Option<String>,
 }
 
+/// Another password of the user who has signed in.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OwnPassword {
+    /// The password that the user has now.
+    current: String,
+    #[schema(min_length = 12, max_length = 256)]
+    password: String,
+}
+
 /// Who uses the API, and what they may do.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Session {

@@ -60,7 +60,7 @@ impl Site {
 
     async fn change(&self, by: &Signed, method: &str, target: &str, body: &Value) -> Answer {
         let media = if method == "PATCH" { PATCH } else { JSON };
-        let headers = [media, &by.cookie, &by.csrf];
+        let headers = [media, &by.cookie, &by.csrf, "If-Match: *"];
         let body = if body.is_null() {
             String::new()
         } else {
@@ -231,4 +231,111 @@ async fn what_cannot_be_a_user_is_refused_with_the_members_and_without_the_passw
         let refused = send(site.addr(), "POST", SESSION, &[JSON], &body.to_string()).await;
         assert_eq!(refused.status, 422, "{body}: {}", refused.body);
     }
+}
+
+#[tokio::test]
+async fn a_change_of_a_user_needs_the_version_that_its_sender_knows() {
+    let site = Site::start().await;
+    let root = site.session("root", PASSWORD).await;
+    site.users.add("anna", Scope::Operate, PASSWORD);
+    let anna = "/api/v1/users/anna";
+    let patch = async |condition: &str, body: Value| {
+        let headers = [PATCH, &root.cookie, &root.csrf, condition];
+        send(site.addr(), "PATCH", anna, &headers, &body.to_string()).await
+    };
+    let without = patch("X: y", json!({"scope": "read"})).await;
+    assert_eq!(code(&without), (428, "if_match_required".to_owned()));
+    let tag = async || {
+        let shown = get_with(site.addr(), anna, &[&root.cookie]).await;
+        assert_eq!(shown.status, 200, "{}", shown.body);
+        format!("If-Match: {}", shown.header("etag").expect("a tag"))
+    };
+    let first = tag().await;
+    let changed = patch(&first, json!({"scope": "read"})).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    let next = changed.header("etag").map(|tag| format!("If-Match: {tag}"));
+    assert_eq!(next, Some(tag().await));
+    let again = patch(&first, json!({"scope": "admin"})).await;
+    assert_eq!(code(&again), (412, "etag_mismatch".to_owned()));
+    // The password counts too.
+    let before = tag().await;
+    let changed = patch(&before, json!({"password": "another password"})).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    let again = patch(&before, json!({"password": "a third password"})).await;
+    assert_eq!(code(&again), (412, "etag_mismatch".to_owned()));
+    let unknown = get_with(site.addr(), "/api/v1/users/nobody", &[&root.cookie]).await;
+    assert_eq!(code(&unknown), (404, "unknown_user".to_owned()));
+}
+
+#[tokio::test]
+async fn a_user_of_any_scope_sets_the_own_password_and_other_sessions_end() {
+    let site = Site::start().await;
+    let root = site.session("root", PASSWORD).await;
+    let body = json!({"name": "anna", "scope": "read", "password": PASSWORD});
+    assert_eq!(site.change(&root, "POST", USERS, &body).await.status, 201);
+    let (here, elsewhere) = (
+        site.session("anna", PASSWORD).await,
+        site.session("anna", PASSWORD).await,
+    );
+    let own = "/api/v1/session/password";
+    let set = async |by: &Signed, current: &str, password: &str| {
+        let body = json!({"current": current, "password": password});
+        site.change(by, "PUT", own, &body).await
+    };
+    let wrong = set(&here, "not my password", "a second password").await;
+    assert_eq!(code(&wrong), (401, "sign_in_refused".to_owned()));
+    let short = set(&here, PASSWORD, "short").await;
+    assert_eq!(short.status, 422, "{}", short.body);
+    let forged = send(site.addr(), "PUT", own, &[JSON, &here.cookie], "{}").await;
+    assert_eq!(code(&forged), (403, "csrf_token_missing".to_owned()));
+    assert_eq!(site.lists_chargers(&elsewhere).await, 200);
+
+    let done = set(&here, PASSWORD, "a second password").await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    assert!(!done.body.contains("a second password"), "{}", done.body);
+    assert_eq!(done.json()["name"], "anna");
+    let cookie = done.header("set-cookie").expect("a cookie");
+    let cookie = cookie.split(';').next().expect("a pair");
+    let csrf = done.json()["csrf_token"].clone();
+    let now = Signed {
+        cookie: format!("Cookie: {cookie}"),
+        csrf: format!("X-CSRF-Token: {}", csrf.as_str().expect("a token")),
+    };
+    assert_eq!(site.lists_chargers(&now).await, 200);
+    for ended in [&here, &elsewhere] {
+        assert_eq!(site.lists_chargers(ended).await, 401);
+    }
+    assert_eq!(site.sign_in("anna", PASSWORD).await.status, 401);
+    site.session("anna", "a second password").await;
+    let by = site.users.origins.lock().expect("not poisoned").clone();
+    let last = by.last().expect("a change").by.name.clone();
+    assert_eq!(last.as_deref(), Some("anna"));
+
+    // Wrong passwords count as failed sign-ins.
+    let mut refused = 0;
+    while set(&now, "not my password", "a third password")
+        .await
+        .status
+        == 401
+    {
+        refused += 1;
+        assert!(refused < 11, "it is not limited");
+    }
+    let limited = site.sign_in("anna", "a second password").await;
+    assert_eq!(code(&limited), (429, "too_many_sign_ins".to_owned()));
+}
+
+#[tokio::test]
+async fn a_key_has_no_password() {
+    let site = Site::start().await;
+    let secret = site.keys.add("key", Scope::Admin, None);
+    let root = site.session("root", PASSWORD).await;
+    // The keys are read with each change of a user.
+    let body = json!({"name": "anna", "scope": "read", "password": PASSWORD});
+    assert_eq!(site.change(&root, "POST", USERS, &body).await.status, 201);
+    let key = format!("Authorization: Bearer {secret}");
+    let body = json!({"current": PASSWORD, "password": "a second password"}).to_string();
+    let own = "/api/v1/session/password";
+    let refused = send(site.addr(), "PUT", own, &[JSON, &key], &body).await;
+    assert_eq!(code(&refused), (409, "not_a_user".to_owned()));
 }

@@ -26,6 +26,23 @@ pub struct User {
     pub last_sign_in_at: Option<Timestamp>,
 }
 
+impl User {
+    /// The version of what can be changed of the user, with the hash of the password: another one after each change. It
+    /// discloses nothing about the password.
+    #[must_use]
+    pub fn version(&self, password: &UserPasswordHash) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.id.as_bytes());
+        hasher.update(self.scope.as_str().as_bytes());
+        let disabled_at = self.disabled_at.map_or(i64::MIN, Timestamp::as_millis);
+        hasher.update(&disabled_at.to_be_bytes());
+        hasher.update(&password.digest());
+        let mut version = [0; 8];
+        hasher.finalize_xof().fill(&mut version);
+        u64::from_be_bytes(version)
+    }
+}
+
 /// How the name of a user is bounded, for error messages.
 pub const USER_NAME_EXPECTED: &str =
     "1 to 64 of the characters a-z, 0-9, `.`, `_`, `-`, `@` and `+`";

@@ -25,8 +25,8 @@ pub trait ApiKeys: Send + Sync + 'static {
         request: &ChangeRequest,
     ) -> Result<Once<ApiKey, KeyNotAdded>, Unavailable>;
 
-    /// Removes the key of this name. `keeps_admin`: not if it is the last key with the scope `admin` that is not expired
-    /// at the time of `origin`; of two such calls at the same time one fails.
+    /// Removes the key of this name. `keeps_admin`: not if afterwards neither a valid key nor an enabled user has the scope
+    /// `admin` at the time of `origin`; of two such calls at the same time one fails.
     ///
     /// # Errors
     /// When the database refuses.
@@ -64,6 +64,6 @@ pub enum KeyNotAdded {
 pub enum KeyNotRevoked {
     /// There is no key of this name.
     Unknown,
-    /// It is the last one with the scope `admin`.
+    /// Without it, nobody would have the scope `admin`.
     LastAdmin,
 }

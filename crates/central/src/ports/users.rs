@@ -1,6 +1,6 @@
 //! The local users of the dashboard.
 
-use super::Unavailable;
+use super::{Condition, Unavailable};
 use crate::Timestamp;
 use crate::model::{Origin, Scope, User, UserPasswordHash};
 use uuid::Uuid;
@@ -25,7 +25,7 @@ pub trait Users: Send + Sync + 'static {
         origin: &Origin,
     ) -> Result<Result<(), UserNotAdded>, Unavailable>;
 
-    /// Changes the user of this name; returns the user after the change. A change that changes nothing has no entry in the
+    /// Changes the user of this name; returns the user and the hash of the password after the change. A change that changes nothing has no entry in the
     /// audit log.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ pub trait Users: Send + Sync + 'static {
         name: &str,
         change: &UserChange,
         origin: &Origin,
-    ) -> Result<Result<User, UserNotChanged>, Unavailable>;
+    ) -> Result<Result<(User, UserPasswordHash), UserNotChanged>, Unavailable>;
 
     /// Removes the user of this name. `keeps_admin`: as of [`UserChange`].
     ///
@@ -73,6 +73,8 @@ pub struct UserChange {
     /// Refuses a change after which neither a user nor a valid key has the scope `admin`; of two such changes at the same
     /// time one fails.
     pub keeps_admin: bool,
+    /// Which version of the user it expects: see [`User::version`].
+    pub condition: Condition,
 }
 
 impl UserChange {
@@ -109,4 +111,6 @@ pub enum UserNotChanged {
     Unknown,
     /// Without the user, nobody would have the scope `admin`.
     LastAdmin,
+    /// The user has another version than the change expects.
+    OtherVersion,
 }

@@ -1,8 +1,9 @@
 //! The keys of the API.
 
 use super::idempotency::once;
-use super::{PostgresStore, audit, error};
-use crate::api_keys::{KeyRow, added, is_last_admin, key, revoked};
+use super::{PostgresStore, audit, error, users};
+use crate::admins::Admins;
+use crate::api_keys::{KeyRow, added, key, revoked};
 use crate::directory::to_text;
 use crate::refusal::Refusal;
 use central::Timestamp;
@@ -60,11 +61,18 @@ impl ApiKeys for PostgresStore {
         origin: &Origin,
     ) -> Result<Result<(), KeyNotRevoked>, Unavailable> {
         self.write(async |connection| {
+            // In the same order as a change of a user, so that neither waits for the other for ever.
+            let users = users::locked(connection).await?;
             let all = locked(connection).await?;
             let Some((wanted, _)) = all.iter().find(|(key, _)| key.name == name) else {
                 return Ok(Err(KeyNotRevoked::Unknown));
             };
-            if keeps_admin && is_last_admin(wanted, &all, origin.at) {
+            let admins = Admins {
+                users: &users,
+                keys: &all,
+                now: origin.at,
+            };
+            if keeps_admin && admins.ends_with_key(wanted) {
                 return Ok(Err(KeyNotRevoked::LastAdmin));
             }
             sqlx::query("DELETE FROM api_keys WHERE name = $1")

@@ -1,9 +1,10 @@
 //! The local users.
 
 use super::{PostgresStore, api_keys, audit, error};
+use crate::admins::Admins;
 use crate::directory::to_text;
 use crate::refusal::Refusal;
-use crate::users::{UserRow, entry, removes_last_admin, user};
+use crate::users::{UserRow, entry, user};
 use central::Timestamp;
 use central::model::{Origin, User, UserPasswordHash};
 use central::ports::{USERS_MAX, Unavailable, UserChange, UserNotAdded, UserNotChanged, Users};
@@ -54,27 +55,31 @@ impl Users for PostgresStore {
         name: &str,
         change: &UserChange,
         origin: &Origin,
-    ) -> Result<Result<User, UserNotChanged>, Unavailable> {
+    ) -> Result<Result<(User, UserPasswordHash), UserNotChanged>, Unavailable> {
         self.write(async |connection| {
             let all = locked(connection).await?;
             let Some((before, hash)) = all.iter().find(|(user, _)| user.name == name) else {
                 return Ok(Err(UserNotChanged::Unknown));
             };
+            if !change.condition.holds(Some(before.version(hash))) {
+                return Ok(Err(UserNotChanged::OtherVersion));
+            }
             let after = change.apply(before, origin.at);
+            let password = change.password.as_ref().unwrap_or(hash).clone();
             if change.keeps_admin
                 && is_last(connection, before, Some(&after), &all, origin.at).await?
             {
                 return Ok(Err(UserNotChanged::LastAdmin));
             }
             if after == *before && change.password.is_none() {
-                return Ok(Ok(after));
+                return Ok(Ok((after, password)));
             }
             sqlx::query(
                 "UPDATE users SET password = $2, scope = $3, disabled_at = $4, password_changed_at = $5
                  WHERE id = $1",
             )
             .bind(before.id)
-            .bind(change.password.as_ref().unwrap_or(hash).expose())
+            .bind(password.expose())
             .bind(to_text(after.scope)?)
             .bind(after.disabled_at.map(Timestamp::as_millis))
             .bind(after.password_changed_at.0)
@@ -82,7 +87,7 @@ impl Users for PostgresStore {
             .await
             .map_err(error::refusal)?;
             audit::insert(connection, &entry(Some(before), Some(&after), origin)?).await?;
-            Ok(Ok(after))
+            Ok(Ok((after, password)))
         })
     }
 
@@ -141,7 +146,9 @@ impl Users for PostgresStore {
 }
 
 /// All users. All rows are locked, so that of two changes at the same time the later one sees what the first has left.
-async fn locked(connection: &mut PgConnection) -> Result<Vec<(User, UserPasswordHash)>, Refusal> {
+pub(crate) async fn locked(
+    connection: &mut PgConnection,
+) -> Result<Vec<(User, UserPasswordHash)>, Refusal> {
     let rows: Vec<UserRow> = sqlx::query_as(
         "SELECT id, name, password, scope, created_at, disabled_at, password_changed_at, last_sign_in_at
          FROM users ORDER BY name FOR UPDATE",
@@ -160,5 +167,10 @@ async fn is_last(
     now: Timestamp,
 ) -> Result<bool, Refusal> {
     let keys = api_keys::locked(connection).await?;
-    Ok(removes_last_admin(before, after, users, &keys, now))
+    let admins = Admins {
+        users,
+        keys: &keys,
+        now,
+    };
+    Ok(admins.ends_with_user(before, after))
 }

@@ -1,8 +1,9 @@
 //! The keys of the API.
 
 use super::idempotency::once;
-use super::{SqliteStore, audit};
-use crate::api_keys::{KeyRow, added, is_last_admin, key, revoked};
+use super::{SqliteStore, audit, users};
+use crate::admins::Admins;
+use crate::api_keys::{KeyRow, added, key, revoked};
 use crate::directory::to_text;
 use crate::refusal::Refusal;
 use central::Timestamp;
@@ -61,7 +62,12 @@ impl ApiKeys for SqliteStore {
             let Some((key, _)) = named(connection, name)? else {
                 return Ok(Err(KeyNotRevoked::Unknown));
             };
-            if keeps_admin && is_last_admin(&key, &all(connection)?, origin.at) {
+            let admins = Admins {
+                users: &users::all(connection)?,
+                keys: &all(connection)?,
+                now: origin.at,
+            };
+            if keeps_admin && admins.ends_with_key(&key) {
                 return Ok(Err(KeyNotRevoked::LastAdmin));
             }
             connection.execute("DELETE FROM api_keys WHERE name = ?1", [name])?;

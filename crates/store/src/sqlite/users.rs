@@ -1,9 +1,10 @@
 //! The local users.
 
 use super::{SqliteStore, api_keys, audit};
+use crate::admins::Admins;
 use crate::directory::to_text;
 use crate::refusal::Refusal;
-use crate::users::{UserRow, entry, removes_last_admin, user};
+use crate::users::{UserRow, entry, user};
 use central::Timestamp;
 use central::model::{Origin, User, UserPasswordHash};
 use central::ports::{USERS_MAX, Unavailable, UserChange, UserNotAdded, UserNotChanged, Users};
@@ -52,31 +53,35 @@ impl Users for SqliteStore {
         name: &str,
         change: &UserChange,
         origin: &Origin,
-    ) -> Result<Result<User, UserNotChanged>, Unavailable> {
+    ) -> Result<Result<(User, UserPasswordHash), UserNotChanged>, Unavailable> {
         self.transact(|connection, _| {
             let Some((before, hash)) = named(connection, name)? else {
                 return Ok(Err(UserNotChanged::Unknown));
             };
+            if !change.condition.holds(Some(before.version(&hash))) {
+                return Ok(Err(UserNotChanged::OtherVersion));
+            }
             let after = change.apply(&before, origin.at);
+            let password = change.password.as_ref().unwrap_or(&hash).clone();
             if change.keeps_admin && is_last(connection, &before, Some(&after), origin.at)? {
                 return Ok(Err(UserNotChanged::LastAdmin));
             }
             if after == before && change.password.is_none() {
-                return Ok(Ok(after));
+                return Ok(Ok((after, password)));
             }
             connection.execute(
                 "UPDATE users SET password = ?2, scope = ?3, disabled_at = ?4, password_changed_at = ?5
                  WHERE id = ?1",
                 params![
                     before.id.as_bytes(),
-                    change.password.as_ref().unwrap_or(&hash).expose(),
+                    password.expose(),
                     to_text(after.scope)?,
                     after.disabled_at.map(Timestamp::as_millis),
                     after.password_changed_at.0,
                 ],
             )?;
             audit::insert(connection, &entry(Some(&before), Some(&after), origin)?)?;
-            Ok(Ok(after))
+            Ok(Ok((after, password)))
         })
     }
 
@@ -122,11 +127,15 @@ fn is_last(
     after: Option<&User>,
     now: Timestamp,
 ) -> Result<bool, Refusal> {
-    let (users, keys) = (all(connection)?, api_keys::all(connection)?);
-    Ok(removes_last_admin(before, after, &users, &keys, now))
+    let admins = Admins {
+        users: &all(connection)?,
+        keys: &api_keys::all(connection)?,
+        now,
+    };
+    Ok(admins.ends_with_user(before, after))
 }
 
-fn all(connection: &Connection) -> Result<Vec<(User, UserPasswordHash)>, Refusal> {
+pub(crate) fn all(connection: &Connection) -> Result<Vec<(User, UserPasswordHash)>, Refusal> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM users ORDER BY name"))?
         .query_map([], row)?

@@ -2,9 +2,9 @@
 
 use crate::common::{Adapter, on_every_adapter, origin};
 use central::Timestamp;
-use central::model::{ApiKey, ApiSecret, Scope};
+use central::model::{ApiKey, ApiSecret, Scope, User, UserPasswordHash};
 use central::ports::{
-    API_KEYS_MAX, ApiKeys, ChangeRequest, Idempotency, KeyNotAdded, KeyNotRevoked, Once,
+    API_KEYS_MAX, ApiKeys, ChangeRequest, Idempotency, KeyNotAdded, KeyNotRevoked, Once, Users,
 };
 use uuid::Uuid;
 
@@ -15,6 +15,7 @@ on_every_adapter!(
     the_number_of_keys_is_bounded,
     the_last_admin_key_is_kept_unless_it_is_forced,
     of_two_admin_keys_revoked_at_the_same_time_one_stays,
+    of_the_last_admin_key_and_user_at_the_same_time_one_stays,
     a_repeated_addition_adds_no_second_key,
     each_change_of_a_key_is_in_the_audit_log_without_the_secret,
 );
@@ -152,7 +153,60 @@ fn the_last_admin_key_is_kept_unless_it_is_forced<A: Adapter>() {
     add_with(&store, "other", 4, Scope::Admin, None);
     assert_eq!(careful("admin"), Ok(()));
     assert_eq!(careful("other"), Err(KeyNotRevoked::LastAdmin));
-    assert_eq!(revoke(&store, "other"), Ok(()));
+    // An enabled user with the scope is enough.
+    let user = |name: &str, number, scope, disabled_at| {
+        let user = User {
+            id: Uuid::from_u128(number),
+            name: name.to_owned(),
+            scope,
+            created_at: Timestamp(1),
+            disabled_at,
+            password_changed_at: Timestamp(1),
+            last_sign_in_at: None,
+        };
+        let password = UserPasswordHash::from_text("a hash".to_owned());
+        let added = store.add_user(&user, &password, &origin()).unwrap();
+        assert_eq!(added, Ok(()));
+    };
+    user("reader", 101, Scope::Read, None);
+    user("disabled", 102, Scope::Admin, Some(Timestamp(2)));
+    assert_eq!(careful("other"), Err(KeyNotRevoked::LastAdmin));
+    user("root", 103, Scope::Admin, None);
+    assert_eq!(careful("other"), Ok(()));
+    add_with(&store, "last", 5, Scope::Admin, None);
+    assert_eq!(store.remove_user("root", true, &origin()).unwrap(), Ok(()));
+    assert_eq!(careful("last"), Err(KeyNotRevoked::LastAdmin));
+    assert_eq!(revoke(&store, "last"), Ok(()));
+}
+
+fn of_the_last_admin_key_and_user_at_the_same_time_one_stays<A: Adapter>() {
+    let database = A::new();
+    let (one, other) = (database.open(), database.open());
+    for round in 0..5 {
+        let user = User {
+            id: Uuid::from_u128(u128::from(100 + round)),
+            name: "anna".to_owned(),
+            scope: Scope::Admin,
+            created_at: Timestamp(1),
+            disabled_at: None,
+            password_changed_at: Timestamp(1),
+            last_sign_in_at: None,
+        };
+        let password = UserPasswordHash::from_text("a hash".to_owned());
+        let added = one.add_user(&user, &password, &origin()).unwrap();
+        assert_eq!(added, Ok(()));
+        add_with(&one, "a", 30 + round, Scope::Admin, None);
+        let (key, user) = std::thread::scope(|scope| {
+            let key = scope.spawn(|| one.revoke_api_key("a", true, &origin()).unwrap().is_ok());
+            let user = scope.spawn(|| other.remove_user("anna", true, &origin()).unwrap().is_ok());
+            (key.join().unwrap(), user.join().unwrap())
+        });
+        assert_ne!(key, user, "one of the two is removed");
+        match key {
+            true => assert_eq!(one.remove_user("anna", false, &origin()).unwrap(), Ok(())),
+            false => assert_eq!(revoke(&one, "a"), Ok(())),
+        }
+    }
 }
 
 fn of_two_admin_keys_revoked_at_the_same_time_one_stays<A: Adapter>() {

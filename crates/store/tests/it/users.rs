@@ -41,7 +41,8 @@ fn add(store: &impl Users, name: &str, number: u128, scope: Scope) -> Result<(),
 }
 
 fn change(store: &impl Users, name: &str, change: &UserChange) -> Result<User, UserNotChanged> {
-    store.change_user(name, change, &origin()).unwrap()
+    let changed = store.change_user(name, change, &origin()).unwrap();
+    changed.map(|(user, _)| user)
 }
 
 fn a_user_is_stored_with_the_hash_of_the_password_and_listed_by_name<A: Adapter>() {

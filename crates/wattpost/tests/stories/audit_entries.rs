@@ -67,6 +67,8 @@ fn every_change_on_the_command_line_has_an_entry() {
         ("apikey revoke", &["grafana"], "api_key.revoked"),
         ("user add", &["anna"], "user.added"),
         ("user password", &["anna"], "user.changed"),
+        ("user disable", &["anna"], "user.changed"),
+        ("user enable", &["anna"], "user.changed"),
         ("user remove", &["anna"], "user.removed"),
         ("webhook add", &[url], "webhook.set"),
         (

@@ -77,12 +77,15 @@ impl Users for MemoryUsers {
         name: &str,
         change: &UserChange,
         origin: &Origin,
-    ) -> Result<Result<User, UserNotChanged>, Unavailable> {
+    ) -> Result<Result<(User, UserPasswordHash), UserNotChanged>, Unavailable> {
         let mut users = self.lock();
         let found = users.iter_mut().find(|(user, _)| user.name == name);
         let Some((user, password)) = found else {
             return Ok(Err(UserNotChanged::Unknown));
         };
+        if !change.condition.holds(Some(user.version(password))) {
+            return Ok(Err(UserNotChanged::OtherVersion));
+        }
         *user = change.apply(user, origin.at);
         if let Some(new) = &change.password {
             *password = new.clone();
@@ -91,7 +94,7 @@ impl Users for MemoryUsers {
             .lock()
             .expect("not poisoned")
             .push(origin.clone());
-        Ok(Ok(user.clone()))
+        Ok(Ok((user.clone(), password.clone())))
     }
 
     fn remove_user(
