@@ -101,7 +101,9 @@ impl Deployment {
             })
         };
         let ocpp = local(testbed::spare_port()?);
-        let program = std::env::current_exe().context("find the program that runs now")?;
+        // A link, which an upgrade replaces.
+        let program = dir.join("wattpost");
+        link_to(&this_program()?, &program)?;
         let deployment = Self {
             supervisor: Supervisor::new(dir),
             backend,
@@ -130,6 +132,20 @@ impl Deployment {
             control.pause(QUEUES_SETTLE)?;
         }
         Ok(deployment)
+    }
+
+    /// Replaces the program of later starts; none is the program that runs now.
+    pub(super) fn install(&self, program: Option<&Path>) -> Result<()> {
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => this_program()?,
+        };
+        link_to(&program, &self.files.path("wattpost"))
+    }
+
+    /// A path in the directory of the drill.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.files.path(name)
     }
 
     pub(super) const fn is_embedded(&self) -> bool {
@@ -362,6 +378,18 @@ impl Deployment {
 }
 
 /// Whether `GET /health` says that all parts work.
+fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().context("find the program that runs now")
+}
+
+/// Makes `link` lead to `program`, whatever it led to before.
+fn link_to(program: &Path, link: &Path) -> Result<()> {
+    let new = link.with_extension("new");
+    std::os::unix::fs::symlink(program, &new)
+        .and_then(|()| std::fs::rename(&new, link))
+        .with_context(|| format!("make {} lead to {}", link.display(), program.display()))
+}
+
 fn works(port: u16) -> bool {
     let health = http::get(local(port), "/health").ok();
     let health = health.and_then(|(_, body)| serde_json::from_str::<serde_json::Value>(&body).ok());

@@ -6,6 +6,7 @@ mod damage;
 mod full;
 mod kill;
 mod maintenance;
+mod upgrade;
 
 use super::deployment::{Backend, Deployment};
 use super::scenario::Scenario;
@@ -106,6 +107,7 @@ pub(super) fn play(
         Scenario::MaintenanceMissed => maintenance::missed(deployment, outage, watch),
         Scenario::Damaged => damage::one_record(deployment, outage, watch),
         Scenario::Commands => commands::with_kills(deployment, outage, watch),
+        Scenario::Upgrade => upgrade::repeatedly(deployment, outage, watch),
     }
 }
 

@@ -84,6 +84,7 @@ Examples:
   wattpost drill --scenario 2 --scenario database     two scenarios
   wattpost drill --scenario 5 --chargers 500 --keep   keeps the logs
   wattpost drill --embedded                           needs no other programs
+  wattpost drill --scenario upgrade --chargers 5000 --rate 0.2 --answer-within 0.5
 
 How it works: the drill starts a private RabbitMQ and a private PostgreSQL from the installed
 programs, on free ports of 127.0.0.1. Gateway, consumer and API run as processes of this
@@ -112,13 +113,14 @@ Columns:
 
 A scenario fails (❌, exit code 1) if anything is lost, duplicated, out of order or altered; if
 not all is stored in time; if a part is not ready again within three minutes; if a process ends
-unexpectedly; if the fault had no effect; or if, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11 and 13, there
+unexpectedly; if the fault had no effect; or if, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11, 13 and 16, there
 is no answer for longer than --answer-within. In 10, records must be delivered through the
 bypass while RabbitMQ is blocked. In 12, API and export must list every session as ended, with
 the energy between its meter readings. In 13, maintenance must move all rows of today to a new
 partition. In 14, the damage must be reported before it is salvaged; the damaged record is kept
 as a dead letter and not counted as lost. In 15, no outcome of a command may contradict what
-the simulated charger received and answered.
+the simulated charger received and answered. In 16, the gateway is upgraded five times, twice
+after a broken program was installed, and no connection of a charger may be closed.
 
 Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk
 (9) is a small tmpfs if this user may mount one (root), with RabbitMQ and PostgreSQL

@@ -24,10 +24,11 @@ pub(crate) enum Scenario {
     MaintenanceMissed,
     Damaged,
     Commands,
+    Upgrade,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Gateway,
         Self::Consumer,
         Self::Api,
@@ -46,6 +47,7 @@ impl Scenario {
         Self::MaintenanceMissed,
         Self::Damaged,
         Self::Commands,
+        Self::Upgrade,
     ];
 
     /// Its number in `--scenario`.
@@ -69,6 +71,7 @@ impl Scenario {
             Self::MaintenanceMissed => "13",
             Self::Damaged => "14",
             Self::Commands => "15",
+            Self::Upgrade => "16",
         }
     }
 
@@ -93,6 +96,7 @@ impl Scenario {
             Self::MaintenanceMissed => "maintenance-missed",
             Self::Damaged => "damaged-record",
             Self::Commands => "commands",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -117,6 +121,7 @@ impl Scenario {
             Self::MaintenanceMissed => "partitions of today missing",
             Self::Damaged => "journal damaged, then salvaged",
             Self::Commands => "parts killed while commands are sent",
+            Self::Upgrade => "gateway upgraded five times",
         }
     }
 
@@ -128,6 +133,7 @@ impl Scenario {
             Self::Everything => "serve killed, database locked",
             Self::Repeatedly => "serve killed repeatedly",
             Self::DiskFull => "disk full",
+            Self::Upgrade => "serve upgraded five times",
             other => other.title(),
         }
     }
@@ -142,6 +148,7 @@ impl Scenario {
                 | Self::Repeatedly
                 | Self::DiskFull
                 | Self::Depot
+                | Self::Upgrade
         )
     }
 
@@ -159,6 +166,7 @@ impl Scenario {
                 | Self::BlockedBacklog
                 | Self::SlowDatabase
                 | Self::MaintenanceMissed
+                | Self::Upgrade
         )
     }
 
@@ -230,7 +238,7 @@ mod tests {
         assert_eq!(chosen(&["1"], false), ["1a", "1b", "1c", "1d"]);
         assert_eq!(chosen(&["1B"], false), ["1b"]);
         assert_eq!(chosen(&[], false).len(), Scenario::ALL.len());
-        assert_eq!(chosen(&[], true), ["1d", "3", "5", "6", "9", "12"]);
+        assert_eq!(chosen(&[], true), ["1d", "3", "5", "6", "9", "12", "16"]);
         assert_eq!(chosen(&["12", "9"], true), ["9", "12"]);
         assert_eq!(chosen(&["1", "all-roles"], true), ["1d"]);
     }

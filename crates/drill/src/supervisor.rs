@@ -1,12 +1,12 @@
 //! Runs the roles as processes and restarts each one second after it ends, as systemd does in production.
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use common::lock::lock;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
-use testbed::Process;
+use testbed::{Orphan, Process};
 
 /// `RestartSec` in `packaging/systemd`.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -45,6 +45,10 @@ struct Slot {
     command: Command,
     log: PathBuf,
     process: Option<Process>,
+    /// The process that has taken over from `process`, which has ended.
+    successor: Option<Orphan>,
+    /// Which of the two runs is not certain now.
+    is_upgrading: bool,
     ended_at: Option<Instant>,
     started_at: Instant,
     /// How often the process ended without being killed or stopped by the drill.
@@ -70,6 +74,8 @@ impl Supervisor {
             command,
             log: self.log_file(role),
             process: None,
+            successor: None,
+            is_upgrading: false,
             ended_at: None,
             started_at: Instant::now(),
             unexpected_ends: 0,
@@ -82,9 +88,14 @@ impl Supervisor {
     /// SIGKILL. The processes are restarted after a second.
     pub(super) fn kill(&self, roles: &[Role]) -> Result<()> {
         for slot in lock(&self.slots).iter_mut() {
-            if roles.contains(&slot.role)
-                && let Some(mut process) = slot.process.take()
-            {
+            if !roles.contains(&slot.role) {
+                continue;
+            }
+            if let Some(successor) = slot.successor.take() {
+                successor.kill()?;
+                slot.ended_at = Some(Instant::now());
+            }
+            if let Some(mut process) = slot.process.take() {
                 process.kill()?;
                 slot.ended_at = Some(Instant::now());
             }
@@ -94,20 +105,48 @@ impl Supervisor {
 
     /// SIGSTOP: the process is suspended with its connections open, until [`Supervisor::resume`].
     pub(super) fn pause(&self, role: Role) {
-        self.each(role, Process::pause);
+        self.each(role, Process::pause, Orphan::pause);
     }
 
     /// SIGCONT.
     pub(super) fn resume(&self, role: Role) {
-        self.each(role, Process::resume);
+        self.each(role, Process::resume, Orphan::resume);
     }
 
-    fn each(&self, role: Role, work: impl Fn(&Process)) {
-        let slots = lock(&self.slots);
-        let processes = slots.iter().filter(|slot| slot.role == role);
-        processes
-            .filter_map(|slot| slot.process.as_ref())
-            .for_each(work);
+    fn each(&self, role: Role, work: impl Fn(&Process), work_on: impl Fn(&Orphan)) {
+        for slot in lock(&self.slots).iter().filter(|slot| slot.role == role) {
+            match (&slot.successor, &slot.process) {
+                (Some(successor), _) => work_on(successor),
+                (None, Some(process)) => work(process),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// SIGHUP: the process starts another one that takes over. Until [`Supervisor::upgraded`], its end is expected.
+    pub(super) fn hang_up(&self, role: Role) -> Result<()> {
+        let mut slots = lock(&self.slots);
+        let slot = slots.iter_mut().find(|slot| slot.role == role);
+        let slot = slot.context("it is not started")?;
+        slot.is_upgrading = true;
+        match (&slot.successor, &slot.process) {
+            (Some(successor), _) => successor.hang_up(),
+            (None, Some(process)) => process.hang_up(),
+            (None, None) => bail!("it does not run"),
+        }
+        Ok(())
+    }
+
+    /// The process with this id has taken over.
+    pub(super) fn upgraded(&self, role: Role, id: u32) -> Result<()> {
+        let mut slots = lock(&self.slots);
+        let slot = slots.iter_mut().find(|slot| slot.role == role);
+        let slot = slot.context("it is not started")?;
+        // The one before has ended.
+        slot.successor = Some(Orphan::of(id).context("the process that took over has ended")?);
+        slot.is_upgrading = false;
+        slot.started_at = Instant::now();
+        Ok(())
     }
 
     /// SIGTERM. Waits for the end; the process is not restarted.
@@ -117,7 +156,9 @@ impl Supervisor {
             slots.extract_if(.., |slot| slot.role == role).collect()
         };
         for slot in stopped {
-            if let Some(mut process) = slot.process {
+            if let Some(successor) = &slot.successor {
+                successor.terminate(STOP_TIMEOUT)?;
+            } else if let Some(mut process) = slot.process {
                 process.terminate(STOP_TIMEOUT)?;
             }
         }
@@ -128,7 +169,10 @@ impl Supervisor {
     pub(super) fn running_since(&self, role: Role) -> Option<Instant> {
         let slots = lock(&self.slots);
         let slot = slots.iter().find(|slot| slot.role == role)?;
-        let running = slot.process.as_ref().is_some_and(Process::is_running);
+        let running = match &slot.successor {
+            Some(successor) => successor.is_running(),
+            None => slot.process.as_ref().is_some_and(Process::is_running),
+        };
         running.then_some(slot.started_at)
     }
 
@@ -154,6 +198,10 @@ impl Slot {
     }
 
     fn check(&mut self) {
+        if self.is_upgrading || self.successor.as_ref().is_some_and(Orphan::is_running) {
+            return;
+        }
+        self.successor = None;
         match self.ended_at {
             None if self.process.as_ref().is_some_and(Process::is_running) => {}
             None => {

@@ -172,6 +172,11 @@ impl<'a> Watch<'a> {
         failures.get("HTTP 503").copied().unwrap_or(0)
     }
 
+    /// Connections that chargers have opened since the fleet began.
+    pub(super) fn connections(&self) -> u64 {
+        self.fleet.stats().connections
+    }
+
     /// Transaction messages in the chargers' queues.
     pub(super) fn queued(&self) -> u64 {
         self.fleet.stats().queued

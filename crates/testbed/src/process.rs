@@ -270,6 +270,11 @@ impl Process {
         Ok(self.status)
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let _ = kill_process(self.pid, Signal::HUP);
+    }
+
     /// SIGTERM; [`Process::wait`] tells when it has ended.
     pub fn ask_to_stop(&self) {
         let _ = kill_process(self.pid, Signal::TERM);
@@ -372,6 +377,11 @@ struct Stat {
     state: char,
     /// User and system time, including children that it has waited for.
     ticks: u64,
+}
+
+/// Whether the process with this id exists and has not ended.
+pub fn is_alive(id: u32) -> bool {
+    stat(id).is_some_and(|stat| stat.state != 'Z')
 }
 
 /// Parses `/proc/PID/stat`, `proc_pid_stat(5)`. The name in parentheses may contain any character, so fields are counted

@@ -105,6 +105,12 @@ fn every_session_of_a_depot_that_was_offline_is_listed_with_its_end_and_its_ener
 }
 
 #[test]
+fn five_upgrades_close_no_connection_also_when_two_of_the_programs_are_broken() {
+    let outcomes = passes(&["--embedded", "--scenario", "upgrade"]);
+    assert_nothing_lost(&outcomes);
+}
+
+#[test]
 fn unknown_scenario_is_an_error_of_one_sentence() {
     let output = drill(&["--scenario", "flood"]);
     assert_eq!(output.status.code(), Some(1));
@@ -121,6 +127,6 @@ fn scenarios_are_listed() {
     let output = drill(&["--list"]);
     assert!(output.status.success());
     let list = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(list.lines().count(), 18, "{list}");
+    assert_eq!(list.lines().count(), 19, "{list}");
     assert!(list.contains("black-hole"), "{list}");
 }

@@ -45,11 +45,6 @@ impl Role {
         testbed::http::metric(&self.get("/metrics").1, name).unwrap_or(0.0)
     }
 
-    /// As [`Role::metric`]; none if no process answers.
-    pub(crate) fn try_metric(&self, name: &str) -> Option<f64> {
-        self.0.metric(name).ok().flatten()
-    }
-
     /// One part of `/health`.
     pub(crate) fn part(&self, name: &str) -> Option<Value> {
         let part = self.0.health_part(name);

@@ -90,9 +90,10 @@ impl Upgraded {
 
     /// Messages that the process at the port of HTTP has answered; 0 if there is none.
     fn answers(&self) -> f64 {
-        let metric = self
-            .deployment
-            .try_metric("wattpost_gateway_answer_seconds_count");
+        let page = testbed::http::get(self.deployment.http, "/metrics").ok();
+        let metric = page.and_then(|(_, page)| {
+            testbed::http::metric(&page, "wattpost_gateway_answer_seconds_count")
+        });
         metric.unwrap_or(0.0)
     }
 

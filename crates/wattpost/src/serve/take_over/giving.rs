@@ -242,9 +242,9 @@ impl Successor {
         let content = serde_json::to_vec(&content)?;
         send(&self.stream, Kind::Gateway, &content, &handles)?;
         for some in gateway.connections.chunks(HANDLES_MAX) {
-            let contents: Vec<ConnectionContent> = some.iter().map(ConnectionContent::of).collect();
+            let contents: Result<Vec<_>> = some.iter().map(ConnectionContent::of).collect();
             let handles: Vec<BorrowedFd<'_>> = some.iter().map(|one| one.socket.as_fd()).collect();
-            let content = serde_json::to_vec(&contents)?;
+            let content = serde_json::to_vec(&contents?)?;
             send(&self.stream, Kind::Connections, &content, &handles)?;
         }
         Ok(())

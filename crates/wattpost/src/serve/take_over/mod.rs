@@ -26,6 +26,7 @@ use central::Seq;
 use gateway::{HandOver, HandedConnection};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -100,16 +101,17 @@ struct ConnectionContent {
     charger_id: String,
     epoch: u64,
     /// [`HandedConnection::state`], which is JSON.
-    state: String,
+    state: Box<RawValue>,
 }
 
 impl ConnectionContent {
-    fn of(connection: &HandedConnection) -> Self {
-        Self {
+    fn of(connection: &HandedConnection) -> Result<Self> {
+        Ok(Self {
             charger_id: connection.charger_id.clone(),
             epoch: connection.epoch,
-            state: String::from_utf8_lossy(&connection.state).into_owned(),
-        }
+            state: serde_json::from_slice(&connection.state)
+                .context("the state of a connection")?,
+        })
     }
 }
 

@@ -103,7 +103,7 @@ impl Predecessor {
                     socket: TcpStream::from(handle),
                     charger_id: content.charger_id,
                     epoch: content.epoch,
-                    state: content.state.into_bytes(),
+                    state: String::from(Box::<str>::from(content.state)).into_bytes(),
                 });
             }
         }
