@@ -31,6 +31,8 @@ use uuid::Uuid;
 
 /// How long a session lasts.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// By how much the clock can be set back without ending sessions.
+const CLOCK_SET_BACK_MAX: Duration = Duration::from_secs(60 * 60);
 /// Sessions of this process. When there are more, the one that ends first is ended.
 const SESSIONS_MAX: usize = 10_000;
 /// Sessions of one key or user. When there are more, the one that ends first is ended, so that none ends those of others.
@@ -82,7 +84,7 @@ impl Sessions {
         };
         let mut open = lock(&self.open);
         if open.len() >= SESSIONS_MAX {
-            open.retain(|_, session| session.expires_at > now);
+            open.retain(|_, session| session.is_open_at(now));
         }
         let is_same = |other: &Session| other.credential == session.credential;
         let of_same = open.values().filter(|other| is_same(other)).count();
@@ -103,7 +105,7 @@ impl Sessions {
     pub(crate) fn find(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
         let hash = hash(token(headers)?);
         let session = lock(&self.open).get(&hash).cloned();
-        session.filter(|session| session.expires_at > now)
+        session.filter(|session| session.is_open_at(now))
     }
 
     fn end(&self, headers: &HeaderMap) {
@@ -114,6 +116,13 @@ impl Sessions {
 }
 
 impl Session {
+    /// Whether it has neither ended nor begun in the future: while the clock is set back, it would last for longer.
+    fn is_open_at(&self, now: Timestamp) -> bool {
+        let longest = LIFETIME + CLOCK_SET_BACK_MAX;
+        let longest_ms = i64::try_from(longest.as_millis()).unwrap_or(i64::MAX);
+        (1..=longest_ms).contains(&self.expires_at.0.saturating_sub(now.0))
+    }
+
     /// Whether the request has the token of this session in its header.
     pub(crate) fn has_csrf_token(&self, headers: &HeaderMap) -> bool {
         let sent = headers.get(CSRF_HEADER);
@@ -345,7 +354,7 @@ async fn with_password(
     // A client without an address is one of this machine.
     let address = origin.from.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let name = user_name(name.trim()).ok_or_else(ApiError::sign_in_refused)?;
-    let taken = keys.sign_in_limit.take(address, &name, now_ms());
+    let taken = keys.sign_in_limit.take(address, &name);
     taken.map_err(ApiError::too_many_sign_ins)?;
     let known = keys.user(&name)?;
     let hash = known.as_ref().map(|known| known.password.clone());
@@ -441,6 +450,25 @@ pub(crate) async fn end(
     with_cookie(no_content(), "", 0, change.headers())
 }
 
+/// Whether the browser uses TLS, as the proxy before this process says: `X-Forwarded-Proto`, or `proto` of `Forwarded` (RFC
+/// 7239). With several proxies the first one is that of the browser. A client that lies about it restricts its own cookie.
+fn uses_tls(headers: &HeaderMap) -> bool {
+    let first = |name: &str| {
+        let value = headers.get(name)?.to_str().ok()?;
+        value.split(',').next()
+    };
+    let is_https = |scheme: &str| {
+        scheme
+            .trim()
+            .trim_matches('"')
+            .eq_ignore_ascii_case("https")
+    };
+    let forwarded = first("forwarded").unwrap_or_default().split(';');
+    let mut pairs = forwarded.filter_map(|pair| pair.trim().split_once('='));
+    first("x-forwarded-proto").is_some_and(is_https)
+        || pairs.any(|(name, value)| name.eq_ignore_ascii_case("proto") && is_https(value))
+}
+
 /// Sets the cookie. Behind a proxy with TLS, the browser sends it over TLS only.
 fn with_cookie(
     mut response: Response,
@@ -448,9 +476,7 @@ fn with_cookie(
     seconds: u64,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let scheme = headers.get("x-forwarded-proto");
-    let is_secure = scheme.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
-    let secure = if is_secure { "; Secure" } else { "" };
+    let secure = if uses_tls(headers) { "; Secure" } else { "" };
     let cookie =
         format!("{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     let mut cookie = HeaderValue::from_str(&cookie).map_err(|_| ApiError::internal())?;
@@ -488,6 +514,46 @@ mod tests {
         assert!(sessions.find(&cookie("other"), Timestamp(1)).is_none());
         sessions.end(&cookie(&token));
         assert!(find(1).is_none());
+    }
+
+    #[test]
+    fn a_session_lasts_no_longer_when_the_clock_is_set_back() {
+        let sessions = Sessions::default();
+        const HOUR_MS: i64 = 3_600_000;
+        let begun = sessions.begin(Credential::Key([1; 32]), Timestamp(100 * HOUR_MS));
+        let (token, _) = begun.expect("a session");
+        let is_open = |at: i64| sessions.find(&cookie(&token), Timestamp(at)).is_some();
+        assert!(is_open(100 * HOUR_MS) && is_open(99 * HOUR_MS));
+        assert!(!is_open(99 * HOUR_MS - 1));
+    }
+
+    #[test]
+    fn the_cookie_is_sent_over_tls_only_if_the_first_proxy_says_that_the_browser_uses_it() {
+        for (name, value, expected) in [
+            ("x-forwarded-proto", "https", true),
+            ("x-forwarded-proto", "HTTPS", true),
+            ("x-forwarded-proto", "https, http", true),
+            ("x-forwarded-proto", "http, https", false),
+            ("x-forwarded-proto", "httpsx", false),
+            ("forwarded", "for=192.0.2.1;proto=https", true),
+            (
+                "forwarded",
+                "for=192.0.2.1; Proto=\"https\", for=10.0.0.1;proto=http",
+                true,
+            ),
+            (
+                "forwarded",
+                "for=192.0.2.1, for=10.0.0.1;proto=https",
+                false,
+            ),
+            ("x-other", "https", false),
+        ] {
+            assert_eq!(
+                uses_tls(&headers(&[(name, value)])),
+                expected,
+                "{name}: {value}"
+            );
+        }
     }
 
     #[test]

@@ -2,11 +2,15 @@
 //!
 //! Each address and each name has a number of attempts, which come back with time; a successful sign-in takes none. A name
 //! has more of them, and gets them back faster, than any one address can use: so no address alone can keep a user out.
+//!
+//! Time is that of a clock that is never set: were the clock of the machine set back, attempts would come back only when it
+//! has caught up, and a user would be kept out until then.
 
 use common::lock::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::time::Instant;
 
 /// Attempts of an address.
 pub(crate) const ADDRESS: Limit = Limit {
@@ -58,9 +62,19 @@ impl Used {
 }
 
 /// The failed sign-ins of this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SignInLimit {
+    began: Instant,
     used: Mutex<HashMap<Who, Used>>,
+}
+
+impl Default for SignInLimit {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            used: Mutex::default(),
+        }
+    }
 }
 
 impl SignInLimit {
@@ -68,7 +82,13 @@ impl SignInLimit {
     ///
     /// # Errors
     /// There is none left: the seconds until there is one.
-    pub(crate) fn take(&self, address: IpAddr, name: &str, now_ms: i64) -> Result<(), u32> {
+    pub(crate) fn take(&self, address: IpAddr, name: &str) -> Result<(), u32> {
+        let now_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.take_at(address, name, now_ms)
+    }
+
+    /// As [`SignInLimit::take`], so many milliseconds after the start.
+    fn take_at(&self, address: IpAddr, name: &str, now_ms: i64) -> Result<(), u32> {
         let mut used = lock(&self.used);
         let both = both(address, name);
         for who in &both {
@@ -143,32 +163,32 @@ mod tests {
     fn an_address_has_ten_attempts_and_one_more_each_fifteen_seconds() {
         let limit = SignInLimit::default();
         for _ in 0..10 {
-            assert_eq!(limit.take(address(1), "anna", 0), Ok(()));
+            assert_eq!(limit.take_at(address(1), "anna", 0), Ok(()));
         }
-        assert_eq!(limit.take(address(1), "anna", 0), Err(15));
-        assert_eq!(limit.take(address(1), "berta", 5_000), Err(10));
-        assert_eq!(limit.take(address(2), "anna", 0), Ok(()));
-        assert_eq!(limit.take(address(1), "anna", 15_000), Ok(()));
-        assert!(limit.take(address(1), "anna", 15_000).is_err());
+        assert_eq!(limit.take_at(address(1), "anna", 0), Err(15));
+        assert_eq!(limit.take_at(address(1), "berta", 5_000), Err(10));
+        assert_eq!(limit.take_at(address(2), "anna", 0), Ok(()));
+        assert_eq!(limit.take_at(address(1), "anna", 15_000), Ok(()));
+        assert!(limit.take_at(address(1), "anna", 15_000).is_err());
         // A success takes none.
         limit.give_back(address(1), "anna");
-        assert_eq!(limit.take(address(1), "anna", 15_000), Ok(()));
+        assert_eq!(limit.take_at(address(1), "anna", 15_000), Ok(()));
     }
 
     #[test]
     fn one_address_cannot_keep_a_user_out_and_many_cannot_guess_without_a_limit() {
         let limit = SignInLimit::default();
         for second in 0..3_600 {
-            let _ = limit.take(address(1), "anna", second * 1_000);
+            let _ = limit.take_at(address(1), "anna", second * 1_000);
         }
-        assert_eq!(limit.take(address(2), "anna", 3_600_000), Ok(()));
+        assert_eq!(limit.take_at(address(2), "anna", 3_600_000), Ok(()));
         let limit = SignInLimit::default();
         let tried = (0..=255)
-            .filter(|last| limit.take(address(*last), "anna", 0).is_ok())
+            .filter(|last| limit.take_at(address(*last), "anna", 0).is_ok())
             .count();
         assert_eq!(tried, 100);
-        assert_eq!(limit.take(address(9), "anna", 0), Err(5));
-        assert_eq!(limit.take(address(9), "berta", 0), Ok(()));
+        assert_eq!(limit.take_at(address(9), "anna", 0), Err(5));
+        assert_eq!(limit.take_at(address(9), "berta", 0), Ok(()));
     }
 
     #[test]
@@ -176,14 +196,14 @@ mod tests {
         let limit = SignInLimit::default();
         let of = |network: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
         for host in 0..10 {
-            assert_eq!(limit.take(of(1, host), "anna", 0), Ok(()));
+            assert_eq!(limit.take_at(of(1, host), "anna", 0), Ok(()));
         }
-        assert!(limit.take(of(1, 99), "anna", 0).is_err());
+        assert!(limit.take_at(of(1, 99), "anna", 0).is_err());
         for network in 2..9_000_u16 {
-            let _ = limit.take(of(network, 1), &format!("user-{network}"), 0);
+            let _ = limit.take_at(of(network, 1), &format!("user-{network}"), 0);
         }
         assert!(lock(&limit.used).len() <= KNOWN_MAX);
         // Who has used up the attempts is not forgotten.
-        assert!(limit.take(of(1, 99), "anna", 0).is_err());
+        assert!(limit.take_at(of(1, 99), "anna", 0).is_err());
     }
 }

@@ -194,7 +194,7 @@ impl Client {
                     None,
                 )
             }
-            Ok(Err(failure)) => (None, String::new(), Some(failure.to_string())),
+            Ok(Err(failure)) => (None, String::new(), Some(shown(&failure.to_string()))),
             Err(_) => {
                 let limit = self.config.timeout.as_secs_f64();
                 let error = format!("no answer within {limit} s");
@@ -344,10 +344,16 @@ impl Exchange {
         };
         // Late bytes are not part of the answer.
         let _ = timeout(ANSWER_TIME, read).await;
-        let text = String::from_utf8_lossy(&bytes);
-        let shown = |c: char| if c.is_control() { ' ' } else { c };
-        text.chars().map(shown).collect()
+        shown(&String::from_utf8_lossy(&bytes))
     }
+}
+
+/// A text of the receiver without control characters, and of bounded length: a certificate can have thousands of names, and
+/// an error of TLS lists them.
+fn shown(text: &str) -> String {
+    let text = &text[..text.floor_char_boundary(ANSWER_BYTES * 3)];
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(shown).collect()
 }
 
 /// An error with its causes: that of hyper alone says little.

@@ -589,3 +589,29 @@ async fn clock_that_was_ahead_postpones_nothing() {
         assert_eq!(receiver.tokens(), names(0, 2));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhook_that_is_removed_while_it_is_sent_to_ends_there_and_stops_no_other() {
+    for world in World::each() {
+        let removed = Receiver::start(|_| Does::Hang).await;
+        let other = Receiver::start(|_| Does::Answer(200)).await;
+        let id = world.add_for(&removed);
+        let stays = world.add_for(&other);
+        let _api = world.send().await;
+        world.log(&names(0, 2));
+        until("a message", || removed.received().len() == 1).await;
+        let outcome = world.ask(|store| store.remove_webhook(id, &request()));
+        assert_eq!(outcome, Ok(Ok(())));
+        until("the others", || other.tokens() == names(0, 2)).await;
+        world.log(&names(2, 4));
+        until("later events", || other.tokens() == names(0, 4)).await;
+        until("the record", || world.webhook(stays).waiting == 0).await;
+        assert_eq!(removed.received().len(), 1);
+        let page = PageRequest {
+            after: None,
+            limit: 10,
+        };
+        let attempts = world.ask(|store| store.webhook_attempts(id, &page, now()));
+        assert_eq!(attempts.expect("the database").items, []);
+    }
+}

@@ -133,6 +133,25 @@ async fn body_that_never_ends_is_cut_and_its_status_counts() {
     assert!(slow.took < ANSWER_TIME + LIMIT * 2, "{slow:?}");
 }
 
+#[tokio::test]
+async fn error_of_a_receiver_is_bounded() {
+    let mut names = vec!["other.example".to_owned()];
+    names.extend((0..2_000).map(|n| format!("name-{n}.example")));
+    let (port, authority) = start_tls(names).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, authority).expect("a file");
+    let config = ClientConfig {
+        ca_file: Some(ca_file),
+        timeout: LIMIT * 10,
+        ..config()
+    };
+    let attempted = send(config, &format!("https://127.0.0.1:{port}/")).await;
+    let error = attempted.error.expect("an error");
+    assert!(error.contains("name"), "{error}");
+    assert!(error.len() <= ANSWER_BYTES * 3, "{} bytes", error.len());
+}
+
 #[test]
 fn secrets_are_hidden_in_what_a_receiver_answers() {
     let message = message();
@@ -230,10 +249,9 @@ async fn closed_port_is_an_error_that_names_the_address() {
     assert!(!error.contains("secret-path"), "{error}");
 }
 
-#[tokio::test]
-async fn certificate_must_be_of_a_known_authority_and_of_the_host() {
-    let own =
-        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+/// Starts a receiver with a certificate of its own for these names; returns its port and the certificate.
+async fn start_tls(names: Vec<String>) -> (u16, String) {
+    let own = rcgen::generate_simple_self_signed(names).expect("a certificate");
     let key =
         rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -254,9 +272,15 @@ async fn certificate_must_be_of_a_known_authority_and_of_the_host() {
             }
         }
     });
+    (port, own.cert.pem())
+}
+
+#[tokio::test]
+async fn certificate_must_be_of_a_known_authority_and_of_the_host() {
+    let (port, own) = start_tls(vec!["localhost".to_owned()]).await;
     let directory = tempfile::tempdir().expect("a directory");
     let ca_file = directory.path().join("ca.pem");
-    std::fs::write(&ca_file, own.cert.pem()).expect("a file");
+    std::fs::write(&ca_file, own).expect("a file");
     let trusting = ClientConfig {
         ca_file: Some(ca_file.clone()),
         ..config()
