@@ -123,15 +123,15 @@ impl Supervisor {
         }
     }
 
-    /// SIGHUP: the process starts another one that takes over. Until [`Supervisor::upgraded`], its end is expected.
-    pub(super) fn hang_up(&self, role: Role) -> Result<()> {
+    /// SIGUSR2: the process starts another one that takes over. Until [`Supervisor::upgraded`], its end is expected.
+    pub(super) fn ask_to_upgrade(&self, role: Role) -> Result<()> {
         let mut slots = lock(&self.slots);
         let slot = slots.iter_mut().find(|slot| slot.role == role);
         let slot = slot.context("it is not started")?;
         slot.is_upgrading = true;
         match (&slot.successor, &slot.process) {
-            (Some(successor), _) => successor.hang_up(),
-            (None, Some(process)) => process.hang_up(),
+            (Some(successor), _) => successor.ask_to_upgrade(),
+            (None, Some(process)) => process.ask_to_upgrade(),
             (None, None) => bail!("it does not run"),
         }
         Ok(())

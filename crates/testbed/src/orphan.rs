@@ -37,9 +37,9 @@ impl Orphan {
         }
     }
 
-    /// SIGHUP.
-    pub fn hang_up(&self) {
-        self.signal(Signal::HUP);
+    /// SIGUSR2.
+    pub fn ask_to_upgrade(&self) {
+        self.signal(Signal::USR2);
     }
 
     /// SIGSTOP.

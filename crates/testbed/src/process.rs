@@ -270,9 +270,9 @@ impl Process {
         Ok(self.status)
     }
 
-    /// SIGHUP.
-    pub fn hang_up(&self) {
-        let _ = kill_process(self.pid, Signal::HUP);
+    /// SIGUSR2.
+    pub fn ask_to_upgrade(&self) {
+        let _ = kill_process(self.pid, Signal::USR2);
     }
 
     /// SIGTERM; [`Process::wait`] tells when it has ended.

@@ -32,7 +32,7 @@ use consumer_role::ConsumerRole;
 use events::{Events, NotifyingStore};
 use gateway_role::GatewayRole;
 use reporting::{Reporter, Sources};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     /// Take over from the process that runs with the same data directory: no charger's connection is closed. Only for
-    /// `serve` and `gateway`; SIGHUP to the running process does the same
+    /// `serve` and `gateway`; SIGUSR2 to the running process does the same
     #[arg(long)]
     take_over: bool,
 }
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
 struct Running {
     stop: StopSignals,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
-    /// Only where there is a gateway, and not in a terminal: its end sends SIGHUP too. Elsewhere SIGHUP ends the process.
+    /// Only where there is a gateway. SIGUSR2 ends other processes.
     reload: Option<Reload>,
 }
 
@@ -164,7 +164,7 @@ async fn run_all(settings: &Settings, roles: Roles, takes_over: bool) -> Result<
     let mut running = Running {
         stop: StopSignals::listen()?,
         metrics,
-        reload: match roles.has_gateway() && !is_in_terminal() {
+        reload: match roles.has_gateway() {
             true => Some(Reload::listen()?),
             false => None,
         },
@@ -480,13 +480,7 @@ enum End {
     Successor(Successor),
 }
 
-fn is_in_terminal() -> bool {
-    std::io::stdin().is_terminal()
-        || std::io::stdout().is_terminal()
-        || std::io::stderr().is_terminal()
-}
-
-/// Starts a new process at each SIGHUP. Never returns.
+/// Starts a new process at each SIGUSR2. Never returns.
 async fn reloads(reload: Option<&mut Reload>) -> std::convert::Infallible {
     match reload {
         Some(reload) => reload.run().await,

@@ -29,7 +29,7 @@ pub(super) fn repeatedly(
         }
         deployment.install(None)?;
         let before = owner(deployment)?;
-        hang_up(deployment)?;
+        ask_to_upgrade(deployment)?;
         let is_done = watch.pause_until(TIMEOUT, || {
             owner(deployment).is_ok_and(|now| now != before) && !is_running(before)
         })?;
@@ -58,15 +58,15 @@ fn broken(deployment: &Deployment, script: &str, said: &str, watch: &Watch<'_>) 
     deployment.install(Some(&file))?;
     let before = said_times(deployment, said);
     watch.print(&format!("an upgrade to a broken program ({script})"));
-    hang_up(deployment)?;
+    ask_to_upgrade(deployment)?;
     if !watch.pause_until(TIMEOUT, || said_times(deployment, said) > before)? {
         bail!("the gateway did not notice the broken program");
     }
     Ok(())
 }
 
-fn hang_up(deployment: &Deployment) -> Result<()> {
-    deployment.supervisor.hang_up(deployment.gateway())
+fn ask_to_upgrade(deployment: &Deployment) -> Result<()> {
+    deployment.supervisor.ask_to_upgrade(deployment.gateway())
 }
 
 fn said_times(deployment: &Deployment, said: &str) -> usize {

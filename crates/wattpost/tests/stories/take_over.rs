@@ -51,8 +51,8 @@ impl Upgraded {
         *self.pids.last().expect("runs")
     }
 
-    fn hang_up(&self) {
-        kill_process(self.pid(), Signal::HUP).expect("runs");
+    fn ask_to_upgrade(&self) {
+        kill_process(self.pid(), Signal::USR2).expect("runs");
     }
 
     fn install(&self, program: &Path) {
@@ -84,7 +84,7 @@ impl Upgraded {
 
     fn upgrade(&mut self) {
         self.install(Path::new(env!("CARGO_BIN_EXE_wattpost")));
-        self.hang_up();
+        self.ask_to_upgrade();
         self.is_replaced();
     }
 
@@ -123,7 +123,7 @@ impl Upgraded {
         assert!(has_ended, "{pid:?} does not end");
     }
 
-    /// The process that the last SIGHUP has started.
+    /// The process that the last SIGUSR2 has started.
     fn started(&self) -> Pid {
         let log = self.deployment.log();
         let line = log.lines().rev().find(|line| line.contains(STARTED));
@@ -172,12 +172,12 @@ fn no_charger_notices_upgrades_also_to_programs_that_fail() {
         match round {
             1 => {
                 world.install_script("broken", "exit 7");
-                world.hang_up();
+                world.ask_to_upgrade();
                 world.wait_for_log("the new process has ended before it took over", 1);
             }
             3 => {
                 world.install_script("hanging", "exec sleep 600");
-                world.hang_up();
+                world.ask_to_upgrade();
                 world.wait_for_log(STARTED, 5);
             }
             _ => {}
@@ -301,7 +301,7 @@ fn nothing_is_lost_when_the_running_process_is_killed_in_a_take_over() {
     for _ in 0..ATTEMPTS {
         world.deployment.wait_for_answers(100.0);
         let opened = world.logs("journal opened");
-        world.hang_up();
+        world.ask_to_upgrade();
         world.wait_for_log("journal opened", opened + 1);
         let (old, new) = (world.pid(), world.started());
         // It may have exited already: then this was no kill in the middle.
@@ -319,7 +319,7 @@ fn nothing_is_lost_when_the_running_process_is_killed_in_a_take_over() {
     assert!(world.logs(DIED) > 0, "the moment was never hit");
     // And once before the new process has anything: it ends too, and a new start serves.
     let started = world.logs(STARTED);
-    world.hang_up();
+    world.ask_to_upgrade();
     world.wait_for_log(STARTED, started + 1);
     let (old, new) = (world.pid(), world.started());
     let _ = kill_process(old, Signal::KILL);

@@ -1,4 +1,4 @@
-//! SIGHUP (`systemctl reload`): starts the program again, from the path from which this process was started, with
+//! SIGUSR2 (`systemctl reload`): starts the program again, from the path from which this process was started, with
 //! `--take-over`. By then an upgrade has put the new program there.
 
 use super::giving::PREPARE;
@@ -16,7 +16,7 @@ const START: Duration = PREPARE;
 /// How this process was started, and the new process that a signal has started.
 #[derive(Debug)]
 pub(crate) struct Reload {
-    hangup: Signal,
+    signal: Signal,
     program: PathBuf,
     arguments: Vec<OsString>,
     child: Option<(Child, Instant)>,
@@ -40,7 +40,7 @@ impl Reload {
             arguments.push("--take-over".into());
         }
         Ok(Self {
-            hangup: signal(SignalKind::hangup()).context("listen for SIGHUP")?,
+            signal: signal(SignalKind::user_defined2()).context("listen for SIGUSR2")?,
             program,
             arguments,
             child: None,
@@ -51,7 +51,7 @@ impl Reload {
     pub(crate) async fn run(&mut self) -> std::convert::Infallible {
         loop {
             let Some((child, end)) = &mut self.child else {
-                self.hangup.recv().await;
+                self.signal.recv().await;
                 self.start();
                 continue;
             };
@@ -65,8 +65,8 @@ impl Reload {
                     );
                     self.child = None;
                 }
-                _ = self.hangup.recv() => {
-                    tracing::warn!("another SIGHUP: the new process that is not prepared yet is killed");
+                _ = self.signal.recv() => {
+                    tracing::warn!("another SIGUSR2: the new process that is not prepared yet is killed");
                     let _ = child.kill().await;
                     self.start();
                 }
@@ -96,7 +96,7 @@ impl Reload {
                 tracing::info!(
                     program = %self.program.display(),
                     pid = child.id(),
-                    "SIGHUP: started the process that takes over"
+                    "SIGUSR2: started the process that takes over"
                 );
                 self.child = Some((child, Instant::now() + START));
             }
@@ -105,7 +105,7 @@ impl Reload {
                 tracing::error!(
                     program = %self.program.display(),
                     %error,
-                    "SIGHUP: the program cannot be started; this process goes on"
+                    "SIGUSR2: the program cannot be started; this process goes on"
                 );
             }
         }
