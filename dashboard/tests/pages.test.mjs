@@ -14,6 +14,7 @@ let hostile;
 let ended;
 let running;
 let command;
+let batch;
 
 before(async () => {
   wattpost = await Wattpost.start();
@@ -34,6 +35,8 @@ before(async () => {
     body: JSON.stringify({ action: 'GetConfiguration' }),
   });
   command = await answer.json();
+  // The hostile charger answers no command, so its item has an outcome of its own.
+  batch = await post('/api/v1/batches', { operation: 'trigger', parameters: { message: 'Heartbeat' }, filter: {}, answer_within_ms: 1000 });
   await fetch(`${wattpost.url}/api/v1/tokens/04A2`, { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ note: HOSTILE }) });
 });
 
@@ -42,6 +45,14 @@ after(async () => {
   await browser?.close();
   await wattpost?.stop();
 });
+
+async function post(path, body) {
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': path + JSON.stringify(body) };
+  const answer = await fetch(wattpost.url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+  const text = await answer.text();
+  assert.ok(answer.ok, text);
+  return JSON.parse(text);
+}
 
 const evil = encodeURIComponent('EVIL<b>"1\'');
 const pages = () => [
@@ -60,6 +71,9 @@ const pages = () => [
   ['command', `/commands/${command.id}`, /answered/],
   ['new-command', '/commands/new?charger=SIM-00002&action=SetVariables', /setVariableData/],
   ['start', '/commands/new?charger=SIM-00001&action=start', /Name the connector/],
+  ['batches', '/batches', /trigger/],
+  ['batch', `/batches/${batch.id}`, /EVIL/],
+  ['new-batch', '/batches/new?online=true&send=limit', /watts in total[^]*EVIL|EVIL[^]*watts in total/],
   ['tokens', '/tokens', /04A2/],
   ['dead-letters', '/dead-letters', /There is no dead letter/],
   ['audit', '/audit', /token.set/],
@@ -144,6 +158,72 @@ test('Tab reaches everything on every page that a pointer can use', async () => 
     const missed = await page.evaluate(() => window.targets.filter((one) => one.isConnected && one.checkVisibility() && !window.reached.has(one)).map((one) => one.outerHTML.slice(0, 160)));
     assert.deepEqual(missed, [], `${path}: Tab does not reach these`);
   }
+  page.assertClean();
+  await page.context().close();
+});
+
+test('rows selected with the keyboard become a batch, after the page has said who is hit', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByRole('status').getByText(/^9 of /).waitFor();
+  for (const key of ['j', 'x', 'j', 'j', 'Shift+X', 'k', 'x', 'x']) await page.keyboard.press(key);
+  await page.getByText(/, 3 selected/).waitFor();
+  await page.getByRole('link', { name: 'New batch for the 3 selected' }).click();
+  await page.getByText('SIM-00001, SIM-00002, SIM-00003').waitFor();
+  // What is selected outlasts a reload.
+  await page.reload();
+  await page.getByText('SIM-00001, SIM-00002, SIM-00003').waitFor();
+  await page.getByLabel('Operation or action').selectOption('trigger');
+  await page.getByLabel(/^message/).fill('Heartbeat');
+  const before = (await wattpost.get('/api/v1/batches')).items.length;
+  await page.getByRole('button', { name: 'See who is hit' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('3 of 3 chargers get a command').waitFor();
+  assert.match(await dialog.innerText(), /SIM-00001, SIM-00002, SIM-00003/);
+  assert.deepEqual(await violations(page), []);
+  assert.equal((await wattpost.get('/api/v1/batches')).items.length, before, 'created before it was confirmed');
+  await dialog.getByRole('button', { name: 'Create the batch' }).click();
+  await page.waitForURL(/\/batches\/[0-9a-f]{8}/);
+  await page.getByText('3 of 3 have ended').waitFor();
+  await until('each row has its command', async () => (await page.locator('tbody a[href^="/commands/"]').count()) === 3);
+
+  // Without a selection, all chargers of the filter are hit; the address says which.
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByRole('link', { name: 'New batch for all 9 of the list' }).click();
+  await page.waitForURL(/q=SIM-0000/);
+  await page.getByText('SIM-00001, SIM-00002, SIM-00003').waitFor();
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByLabel('Select all 9 of the list').check();
+  await page.getByText(/, 9 selected/).waitFor();
+  await page.getByRole('button', { name: 'Select none' }).click();
+  await page.getByRole('link', { name: 'New batch for all 9 of the list' }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a batch is paused, resumed and cancelled from its page, which says first what that does', async () => {
+  const slow = await post('/api/v1/batches', { operation: 'trigger', parameters: { message: 'Heartbeat' }, filter: { q: 'SIM-' }, per_second: 1, at_once: 1 });
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/batches/${slow.id}`);
+  const ask = async (action, effect, confirm = action) => {
+    await page.getByRole('button', { name: action, exact: true }).click();
+    await page.getByRole('dialog').getByText(effect).waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: confirm, exact: true }).click();
+  };
+  await ask('Pause', 'No more commands are started');
+  await page.getByText('A person has paused it').waitFor();
+  assert.equal((await wattpost.get(`/api/v1/batches/${slow.id}`)).state, 'paused');
+  await ask('Resume', 'goes on for the');
+  await page.getByText('At its pace').waitFor();
+  await ask('Cancel the batch', 'get no command');
+  const { counts } = await until('it is cancelled', async () => {
+    const now = await wattpost.get(`/api/v1/batches/${slow.id}`);
+    return now.state === 'cancelled' && now;
+  });
+  assert.ok(counts.not_started > 0);
+  await page.getByRole('button', { name: `not started ${counts.not_started}` }).click();
+  await page.waitForURL(/state=not_started/);
+  await until('only those are listed', async () => (await page.locator('tbody a[data-row]').count()) === counts.not_started);
   page.assertClean();
   await page.context().close();
 });

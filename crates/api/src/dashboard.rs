@@ -14,7 +14,7 @@ use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 /// The first segments of the dashboard's addresses. Each has a page, and addresses below it belong to the same page.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "pipeline",
     "chargers",
     "messages",
@@ -23,6 +23,7 @@ const PAGES: [&str; 13] = [
     "tokens",
     "dead-letters",
     "audit",
+    "batches",
     "keys",
     "system",
     "users",

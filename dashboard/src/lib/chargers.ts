@@ -1,0 +1,31 @@
+import { kindNow, sockets } from './fleet.svelte';
+import type { Charger } from './types';
+
+/** The filters of the page Chargers, which are parameters of its address. */
+export const FILTERS = ['q', 'online', 'status', 'version', 'firmware', 'admission'] as const;
+export type Filter = (typeof FILTERS)[number];
+export type Filters = Record<Filter, string>;
+
+export function filtersOf(query: URLSearchParams): Filters {
+  const found = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ''])) as Filters;
+  return { ...found, q: found.q.trim().toLowerCase() };
+}
+
+/** Whether a charger passes all filters, or all but one. */
+export function passes(charger: Charger, f: Filters, without?: Filter): boolean {
+  const is = (name: Filter) => f[name] !== '' && name !== without;
+  if (is('q')) {
+    const texts = [charger.charger_id, charger.boot?.vendor, charger.boot?.model, charger.boot?.serial, charger.remote];
+    if (!texts.some((text) => text?.toLowerCase().includes(f.q))) return false;
+  }
+  if (is('online') && String(charger.online) !== f.online) return false;
+  if (is('version') && charger.ocpp_version !== f.version) return false;
+  if (is('firmware') && (charger.boot?.firmware ?? '') !== f.firmware) return false;
+  if (is('admission') && (charger.settings?.admission ?? 'not_added') !== f.admission) return false;
+  if (is('status') && !sockets(charger).some((one) => kindNow(one) === f.status)) return false;
+  return true;
+}
+
+export function inOrder(chargers: Charger[]): Charger[] {
+  return chargers.sort((a, b) => (a.charger_id < b.charger_id ? -1 : 1));
+}
