@@ -79,7 +79,7 @@ const pages = () => [
   ['audit', '/audit', /token.set/],
   ['keys', '/keys', /There is no key/],
   ['users', '/users', /There is no user/],
-  ['system', '/system', /is ready/],
+  ['system', '/system', /This process works/],
 ];
 
 for (const theme of ['light', 'dark']) {
