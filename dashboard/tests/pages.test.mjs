@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { typesOf } from '../scripts/types.mjs';
 import { readFileSync } from 'node:fs';
-import { Charger, Relay, Wattpost, launch, openPage, until, violations } from './support.mjs';
+import { Charger, Receiver, Relay, Wattpost, launch, openPage, until, violations } from './support.mjs';
 
 const HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>{{7*7}}';
 const SHOTS = process.env.SHOTS;
@@ -15,9 +15,12 @@ let ended;
 let running;
 let command;
 let batch;
+let webhook;
+let receiver;
 
 before(async () => {
-  wattpost = await Wattpost.start();
+  receiver = await Receiver.start();
+  wattpost = await Wattpost.start({ WATTPOST__WEBHOOKS__ALLOW_HTTP: 'true', WATTPOST__WEBHOOKS__ALLOWED_NETWORKS: '["127.0.0.1/32"]' });
   browser = await launch();
   wattpost.simulate('--chargers', '12', '--speed-up', '60', '--transactions-per-hour', '8', '--transaction-minutes', '8', '--seed', '7');
   hostile = await Charger.connect(wattpost, 'EVIL<b>"1\'');
@@ -36,6 +39,7 @@ before(async () => {
   });
   command = await answer.json();
   // The hostile charger answers no command, so its item has an outcome of its own.
+  webhook = await post('/api/v1/webhooks', { url: `${receiver.url}/hook`, types: ['transaction.*'], description: HOSTILE });
   batch = await post('/api/v1/batches', { operation: 'trigger', parameters: { message: 'Heartbeat' }, filter: {}, answer_within_ms: 1000 });
   await fetch(`${wattpost.url}/api/v1/tokens/04A2`, { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ note: HOSTILE }) });
 });
@@ -44,6 +48,7 @@ after(async () => {
   hostile?.close();
   await browser?.close();
   await wattpost?.stop();
+  receiver?.stop();
 });
 
 async function post(path, body) {
@@ -79,6 +84,8 @@ const pages = () => [
   ['audit', '/audit', /token.set/],
   ['keys', '/keys', /There is no key/],
   ['users', '/users', /There is no user/],
+  ['webhooks', '/webhooks', /transaction\.\*/],
+  ['webhook', `/webhooks/${webhook.id}`, /delivered: 204/],
   ['system', '/system', /This process works/],
 ];
 
@@ -224,6 +231,57 @@ test('a batch is paused, resumed and cancelled from its page, which says first w
   await page.getByRole('button', { name: `not started ${counts.not_started}` }).click();
   await page.waitForURL(/state=not_started/);
   await until('only those are listed', async () => (await page.locator('tbody a[data-row]').count()) === counts.not_started);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a webhook is added, tested, rotated and repaired from its page, which says why it fails', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/webhooks`);
+  await page.getByRole('button', { name: 'Add a webhook' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('URL').fill(`${receiver.url}/added`);
+  await dialog.getByRole('button', { name: 'transaction.*' }).click();
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole('button', { name: 'Add', exact: true }).click();
+  const shown = await page.locator('.note code', { hasText: 'whsec_' }).innerText();
+  await page.getByRole('link', { name: `${receiver.url}/added` }).click();
+  await page.getByText('Nothing was sent yet').or(page.getByText('delivered: 204').first()).waitFor();
+  assert.equal(await page.getByText('whsec_').count(), 0, 'the secret is shown once');
+  await page.getByRole('button', { name: 'Send a test' }).click();
+  await page.getByText('The receiver took the test message: 204').waitFor();
+  assert.ok(receiver.got.some((one) => one.path === '/added' && one.body.includes('webhook.test')));
+
+  await page.getByRole('button', { name: 'New secret' }).click();
+  await dialog.getByRole('button', { name: 'Make it' }).click();
+  const next = await page.locator('.note code', { hasText: 'whsec_' }).innerText();
+  assert.notEqual(next, shown);
+  await page.getByText(/two are valid until/).waitFor();
+
+  receiver.status = 401;
+  await page.getByText('The receiver does not take the next event').waitFor();
+  await page.getByText('verifies with the secret of this webhook').waitFor();
+  assert.deepEqual(await violations(page), []);
+  receiver.status = 204;
+  await page.getByRole('button', { name: 'Disable' }).click();
+  await dialog.getByRole('button', { name: 'Disable' }).click();
+  await page.getByText('A person has disabled it').waitFor();
+  await page.getByRole('button', { name: 'Enable' }).click();
+  await page.getByText('active', { exact: true }).waitFor();
+  await page.getByText('delivered: 204').first().waitFor();
+
+  const again = page.getByRole('button', { name: /^Send again from/ }).last();
+  const id = (await again.getAttribute('aria-label')).split(' ').at(-1);
+  const times = () => receiver.got.filter((one) => one.path === '/added' && one.status === 204 && JSON.parse(one.body).id === id).length;
+  await until('it was delivered', () => times() > 0);
+  const before = times();
+  await again.click();
+  await dialog.getByRole('button', { name: 'Send again', exact: true }).click();
+  await until('the event came again', () => times() > before);
+  await page.getByRole('button', { name: 'Remove' }).click();
+  await dialog.getByRole('button', { name: 'Remove' }).click();
+  await page.waitForURL(/\/webhooks$/);
+  await until('it is gone', async () => (await wattpost.get('/api/v1/webhooks')).items.length === 1);
   page.assertClean();
   await page.context().close();
 });

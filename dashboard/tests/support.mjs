@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -264,6 +265,31 @@ export class Relay {
 
   stop() {
     this.cut();
+    this.server.close();
+  }
+}
+
+/** A receiver of webhooks, which answers with the status that a test says. */
+export class Receiver {
+  static async start() {
+    const self = new Receiver();
+    self.status = 204;
+    self.got = [];
+    self.server = createHttpServer((request, response) => {
+      let body = '';
+      request.on('data', (data) => (body += data));
+      request.on('end', () => {
+        self.got.push({ path: request.url, body, status: self.status });
+        response.writeHead(self.status).end();
+      });
+    }).listen(0, '127.0.0.1');
+    await new Promise((done) => self.server.once('listening', done));
+    self.url = `http://127.0.0.1:${self.server.address().port}`;
+    return self;
+  }
+
+  stop() {
+    this.server.closeAllConnections();
     this.server.close();
   }
 }

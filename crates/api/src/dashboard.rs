@@ -14,7 +14,7 @@ use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 /// The first segments of the dashboard's addresses. Each has a page, and addresses below it belong to the same page.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "pipeline",
     "chargers",
     "messages",
@@ -24,6 +24,7 @@ const PAGES: [&str; 14] = [
     "dead-letters",
     "audit",
     "batches",
+    "webhooks",
     "keys",
     "system",
     "users",
