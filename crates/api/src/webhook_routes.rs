@@ -417,8 +417,7 @@ fn new_secret() -> Result<WebhookSecret, ApiError> {
 }
 
 fn shown(webhook: &Webhook) -> Result<Response, ApiError> {
-    let tag = etag::of_version(webhook.version);
-    change::object(StatusCode::OK, &webhook.view(now()), Some(&tag))
+    tagged(StatusCode::OK, webhook, &webhook.view(now()))
 }
 
 fn with_secret(
@@ -426,12 +425,22 @@ fn with_secret(
     webhook: &Webhook,
     secret: Option<String>,
 ) -> Result<Response, ApiError> {
-    let tag = etag::of_version(webhook.version);
     let shown = WithSecret {
         webhook: webhook.view(now()),
         secret,
     };
-    change::object(status, &shown, Some(&tag))
+    tagged(status, webhook, &shown)
+}
+
+/// An answer shows the state of the deliveries too, so its tag has a part that follows from all of it.
+fn tagged(
+    status: StatusCode,
+    webhook: &Webhook,
+    shown: &impl Serialize,
+) -> Result<Response, ApiError> {
+    let json = serde_json::to_vec(shown).map_err(|_| ApiError::internal())?;
+    let tag = etag::of_version_and_body(webhook.version, &json);
+    Ok(change::written(status, json, Some(&tag)))
 }
 
 fn webhook_id(id: Result<Path<String>, PathRejection>, path: &str) -> Result<WebhookId, ApiError> {
