@@ -63,6 +63,7 @@ const evil = encodeURIComponent('EVIL<b>"1\'');
 const pages = () => [
   ['now', '/', /0 missing/],
   ['pipeline', '/pipeline?part=journal', /Every part works/],
+  ['pipeline-message', `/pipeline?find=${encodeURIComponent(command.record_ids?.[0] ?? '')}`, /It is in the database/],
   ['chargers', '/chargers', /SIM-00012/],
   ['charger', `/chargers/${evil}`, /OtherError/],
   ['charger-timeline', `/chargers/${evil}?tab=timeline`, /transaction started/],
@@ -282,6 +283,34 @@ test('a webhook is added, tested, rotated and repaired from its page, which says
   await dialog.getByRole('button', { name: 'Remove' }).click();
   await page.waitForURL(/\/webhooks$/);
   await until('it is gone', async () => (await wattpost.get('/api/v1/webhooks')).items.length === 1);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a message is found by its record id, and by its message id among those of a charger', async () => {
+  const page = await openPage(browser);
+  const { items } = await wattpost.get('/api/v1/messages?charger=SIM-00002&kind=call&limit=1');
+  const [one] = items;
+  await page.goto(`${wattpost.url}/pipeline`);
+  await page.getByLabel('Record id, or message id').fill(one.message_id);
+  await page.getByRole('button', { name: 'Find', exact: true }).click();
+  await page.getByText('Name the charger too').waitFor();
+  await page.getByLabel('Charger, for a message id').fill('SIM-00002');
+  await page.getByRole('button', { name: 'Find', exact: true }).click();
+  await page.getByText(/^1 of [\d,]+ messages of SIM-00002 have this id/).waitFor();
+  await page.locator(`a[href="/pipeline?find=${encodeURIComponent(one.record_id)}"]`).click();
+  await page.getByText('It is in the database').waitFor();
+  for (const station of ['Received by the gateway', 'Durable in the journal', 'Delivered', 'Stored']) {
+    await page.getByRole('row', { name: new RegExp(`^${station}.*passed`) }).waitFor();
+  }
+  await page.getByText(`message id ${one.message_id}`).waitFor();
+  assert.ok(page.url().includes(encodeURIComponent(one.record_id)));
+
+  // A record that its gateway has not written yet is waited for.
+  const [gateway] = one.record_id.split('/');
+  await page.getByLabel('Record id, or message id').fill(`${gateway}/999999999`);
+  await page.getByRole('button', { name: 'Find', exact: true }).click();
+  await page.getByText('Its gateway has written no record with this number yet').waitFor();
   page.assertClean();
   await page.context().close();
 });
