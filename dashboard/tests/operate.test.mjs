@@ -221,6 +221,8 @@ test('the page Now draws the past from what is kept, and the wallboard shows it 
   await assertFit(page);
   await page.getByRole('link', { name: 'Wallboard' }).click();
   await page.waitForURL('**/wallboard');
+  // A screen on a wall opens this address.
+  await page.reload();
   await page.getByText('1 faulted connector: CP-<i>1').waitFor();
   await page.getByText(/acknowledged, .* stored, 0 missing/).waitFor();
   assert.equal(await page.getByRole('button').count(), 0, 'the wallboard has nothing to press');

@@ -14,7 +14,7 @@ use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 /// The first segments of the dashboard's addresses. Each has a page, and addresses below it belong to the same page.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "pipeline",
     "chargers",
     "messages",
@@ -29,6 +29,7 @@ const PAGES: [&str; 15] = [
     "system",
     "users",
     "waiting-room",
+    "wallboard",
     "sign-in",
 ];
 /// The folder of files whose names contain a hash of their content.
