@@ -1133,6 +1133,12 @@ export interface components {
             /** @description The `status` in the charger's answer, if it has one. */
             status?: string | null;
         };
+        /** @description Another password of the user who has signed in. */
+        OwnPassword: {
+            /** @description The password that the user has now. */
+            current: string;
+            password: string;
+        };
         /** @description A page of a list. */
         Page_Action: {
             /**

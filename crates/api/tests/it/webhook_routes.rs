@@ -106,25 +106,6 @@ async fn a_webhook_is_added_changed_rotated_and_removed_and_its_secret_shown_onc
     assert_eq!(list.json()["items"], json!([shown]));
 
     let tag = format!("If-Match: {}", read.header("etag").expect("a tag"));
-    // An event that waits changes what is shown: an answer that a client has already is not taken for it.
-    let known = tag.replace("If-Match", "If-None-Match");
-    assert_eq!(get_with(addr, &one, &[&known]).await.status, 304);
-    let token = send(addr, "PUT", "/api/v1/tokens/04A2", &[JSON], "{}").await;
-    assert!(token.status < 300, "{}", token.body);
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
-        let again = get_with(addr, &one, &[&known]).await;
-        if again.status == 200 && again.body != read.body {
-            break;
-        }
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{} {}",
-            again.status,
-            again.body
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
     let patch = r#"{"charger_id": null, "enabled": false}"#;
     let without = send(addr, "PATCH", &one, &[MERGE_PATCH], patch).await;
     assert_eq!(code(&without), (428, "if_match_required".to_owned()));
@@ -211,6 +192,7 @@ async fn a_test_message_is_signed_and_events_are_sent_again_from_one_on() {
     let (url, received) = receiver().await;
     let added = change(addr, WEBHOOKS, &[], &json!({"url": url})).await;
     let one = format!("{WEBHOOKS}/{}", added.json()["id"].as_str().expect("an id"));
+    let before = get(addr, &one).await;
     let tested = change(addr, &format!("{one}/test"), &[], &json!({})).await;
     let answer = tested.json();
     assert_eq!(
@@ -252,6 +234,11 @@ async fn a_test_message_is_signed_and_events_are_sent_again_from_one_on() {
         subjects.map(str::to_owned).collect()
     };
     until("both events", || subjects().len() == 2).await;
+    // What a client read before is not taken for what is shown now, though nobody has changed the webhook.
+    let known = before.header("etag").expect("a tag");
+    let after = get_with(addr, &one, &[&format!("If-None-Match: {known}")]).await;
+    assert_eq!(after.status, 200);
+    assert_ne!(after.body, before.body);
     let second = received.lock().expect("no panic")[2].clone();
     let since = second.1["id"].as_str().expect("an id").to_owned();
     // The record of the delivery may follow the delivery; a redelivery comes after it, whichever is first.
