@@ -180,6 +180,21 @@ test('a user signs in with a password, and a new password ends the session', asy
   await page.getByText('anna (read)').waitFor();
   assert.ok(!(await page.content()).includes(made));
 
+  // The user sets another one: a wrong current password is refused and ends no session.
+  await page.getByRole('button', { name: 'Set own password' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Current password').fill('not the current one');
+  await dialog.getByLabel('New password', { exact: true }).fill('a password of her own');
+  await dialog.getByLabel('New password again').fill('a password of her own');
+  await dialog.getByRole('button', { name: 'Set password' }).click();
+  await dialog.getByRole('alert').waitFor();
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByLabel('Current password').fill(made);
+  await dialog.getByRole('button', { name: 'Set password' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await page.reload();
+  await page.getByText('anna (read)').waitFor();
+
   const admin = await openPage(browser);
   await signIn(admin, keys.admin);
   await admin.getByRole('link', { name: 'Users' }).click();

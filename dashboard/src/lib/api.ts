@@ -62,8 +62,10 @@ export async function request<T>(method: string, path: string, sent: Sent = {}):
   const isJson = answer.headers.get('content-type')?.includes('json');
   const value: unknown = text && isJson && !(answer.ok && sent.asText) ? JSON.parse(text) : undefined;
   if (!answer.ok) {
-    if (answer.status === 401) session.ended();
-    throw new ApiProblem(answer.status, (value as Partial<Problem>) ?? {});
+    const problem = (value as Partial<Problem>) ?? {};
+    // A wrong password in a form of a signed-in user is refused with 401 too.
+    if (answer.status === 401 && problem.code !== 'sign_in_refused') session.ended();
+    throw new ApiProblem(answer.status, problem);
   }
   return { body: (isJson && !sent.asText ? value : text) as T, headers: answer.headers };
 }
