@@ -11,9 +11,13 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use central::Timestamp;
 use central::model::truncate;
 use central::model::{QuirkView, Registration};
-use central::query::{ChargerDetail, ChargerFilter, PageRequest, QueryStore, TransactionFilter};
+use central::query::{
+    ChargerDetail, ChargerFilter, Page, PageRequest, QueryStore, TransactionFilter,
+};
+use common::clock::now_ms;
 use ocpp::Version;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -198,6 +202,53 @@ pub(crate) async fn connectors(
             let mut charger = found.ok_or_else(|| ApiError::unknown_charger(&id))?;
             truncate::charger(&mut charger);
             Ok(serde_json::json!({"items": charger.connectors, "next": null}))
+        })
+        .await
+}
+
+/// The parameters of the list of connections.
+pub(crate) const CONNECTIONS_PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
+
+/// `GET /api/v1/chargers/{id}/connections`
+#[utoipa::path(
+    get,
+    path = "/api/v1/chargers/{id}/connections",
+    params(
+        ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
+        ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
+    ),
+    responses((status = 200, description = "Its connections, the newest first", body = schema::Page<schema::ChargerConnection>))
+)]
+pub(crate) async fn connections(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    id: Result<Path<String>, PathRejection>,
+    request: ListRequest,
+) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
+    let query = request.query(CONNECTIONS_PARAMETERS)?;
+    let wanted = request.wanted(&query, "ChargerConnection")?;
+    state
+        .answer_list(move |store| {
+            let found = store.charger(&id);
+            let found = found.map_err(|error| page::query_error(error, &PageRequest::default()))?;
+            let charger = found.ok_or_else(|| ApiError::unknown_charger(&id))?.charger;
+            let now = Timestamp(now_ms());
+            page::collected(
+                wanted,
+                |_| {},
+                |page| {
+                    let page = store.connections(&id, page)?;
+                    let rows = page.items.iter();
+                    Ok(Page {
+                        items: rows.map(|row| row.view(&charger, now)).collect(),
+                        next: page.next,
+                    })
+                },
+            )?
+            .into_answer()
         })
         .await
 }

@@ -46,6 +46,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         chargers::list,
         chargers::one,
         chargers::connectors,
+        chargers::connections,
         charger_settings::create,
         charger_settings::change,
         charger_settings::remove,

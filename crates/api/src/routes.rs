@@ -115,6 +115,14 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(chargers::connectors),
     },
     Route {
+        path: "/api/v1/chargers/{id}/connections",
+        purpose: "the connections of a charger, the newest first, and how each ended",
+        parameters: chargers::CONNECTIONS_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(chargers::connections),
+    },
+    Route {
         path: "/api/v1/chargers/{id}/password",
         purpose: "the state of the newest change of a charger's password; `PUT` changes it here and at the charger, `DELETE` gives up a change that was not sent",
         parameters: &[],

@@ -1,8 +1,10 @@
 //! Pages of rows, the same for both databases.
 
 use central::model::{ChargerKey, ChargerModel};
-use central::query::{Cursor, Page, PageRequest, Place, QueryError};
-use central::{Quirk, RecordId, Timestamp};
+use central::query::{
+    ConnectionRecord, ConnectionRow, Cursor, Page, PageRequest, Place, QueryError,
+};
+use central::{Epoch, GatewayId, Quirk, RecordId, Timestamp};
 use uuid::Uuid;
 
 /// The charger key after which a page of chargers begins.
@@ -123,6 +125,44 @@ pub(crate) fn before_handshake(page: &PageRequest) -> Result<i64, QueryError> {
         Some(Place::Handshake(no)) => Ok(no),
         Some(_) => Err(QueryError::BadCursor),
     }
+}
+
+/// The connection before which a page of a charger's connections begins; `None` = with the newest.
+pub(crate) fn before_connection(
+    page: &PageRequest,
+) -> Result<Option<(Epoch, GatewayId)>, QueryError> {
+    match place(page)? {
+        None => Ok(None),
+        Some(Place::Connection(epoch, gateway)) => Ok(Some((epoch, gateway))),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
+/// Rows to read for a page of so many connections: two of each, of one more to see whether there are more, and of the one
+/// before the page.
+pub(crate) const fn connection_records(limit: usize) -> usize {
+    2 * (limit + 2)
+}
+
+/// A page of a charger's connections from their records. `records` are those of `before` and of older connections, newest
+/// first, [`connection_records`] at most.
+pub(crate) fn connections_page(
+    records: Vec<ConnectionRecord>,
+    before: Option<(Epoch, GatewayId)>,
+    limit: usize,
+) -> Page<ConnectionRow> {
+    let mut is_cut = records.len() >= connection_records(limit);
+    let mut rows = ConnectionRow::of_records(records);
+    // Not all records of the last one may have been read. It is alone only if it has more records than any can have.
+    if is_cut && rows.len() > 1 {
+        rows.pop();
+    }
+    rows.retain(|row| before != Some(row.id()));
+    is_cut |= rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| is_cut);
+    let next = last.map(|row| Place::Connection(row.epoch, row.gateway).to_cursor());
+    Page { items: rows, next }
 }
 
 fn place(page: &PageRequest) -> Result<Option<Place>, QueryError> {

@@ -49,6 +49,47 @@ pub(crate) struct Charger {
     connectors: Vec<Connector>,
 }
 
+/// A connection of a charger.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChargerConnection {
+    /// The gateway that held it.
+    gateway_id: Uuid,
+    /// Its number: of two connections of a charger the one with the greater number is the newer.
+    epoch: u64,
+    ocpp_version: OcppVersion,
+    /// The address of its peer; null if its begin is not in the database.
+    remote: Option<String>,
+    /// When it began.
+    #[schema(format = DateTime)]
+    connected_at: String,
+    end: ConnectionEnd,
+    /// When it ended; null unless `end` is `closed`.
+    #[schema(format = DateTime)]
+    disconnected_at: Option<String>,
+    /// Why it ended; null unless `end` is `closed`.
+    reason: Option<String>,
+    /// When its last record was received, unless `end` is `closed`: it had not ended before.
+    #[schema(format = DateTime)]
+    last_record_at: Option<String>,
+    /// If `end` is `not_recorded`: it had ended when its gateway started again, or the charger connected again.
+    #[schema(format = DateTime)]
+    ended_before: Option<String>,
+    /// Milliseconds until it ended, or until now while it is open; null if its end is not known.
+    duration_ms: Option<i64>,
+}
+
+/// What is known of the end of a connection. `open`: it has not ended. `closed`: its end is recorded. `not_recorded`: it has
+/// ended, between `last_record_at` and `ended_before`; its gateway was killed or lost the record. `unknown`: its gateway does
+/// not report, so it may be open or not.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConnectionEnd {
+    Open,
+    Closed,
+    NotRecorded,
+    Unknown,
+}
+
 /// What the operator has set of a charger.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ChargerSettings {

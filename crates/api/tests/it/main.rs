@@ -8,6 +8,7 @@ mod charger_filters;
 mod charger_settings;
 mod closings;
 mod commands;
+mod connections;
 mod dead_letters;
 mod effects;
 mod errors;

@@ -7,9 +7,9 @@ use crate::model::{
 };
 use crate::ports::{ChargerAdmin, CloseRequest, Closing, Closings, NotClosed, Once, Unavailable};
 use crate::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
-    MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
-    ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, ConnectionRecord, ConnectionRow, DeadLetterFilter,
+    DeadLetterRow, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError,
+    QueryStore, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
 use crate::record::{RecordId, RecordKind};
 use crate::time::Timestamp;
@@ -235,6 +235,31 @@ impl QueryStore for MemoryRows {
         rows.sort_by_key(|row| (row.received_at, row.id));
         let place = |_, row: &MessageRow| Place::Received(row.received_at, row.id);
         self.page(&rows, page, place, |row| filter.has(row))
+    }
+
+    fn connections(
+        &self,
+        charger: &str,
+        page: &PageRequest,
+    ) -> Result<Page<ConnectionRow>, QueryError> {
+        let is_wanted = |row: &&MessageRow| {
+            is_same(&row.charger_id, charger)
+                && matches!(row.kind, RecordKind::Connected | RecordKind::Disconnected)
+        };
+        let mut found: Vec<&MessageRow> = self.messages.iter().filter(is_wanted).collect();
+        found.sort_by_key(|row| std::cmp::Reverse((row.epoch, row.id.gateway)));
+        let records = found.into_iter().map(|row| ConnectionRecord {
+            gateway: row.id.gateway,
+            epoch: row.epoch,
+            kind: row.kind,
+            ocpp_version: row.ocpp_version,
+            received_at: row.received_at,
+            payload: row.payload.clone(),
+            reason: row.reason.clone(),
+        });
+        let rows = ConnectionRow::of_records(records);
+        let place = |_, row: &ConnectionRow| Place::Connection(row.epoch, row.gateway);
+        self.page(&rows, page, place, |_| true)
     }
 
     fn transactions_on_wire(&self, ids: &[WireId]) -> Result<Vec<TransactionView>, QueryError> {

@@ -13,9 +13,9 @@ use crate::model::{
     AuditView, CommandId, DeadLetterRow, MessageRow, QuirkSummary, QuirkView, TransactionView,
 };
 use crate::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, MentionFilter, MessageFilter,
-    Page, PageRequest, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter,
-    WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, MentionFilter,
+    MessageFilter, Page, PageRequest, QuirkFilter, ReadingFilter, ReadingRows, RowPlace,
+    TransactionFilter, WireId,
 };
 use crate::record::RecordId;
 use uuid::Uuid;
@@ -101,6 +101,17 @@ pub trait QueryStore: Send + Sync + 'static {
         filter: &MentionFilter,
         page: &PageRequest,
     ) -> Result<Page<MessageRow>, QueryError>;
+
+    /// The connections of one charger, the newest first: those of which the database has the begin or the end. Empty if the
+    /// charger is not known.
+    ///
+    /// # Errors
+    /// As [`QueryStore::chargers`].
+    fn connections(
+        &self,
+        charger: &str,
+        page: &PageRequest,
+    ) -> Result<Page<ConnectionRow>, QueryError>;
 
     /// The transactions with these ids on the wire, in no order. Several may have one id.
     ///

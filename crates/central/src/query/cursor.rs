@@ -3,7 +3,7 @@
 use crate::Quirk;
 use crate::model::{ChargerKey, ChargerModel};
 use crate::ports::QueryError;
-use crate::record::{GatewayId, RecordId, Seq};
+use crate::record::{Epoch, GatewayId, RecordId, Seq};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -65,6 +65,8 @@ pub enum Place {
     Sample(Timestamp, i64, u32),
     /// In the list of a webhook's attempts: before this number.
     WebhookAttempt(i64),
+    /// In the list of a charger's connections: before this one.
+    Connection(Epoch, GatewayId),
 }
 
 impl Place {
@@ -96,6 +98,9 @@ impl Place {
             Self::BatchItem(place) => format!("i{:x}", place.cast_unsigned()),
             Self::WebhookAttempt(number) => format!("w{:x}", number.cast_unsigned()),
             Self::Token(key) => format!("k{}", hex(key)),
+            Self::Connection(epoch, gateway) => {
+                format!("n{:x}.{}", epoch.0, gateway.0.simple())
+            }
             Self::Sample(at, hash, taken) => format!(
                 "s{:x}.{:x}.{taken:x}",
                 at.0.cast_unsigned(),
@@ -135,6 +140,13 @@ fn read_place(text: &str) -> Option<Place> {
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
         "k" => Some(Place::Token(text_of(rest)?)),
+        "n" => {
+            let (epoch, gateway) = rest.split_once('.')?;
+            Some(Place::Connection(
+                Epoch(u64::from_str_radix(epoch, 16).ok()?),
+                GatewayId(Uuid::try_parse(gateway).ok()?),
+            ))
+        }
         "s" => {
             let (at, rest) = rest.split_once('.')?;
             let (hash, taken) = rest.split_once('.')?;
@@ -259,6 +271,7 @@ mod tests {
             Place::BatchItem(0),
             Place::WebhookAttempt(7),
             Place::Token("04a1-ü".to_owned()),
+            Place::Connection(Epoch(1_769_860_800_000), gateway()),
             Place::Sample(Timestamp(7), -1, 3),
             Place::Command(i64::MAX),
         ];

@@ -1,5 +1,6 @@
 //! Arguments and results of [`QueryStore`]: filters, pages and cursors.
 
+mod connections;
 mod cursor;
 mod pairs;
 pub mod parameters;
@@ -8,6 +9,7 @@ mod scan;
 
 pub use crate::model::{DeadLetterRow, DeadLetterState, Discarded, MessageRow};
 pub use crate::ports::{QueryError, QueryStore};
+pub use connections::{ConnectionEnd, ConnectionRecord, ConnectionRow, ConnectionView};
 pub use cursor::{Cursor, Place};
 pub use pairs::{MessageWithPair, SessionMessages, with_pairs, without_answered_calls};
 pub use readings::{

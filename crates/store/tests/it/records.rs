@@ -16,6 +16,7 @@ on_every_adapter!(
     a_call_of_the_central_system_is_joined_with_its_reply,
     messages_by_time_are_in_order_across_gateways_and_days,
     the_messages_of_a_transaction_are_found,
+    connections_are_listed_with_their_ends,
 );
 
 const DAY: i64 = 24 * 60;
@@ -184,4 +185,97 @@ fn the_messages_of_a_transaction_are_found<A: Adapter>() {
     let seqs = found.items.iter().filter(|row| messages.has(row));
     let seqs: Vec<u64> = seqs.map(|row| row.id.seq.0).collect();
     assert_eq!(seqs, [2, 3, 5]);
+}
+
+fn gateway_record(id: RecordId, kind: RecordKind, epoch: u64, minute: i64, reason: &str) -> Sent {
+    let payload = match kind {
+        RecordKind::Connected => r#"{"remote":"192.0.2.1:4000"}"#,
+        _ => "",
+    };
+    let record = central::Record {
+        kind,
+        charger_id: match kind {
+            RecordKind::GatewayStarted => "",
+            _ => "CP-1",
+        },
+        ocpp_version: ocpp::Version::V16,
+        message_id: "",
+        action: "",
+        payload,
+        answer_kind: central::AnswerKind::None,
+        answer: "",
+        received_at: at(minute),
+        epoch: central::Epoch(epoch),
+        notes: central::record::Notes::default(),
+        reason,
+    };
+    Sent {
+        id,
+        bytes: record.encode(),
+    }
+}
+
+fn connections_are_listed_with_their_ends<A: Adapter>() {
+    use RecordKind::{Connected, Disconnected, GatewayStarted};
+    let database = A::new();
+    let store = database.open();
+    let sent = [
+        gateway_record(id(0, 1), Connected, 10, 1, ""),
+        gateway_record(id(0, 2), Disconnected, 10, 2, "no pong in time"),
+        // Another gateway, which is killed and starts again.
+        gateway_record(id(1, 1), Connected, 20, 3, ""),
+        gateway_record(id(1, 2), RecordKind::Unreadable, 20, DAY, ""),
+        gateway_record(id(1, 3), RecordKind::CallUnanswered, 20, DAY + 1, "late"),
+        gateway_record(id(1, 4), GatewayStarted, 25, DAY + 2, ""),
+        gateway_record(id(1, 5), GatewayStarted, 27, DAY + 3, ""),
+        // Only its end is left.
+        gateway_record(id(0, 3), Disconnected, 30, DAY + 4, "closed by the charger"),
+        gateway_record(id(1, 6), Connected, 40, DAY + 5, ""),
+        gateway_record(id(1, 7), RecordKind::Unreadable, 40, DAY + 6, ""),
+    ];
+    // The order in which they are stored does not matter.
+    for one in sent.iter().rev() {
+        apply(&store, std::slice::from_ref(one)).unwrap();
+    }
+    for limit in 1..6 {
+        let (mut rows, mut after) = (Vec::new(), None);
+        loop {
+            let found = store.connections("cp-1", &page(after, limit)).unwrap();
+            assert!(found.items.len() <= limit);
+            rows.extend(found.items);
+            after = found.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let epochs: Vec<u64> = rows.iter().map(|row| row.epoch.0).collect();
+        assert_eq!(epochs, [40, 30, 20, 10], "limit {limit}");
+        let [open, end_only, killed, first] = &rows[..] else {
+            panic!("four connections");
+        };
+        assert_eq!(first.connected_at, Some(at(1)));
+        assert_eq!(first.remote.as_deref(), Some("192.0.2.1:4000"));
+        assert_eq!(first.ended, Some((at(2), "no pong in time".to_owned())));
+        assert_eq!(killed.ended, None);
+        assert_eq!(killed.last_record_at, Some(at(DAY)));
+        assert_eq!(killed.gateway_started_at, Some(at(DAY + 2)));
+        assert_eq!(killed.next_at, Some(Timestamp(30)), "limit {limit}");
+        assert_eq!(end_only.connected_at, None);
+        assert_eq!(end_only.next_at, Some(at(DAY + 5)));
+        assert_eq!((open.next_at, open.gateway_started_at), (None, None));
+        assert_eq!(open.last_record_at, Some(at(DAY + 6)));
+    }
+    assert!(
+        store
+            .connections("CP-2", &page(None, 9))
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    let elsewhere = Cursor::from_text("m0123456789abcdef0123456789abcdef.1");
+    assert!(
+        store
+            .connections("CP-1", &page(Some(elsewhere), 9))
+            .is_err()
+    );
 }

@@ -2,6 +2,7 @@
 //! that neither writers nor VACUUM wait for a reader.
 
 pub(super) mod chargers;
+mod connections;
 mod messages;
 mod meter_values;
 mod records;
@@ -12,15 +13,15 @@ use super::{PostgresStore, dead_letters, error, quirks};
 use crate::audit;
 use crate::paging::{
     after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_received,
-    after_transaction, at_most, cut,
+    after_transaction, at_most, before_connection, cut,
 };
 use crate::refusal::Refusal;
 use central::RecordId;
 use central::model::{AuditView, ChargerKey, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
-    MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
-    ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, DeadLetterRow,
+    MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore,
+    QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -102,6 +103,18 @@ impl QueryStore for PostgresStore {
         let after = after_received(page)?;
         self.query(async |connection| {
             records::by_time(connection, filter, after, page.rows()).await
+        })?
+        .ok_or(QueryError::BadCursor)
+    }
+
+    fn connections(
+        &self,
+        charger: &str,
+        page: &PageRequest,
+    ) -> Result<Page<ConnectionRow>, QueryError> {
+        let before = before_connection(page)?;
+        self.query(async |connection| {
+            connections::page(connection, charger, before, page.rows()).await
         })?
         .ok_or(QueryError::BadCursor)
     }

@@ -2,6 +2,7 @@
 //! the writer nor checkpoints of the write-ahead log wait for a reader.
 
 pub(super) mod chargers;
+mod connections;
 mod messages;
 mod records;
 pub(super) mod transactions;
@@ -9,15 +10,15 @@ pub(super) mod transactions;
 use crate::audit;
 use crate::paging::{
     after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_received,
-    after_transaction, at_most, cut,
+    after_transaction, at_most, before_connection, cut,
 };
 use crate::refusal::Refusal;
 use crate::sqlite::{SqliteStore, dead_letters, meter_values, quirks};
 use central::model::{AuditView, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterFilter, DeadLetterRow, MentionFilter,
-    MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter,
-    ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, DeadLetterRow,
+    MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore,
+    QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
 use central::{GatewayId, RecordId};
 use rusqlite::{Connection, params};
@@ -95,6 +96,16 @@ impl QueryStore for SqliteStore {
     ) -> Result<Page<MessageRow>, QueryError> {
         let after = after_received(page)?;
         self.query(|connection| records::by_time(connection, filter, after, page.rows()))?
+            .ok_or(QueryError::BadCursor)
+    }
+
+    fn connections(
+        &self,
+        charger: &str,
+        page: &PageRequest,
+    ) -> Result<Page<ConnectionRow>, QueryError> {
+        let before = before_connection(page)?;
+        self.query(|connection| connections::page(connection, charger, before, page.rows()))?
             .ok_or(QueryError::BadCursor)
     }
 
