@@ -234,3 +234,52 @@ test('the page Now draws the past from what is kept, and the wallboard shows it 
   page.assertClean();
   await page.context().close();
 });
+
+test('pasted tokens are judged before they are added, and the keyboard goes to anything', async () => {
+  const page = await openPage(browser);
+  const goTo = async (words, hit) => {
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type(words);
+    await page.getByRole('dialog').getByRole('option', { name: hit }).first().waitFor();
+    assert.deepEqual(await violations(page), []);
+    // The first hit is chosen.
+    await until(`${words} finds ${hit} first`, async () => hit.test(await page.getByRole('dialog').getByRole('option', { selected: true }).innerText()));
+    await page.keyboard.press('Enter');
+  };
+  await page.goto(`${wattpost.url}/tokens`);
+  await page.getByLabel('Or paste the lines').fill('id,status\n04PASTED,Accepted\n04BAD,Perhaps\n');
+  await page.getByRole('button', { name: 'Say what would happen' }).click();
+  await page.getByText(/Nothing was changed: 1 refused/).waitFor();
+  await page.getByLabel('Or paste the lines').fill('id,status\n04PASTED,Accepted\n');
+  await page.getByRole('button', { name: 'Say what would happen' }).click();
+  await page.getByText('This would happen: 1 created').waitFor();
+  assert.equal((await wattpost.get('/api/v1/tokens')).items.length, 0);
+  await assertFit(page);
+  await page.getByRole('button', { name: 'Apply the pasted lines' }).click();
+  await page.getByText('Done: 1 created').waitFor();
+  await page.getByRole('cell', { name: '04PASTED', exact: true }).waitFor();
+  await page.locator('h1').focus();
+  await page.keyboard.press('j');
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Change 04PASTED');
+
+  await goTo('reset cp-', /^Reset to CP-<i>1/);
+  await page.waitForURL(`**/commands/new?charger=${id}&action=Reset`);
+  await goTo('timeline cp-', /^Timeline of CP-<i>1/);
+  await page.waitForURL(`**/chargers/${id}?tab=timeline`);
+  await goTo('04pasted', /^04PASTED\s+token, Accepted/);
+  await page.waitForURL('**/tokens?q=04PASTED');
+  const { record_id } = await stored('BootNotification');
+  await goTo(record_id, /message$/);
+  await page.waitForURL(`**/messages/${record_id}`);
+  await page.locator('h1').focus();
+  await page.keyboard.press('?');
+  await page.getByRole('dialog').getByText('Waiting room').waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await page.keyboard.press('g');
+  await page.keyboard.press('w');
+  await page.waitForURL('**/wallboard');
+  page.assertClean();
+  await page.context().close();
+});
