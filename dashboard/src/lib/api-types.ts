@@ -279,6 +279,50 @@ export interface components {
             remote?: string | null;
             settings?: components["schemas"]["ChargerSettings"] | null;
         };
+        /** @description A connection of a charger. */
+        ChargerConnection: {
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            connected_at: string;
+            /**
+             * Format: date-time
+             * @description When it ended; null unless `end` is `closed`.
+             */
+            disconnected_at?: string | null;
+            /**
+             * Format: int64
+             * @description Milliseconds until it ended, or until now while it is open; null if its end is not known.
+             */
+            duration_ms?: number | null;
+            end: components["schemas"]["ConnectionEnd"];
+            /**
+             * Format: date-time
+             * @description If `end` is `not_recorded`: it had ended when its gateway started again, or the charger connected again.
+             */
+            ended_before?: string | null;
+            /**
+             * Format: int64
+             * @description Its number: of two connections of a charger the one with the greater number is the newer.
+             */
+            epoch: number;
+            /**
+             * Format: uuid
+             * @description The gateway that held it.
+             */
+            gateway_id: string;
+            /**
+             * Format: date-time
+             * @description When its last record was received, unless `end` is `closed`: it had not ended before.
+             */
+            last_record_at?: string | null;
+            ocpp_version: components["schemas"]["OcppVersion"];
+            /** @description Why it ended; null unless `end` is `closed`. */
+            reason?: string | null;
+            /** @description The address of its peer; null if its begin is not in the database. */
+            remote?: string | null;
+        };
         /** @description A change of a charger's settings: a member that is absent stays as it is, and null sets the default. */
         ChargerPatch: {
             admission?: components["schemas"]["Admission"] | null;
@@ -432,6 +476,13 @@ export interface components {
          * @enum {string}
          */
         Confidence: "final" | "running" | "doubtful";
+        /**
+         * @description What is known of the end of a connection. `open`: it has not ended. `closed`: its end is recorded. `not_recorded`: it has
+         *     ended, between `last_record_at` and `ended_before`; its gateway was killed or lost the record. `unknown`: its gateway does
+         *     not report, so it may be open or not.
+         * @enum {string}
+         */
+        ConnectionEnd: "open" | "closed" | "not_recorded" | "unknown";
         /**
          * @description What is known of a connection.
          * @enum {string}
@@ -1406,6 +1457,68 @@ export interface components {
                 /** @description Its address in that connection. */
                 remote?: string | null;
                 settings?: components["schemas"]["ChargerSettings"] | null;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
+        /** @description A page of a list. */
+        Page_ChargerConnection: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                /**
+                 * Format: date-time
+                 * @description When it began.
+                 */
+                connected_at: string;
+                /**
+                 * Format: date-time
+                 * @description When it ended; null unless `end` is `closed`.
+                 */
+                disconnected_at?: string | null;
+                /**
+                 * Format: int64
+                 * @description Milliseconds until it ended, or until now while it is open; null if its end is not known.
+                 */
+                duration_ms?: number | null;
+                end: components["schemas"]["ConnectionEnd"];
+                /**
+                 * Format: date-time
+                 * @description If `end` is `not_recorded`: it had ended when its gateway started again, or the charger connected again.
+                 */
+                ended_before?: string | null;
+                /**
+                 * Format: int64
+                 * @description Its number: of two connections of a charger the one with the greater number is the newer.
+                 */
+                epoch: number;
+                /**
+                 * Format: uuid
+                 * @description The gateway that held it.
+                 */
+                gateway_id: string;
+                /**
+                 * Format: date-time
+                 * @description When its last record was received, unless `end` is `closed`: it had not ended before.
+                 */
+                last_record_at?: string | null;
+                ocpp_version: components["schemas"]["OcppVersion"];
+                /** @description Why it ended; null unless `end` is `closed`. */
+                reason?: string | null;
+                /** @description The address of its peer; null if its begin is not in the database. */
+                remote?: string | null;
             }[];
             /**
              * Format: int64
