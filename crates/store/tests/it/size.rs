@@ -143,6 +143,10 @@ fn cases() -> Vec<Case> {
             }),
         ),
         (
+            "connections of a charger",
+            Box::new(move |store| drop(store.connections("SIZE-000077", &page()).unwrap())),
+        ),
+        (
             "a transaction on the wire",
             Box::new(|store| {
                 let wire = WireId {
