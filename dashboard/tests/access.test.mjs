@@ -198,6 +198,8 @@ test('a user signs in with a password, and a new password ends the session', asy
   const admin = await openPage(browser);
   await signIn(admin, keys.admin);
   await admin.getByRole('link', { name: 'Users' }).click();
+  // A key has no password.
+  assert.equal(await admin.getByRole('button', { name: 'Set own password' }).count(), 0);
   const row = admin.getByRole('row', { name: /anna/ });
   await row.getByRole('button', { name: 'Set the password of anna' }).click();
   await admin.getByLabel('New password').fill('another long password');

@@ -236,6 +236,14 @@ test('a batch is paused, resumed and cancelled from its page, which says first w
   await page.context().close();
 });
 
+test('an address that nobody has encoded opens its page', async () => {
+  const page = await openPage(browser, { allowed: [/Failed to load resource/] });
+  await page.goto(`${wattpost.url}/chargers/50%`);
+  await page.getByRole('heading', { name: '50%', exact: true }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
 test('a webhook is added, tested, rotated and repaired from its page, which says why it fails', async () => {
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/webhooks`);

@@ -201,6 +201,7 @@ fn has_host_of_this_machine(headers: &HeaderMap) -> bool {
 struct View {
     access: &'static str,
     name: Option<String>,
+    is_user: bool,
     scope: Option<Scope>,
     csrf_token: Option<String>,
     expires_at: Option<String>,
@@ -212,6 +213,7 @@ impl View {
         Self {
             access: "signed_in",
             name,
+            is_user: matches!(session.credential, Credential::User { .. }),
             scope: Some(scope),
             csrf_token: Some(session.csrf_token),
             expires_at: Some(session.expires_at.to_string()),
@@ -223,6 +225,7 @@ impl View {
         let signed_out = Self {
             access: "signed_out",
             name: None,
+            is_user: false,
             scope: None,
             csrf_token: None,
             expires_at: None,
@@ -251,6 +254,7 @@ impl View {
         Self {
             access: "signed_in",
             name: actor.name,
+            is_user: actor.kind == ActorKind::User,
             scope: Some(scope),
             csrf_token: session.map(|session| session.csrf_token),
             expires_at: expires_at.map(|at| at.to_string()),

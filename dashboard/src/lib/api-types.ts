@@ -2715,6 +2715,8 @@ export interface components {
              * @description When the session ends; null without one.
              */
             expires_at?: string | null;
+            /** @description Whether it is a user, who can set another password. */
+            is_user: boolean;
             /** @description The name of the key or of the user; null without one. */
             name?: string | null;
             scope?: components["schemas"]["Scope"] | null;

@@ -1,10 +1,19 @@
+/** A segment of an address. One that nobody has encoded so (a `%` alone) is taken as it is. */
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
+
 /** The address is the state of the page: its path names the page and the object, its query the filters. */
 class Route {
   path = $state(location.pathname);
   search = $state(location.search);
 
   get segments(): string[] {
-    return this.path.split('/').filter(Boolean).map(decodeURIComponent);
+    return this.path.split('/').filter(Boolean).map(decoded);
   }
 
   get query(): URLSearchParams {

@@ -1,6 +1,6 @@
 import type { Session } from './types';
 
-const UNKNOWN: Session = { access: 'signed_out', version: '' };
+const UNKNOWN: Session = { access: 'signed_out', is_user: false, version: '' };
 const ORDER = ['read', 'operate', 'admin'];
 
 /** Who uses the dashboard, and what they may do. */

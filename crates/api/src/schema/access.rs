@@ -152,6 +152,8 @@ pub(crate) struct Session {
     access: Access,
     /// The name of the key or of the user; null without one.
     name: Option<String>,
+    /// Whether it is a user, who can set another password.
+    is_user: bool,
     /// What is permitted; null while signed out. Without a key, `admin` for an address of this machine and `read` for
     /// any other.
     scope: Option<Scope>,
