@@ -402,7 +402,8 @@ fn a_letter_is_retried_once_per_idempotency_key<A: Adapter>() {
 }
 
 /// Makes the schema that of the version before discarded letters.
-const BEFORE: &str = "DROP TABLE password_rotations; DROP TABLE webhook_attempts; DROP TABLE webhooks; DROP TABLE users;
+const BEFORE: &str = "DROP INDEX messages_connections; DROP TABLE password_rotations; DROP TABLE webhook_attempts;
+     DROP TABLE webhooks; DROP TABLE users;
      DROP INDEX transaction_views_running; ALTER TABLE transaction_views DROP COLUMN token_key;
      DROP TABLE discarded_letters; ALTER TABLE dead_letters DROP COLUMN charger_id;
      ALTER TABLE dead_letters DROP COLUMN charger_key; ALTER TABLE dead_letters DROP COLUMN action;
