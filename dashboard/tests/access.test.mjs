@@ -258,7 +258,9 @@ test('the keyboard alone signs in, filters, opens, commands, accepts, retries an
   await tabTo(page, page.getByRole('navigation').getByRole('link', { name: 'Waiting room' }));
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { name: /CP-18/ }).waitFor();
-  await tabTo(page, page.getByRole('listitem').filter({ hasText: 'CP-18' }).getByRole('button', { name: 'Accept' }));
+  await page.keyboard.press('j');
+  const accept = page.getByRole('listitem').filter({ hasText: 'CP-18' }).getByRole('button', { name: 'Accept' });
+  assert.ok(await accept.evaluate((button) => button === document.activeElement), 'j goes to the first entry');
   await page.keyboard.press('Enter');
   await tabTo(page, page.getByRole('dialog').getByRole('button', { name: 'Accept' }));
   await page.keyboard.press('Enter');
@@ -271,7 +273,7 @@ test('the keyboard alone signs in, filters, opens, commands, accepts, retries an
   await tabTo(page, page.getByRole('navigation').getByRole('link', { name: 'Dead letters' }));
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { name: /no such format/ }).waitFor();
-  await tabTo(page, page.locator('main summary').first());
+  await page.keyboard.press('j');
   await page.keyboard.press('Enter');
   await tabTo(page, page.getByRole('button', { name: 'Try again' }));
   await page.keyboard.press('Enter');

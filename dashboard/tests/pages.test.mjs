@@ -405,6 +405,32 @@ test('a request whose answer is lost is one command when it is sent again', asyn
   await page.context().close();
 });
 
+test('what is read on a timer is asked once at a time, and not while the page is paused', async () => {
+  const page = await openPage(browser);
+  await page.clock.install();
+  const asked = [];
+  await page.route('**/api/v1/webhooks', (route) => void asked.push(route));
+  await page.goto(`${wattpost.url}/webhooks`);
+  await until('the list is asked for', () => asked.length === 1);
+  await page.clock.runFor(20_000);
+  assert.equal(asked.length, 1, 'it was asked again before the answer');
+  await asked[0].continue();
+  await page.getByRole('link', { name: `${receiver.url}/hook` }).waitFor();
+  await page.clock.runFor(2000);
+  await until('it is asked again', () => asked.length === 2);
+  await page.keyboard.press('Space');
+  await page.getByRole('button', { name: /^Paused/ }).waitFor();
+  await asked[1].continue();
+  await page.clock.runFor(20_000);
+  assert.equal(asked.length, 2, 'it was asked while the page was paused');
+  await page.keyboard.press('Space');
+  await page.clock.runFor(2000);
+  await until('it is asked again', () => asked.length === 3);
+  await asked[2].continue();
+  page.assertClean();
+  await page.context().close();
+});
+
 test('an outage is asked about no more often the longer it lasts', async () => {
   const relay = await Relay.start(wattpost.httpPort);
   const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });
