@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use central::model::truncate;
 use central::model::{
     AuditView, CommandId, CommandProgress, CommandView, EffectPhase, Event, EventId, EventType,
-    SecurityEventView, TransactionView,
+    RefusedHandshakeView, SecurityEventView, TransactionView,
 };
 use central::ports::{EventBounds, EventFilter};
 use central::query::{ChargerDetail, DeadLetterRow};
@@ -67,10 +67,12 @@ pub(crate) enum Change {
     Security,
     /// What messages show of a command's effect.
     Effect,
+    /// A refused handshake, by the number of its row.
+    Refused,
 }
 
 impl Change {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Transaction,
         Self::Connected,
         Self::Disconnected,
@@ -82,6 +84,7 @@ impl Change {
         Self::Audit,
         Self::Security,
         Self::Effect,
+        Self::Refused,
     ];
 
     /// Whether it says only that a state is another one, so that several changes together are one. Every other change has
@@ -104,6 +107,7 @@ impl Change {
             Self::Audit => 9,
             Self::Security => 10,
             Self::Effect => 11,
+            Self::Refused => 12,
         }
     }
 
@@ -318,6 +322,10 @@ impl Round {
         self.numbers(&[Change::Audit], |entry| entry.number)
     }
 
+    pub(crate) fn handshakes(&self) -> Vec<i64> {
+        self.numbers(&[Change::Refused], |entry| entry.number)
+    }
+
     pub(crate) fn commands(&self) -> Vec<Uuid> {
         let mut ids: Vec<Uuid> = self.entries.iter().filter_map(|entry| entry.id).collect();
         ids.sort_unstable();
@@ -424,6 +432,7 @@ pub(crate) struct Objects {
     pub(crate) dead_letters: HashMap<i64, Letter>,
     pub(crate) audit: HashMap<i64, AuditView>,
     pub(crate) security: HashMap<SecurityEventKey, SecurityEventText>,
+    pub(crate) handshakes: HashMap<i64, RefusedHandshakeView>,
 }
 
 /// A dead letter as its event shows it.
@@ -615,6 +624,20 @@ impl Log {
                     };
                     let subject = audited.subject.clone();
                     self.push(kind, audited.at, charger, subject, json(&audited.change())?);
+                }
+            }
+            Change::Refused => {
+                let refused = entry.number.and_then(|no| objects.handshakes.get(&no));
+                if let Some(refused) = refused {
+                    let charger = refused.charger_id.as_deref();
+                    let subject = refused.no.to_string();
+                    self.push(
+                        EventType::ChargerRefused,
+                        at,
+                        charger,
+                        subject,
+                        json(refused)?,
+                    );
                 }
             }
             Change::Security => {

@@ -1,8 +1,12 @@
 //! Rows of refused handshakes, the same for both databases.
 
 use crate::audit::shown;
+use crate::event_log::{Change, Queued};
 use crate::refusal::Refusal;
-use central::model::{AuditEntry, Origin, RefusedHandshake, RefusedHandshakeView};
+use central::model::{
+    AuditEntry, Origin, REFUSED_EVENTS_PER_ADDRESS_MAX, REFUSED_EVENTS_PER_CALL_MAX,
+    RefusedHandshake, RefusedHandshakeView,
+};
 use central::{GatewayId, Timestamp};
 use uuid::Uuid;
 
@@ -21,6 +25,38 @@ pub(crate) type HandshakeRow = (
     i64,
     i64,
 );
+
+/// Columns of [`HandshakeRow`].
+pub(crate) const COLUMNS: &str = "no, charger_id, reason, status, cure, address, path, offered, gateway, first_at, last_at, count";
+
+/// The rows of one call that have an event.
+#[derive(Debug, Default)]
+pub(crate) struct Announced(Vec<Queued>);
+
+impl Announced {
+    /// Whether a further row can have an event.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.len() < REFUSED_EVENTS_PER_CALL_MAX
+    }
+
+    /// A new row. `of_address`: the rows of its address that are as new as an hour, with this one.
+    pub(crate) fn add(&mut self, no: i64, handshake: &RefusedHandshake, of_address: i64) {
+        if self.has_room() && of_address <= REFUSED_EVENTS_PER_ADDRESS_MAX as i64 {
+            let at = handshake.first_at.0;
+            self.0.push(Queued::numbered(Change::Refused, no, at));
+        }
+    }
+
+    /// The entries of the queue.
+    pub(crate) fn entries(self) -> Vec<Queued> {
+        self.0
+    }
+}
+
+/// Whether the row that an upsert has returned with this count is new. Every refusal that was counted before adds one.
+pub(crate) fn is_new(handshake: &RefusedHandshake, count: i64) -> bool {
+    count.unsigned_abs() == handshake.count
+}
 
 /// A row as it is shown.
 pub(crate) fn view(row: HandshakeRow) -> Result<RefusedHandshakeView, Refusal> {

@@ -57,6 +57,7 @@ impl Shown {
             | EventType::ChargerDisconnected
             | EventType::ChargerBooted
             | EventType::ChargerSet
+            | EventType::ChargerRefused
             | EventType::ChargerRemoved
             | EventType::ConnectorStatusChanged
             | EventType::DeadLetterApplied

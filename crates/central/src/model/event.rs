@@ -49,6 +49,8 @@ pub enum EventType {
     DeadLetterApplied,
     /// A person has discarded a record that could not be applied.
     DeadLetterDiscarded,
+    /// A charger was refused that was not in the list of refused handshakes for this reason.
+    ChargerRefused,
     /// A charger has reported a security event.
     SecurityEvent,
     /// A token was added or changed.
@@ -59,10 +61,11 @@ pub enum EventType {
 
 impl EventType {
     /// All types, by name.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ChargerBooted,
         Self::ChargerConnected,
         Self::ChargerDisconnected,
+        Self::ChargerRefused,
         Self::ChargerRemoved,
         Self::ChargerSet,
         Self::CommandEffectSeen,
@@ -91,6 +94,7 @@ impl EventType {
             Self::ChargerBooted => "charger.booted",
             Self::ChargerSet => "charger.set",
             Self::ChargerRemoved => "charger.removed",
+            Self::ChargerRefused => "charger.refused",
             Self::ConnectorStatusChanged => "connector.status_changed",
             Self::TransactionStarted => "transaction.started",
             Self::TransactionUpdated => "transaction.updated",

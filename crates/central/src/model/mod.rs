@@ -76,6 +76,7 @@ pub use profile::{
 pub use quirk::{ChargerModel, QuirkCount, QuirkCounts, QuirkOfRecord, QuirkSummary, QuirkView};
 pub use ranges::RangeSet;
 pub use refused_handshake::{
+    REFUSED_EVENTS_MS, REFUSED_EVENTS_PER_ADDRESS_MAX, REFUSED_EVENTS_PER_CALL_MAX,
     REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, REFUSED_TEXT_BYTES_MAX,
     RefusedHandshake, RefusedHandshakeView,
 };

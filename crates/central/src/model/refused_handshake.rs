@@ -9,6 +9,12 @@ use serde::Serialize;
 pub const REFUSED_HANDSHAKES_MAX: usize = 1_000;
 /// Rows of one address that are kept.
 pub const REFUSED_PER_ADDRESS_MAX: usize = 50;
+/// Rows of one call of [`Handshakes::add_refused`](crate::ports::Handshakes::add_refused) that have an event.
+pub const REFUSED_EVENTS_PER_CALL_MAX: usize = 8;
+/// Rows of one address and of one hour that have an event.
+pub const REFUSED_EVENTS_PER_ADDRESS_MAX: usize = 10;
+/// That hour.
+pub const REFUSED_EVENTS_MS: i64 = 3_600 * 1_000;
 /// How long a row is kept after its latest refusal: 30 days.
 pub const REFUSED_KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
 /// Bytes of an identity, a path or a list of subprotocols that are kept.

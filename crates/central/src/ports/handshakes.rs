@@ -11,7 +11,11 @@ use crate::query::{HandshakeFilter, Page, PageRequest};
 /// [`REFUSED_PER_ADDRESS_MAX`](crate::model::REFUSED_PER_ADDRESS_MAX). A change of a charger's settings deletes its rows,
 /// because they say what was true before.
 pub trait Handshakes: Send + Sync + 'static {
-    /// Adds what one gateway has refused since its last call; no two rows have one key.
+    /// Adds what one gateway has refused since its last call; no two rows have one key. A new row has the event
+    /// `charger.refused`, at most [`REFUSED_EVENTS_PER_CALL_MAX`](crate::model::REFUSED_EVENTS_PER_CALL_MAX) of one call,
+    /// and not if its address has more than
+    /// [`REFUSED_EVENTS_PER_ADDRESS_MAX`](crate::model::REFUSED_EVENTS_PER_ADDRESS_MAX) rows of the last hour, so that a
+    /// flood of random identities does not fill the log of events.
     ///
     /// # Errors
     /// When the database refuses; then nothing is added, or it is and was not reported.

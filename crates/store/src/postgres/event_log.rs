@@ -14,11 +14,12 @@ use crate::event_log::{
     PAGE_BYTES, QUEUE_ROWS_READ, Queued, Round, SESSION_ROWS_CHECKED, Session, compose, page_of,
     read_until,
 };
+use crate::handshakes::HandshakeRow;
 use crate::paging::at_most;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{ChargerKey, Event, EventId};
+use central::model::{ChargerKey, Event, EventId, RefusedHandshakeView};
 use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
     Unavailable,
@@ -244,6 +245,7 @@ async fn objects(
         dead_letters: letters(connection, &round.dead_letters()).await?,
         audit: audited(connection, &round.audit()).await?,
         security: security(connection, &round.security()).await?,
+        handshakes: handshakes(connection, &round.handshakes()).await?,
     })
 }
 
@@ -381,6 +383,25 @@ async fn audited(
         .await
         .map_err(error::refusal)?;
     let views = rows.into_iter().map(audit::view);
+    views.map(|view| view.map(|view| (view.no, view))).collect()
+}
+
+async fn handshakes(
+    connection: &mut PgConnection,
+    numbers: &[i64],
+) -> Result<HashMap<i64, RefusedHandshakeView>, Refusal> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<HandshakeRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "SELECT {} FROM refused_handshakes WHERE no = ANY($1)",
+        crate::handshakes::COLUMNS
+    )))
+    .bind(numbers)
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let views = rows.into_iter().map(crate::handshakes::view);
     views.map(|view| view.map(|view| (view.no, view))).collect()
 }
 

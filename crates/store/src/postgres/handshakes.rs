@@ -1,13 +1,13 @@
 //! Refused handshakes.
 
 use super::numbers::clean;
-use super::{PostgresStore, audit, error};
-use crate::handshakes::{HandshakeRow, dismissed, view};
+use super::{PostgresStore, audit, error, event_log};
+use crate::handshakes::{Announced, HandshakeRow, dismissed, is_new, view};
 use crate::paging::{at_most, before_handshake, cut};
 use crate::refusal::Refusal;
 use central::model::{
-    ChargerKey, Origin, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX,
-    RefusedHandshake, RefusedHandshakeView,
+    ChargerKey, Origin, REFUSED_EVENTS_MS, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS,
+    REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
 };
 use central::ports::{Handshakes, QueryError, Unavailable};
 use central::query::{HandshakeFilter, Page, PageRequest, Place};
@@ -17,9 +17,14 @@ impl Handshakes for PostgresStore {
     fn add_refused(&self, refused: &[RefusedHandshake]) -> Result<(), Unavailable> {
         self.write(async |connection| {
             lock_rows(connection).await?;
+            let mut announced = Announced::default();
             for handshake in refused {
-                insert(connection, handshake).await?;
+                let (no, count) = insert(connection, handshake).await?;
+                if is_new(handshake, count) && announced.has_room() {
+                    announced.add(no, handshake, of_address(connection, handshake).await?);
+                }
             }
+            event_log::push(connection, &announced.entries()).await?;
             let last = refused.iter().map(|handshake| handshake.last_at.0).max();
             let mut delete = async |sql: &'static str, first: i64, address: &str| {
                 sqlx::query(sql)
@@ -127,12 +132,28 @@ async fn lock_rows(connection: &mut PgConnection) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The rows of this address that are as new as an hour.
+async fn of_address(
+    connection: &mut PgConnection,
+    handshake: &RefusedHandshake,
+) -> Result<i64, Refusal> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM refused_handshakes WHERE address = $1 AND first_at > $2",
+    )
+    .bind(clean(&handshake.address).into_owned())
+    .bind(handshake.last_at.0.saturating_sub(REFUSED_EVENTS_MS))
+    .fetch_one(connection)
+    .await
+    .map_err(error::refusal)
+}
+
+/// Adds to the row, or inserts it. Returns its number and its count.
 async fn insert(
     connection: &mut PgConnection,
     handshake: &RefusedHandshake,
-) -> Result<(), Refusal> {
+) -> Result<(i64, i64), Refusal> {
     let text = |text: &str| clean(text).into_owned();
-    sqlx::query(
+    sqlx::query_as(
         "INSERT INTO refused_handshakes AS r (key, charger_key, charger_id, reason, status, cure, address, path,
              offered, gateway, first_at, last_at, count)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
@@ -140,7 +161,8 @@ async fn insert(
              cure = excluded.cure, address = excluded.address, path = excluded.path,
              offered = excluded.offered, gateway = excluded.gateway,
              first_at = least(r.first_at, excluded.first_at), last_at = greatest(r.last_at, excluded.last_at),
-             count = r.count + excluded.count",
+             count = r.count + excluded.count
+         RETURNING no, count",
     )
     .bind(handshake.key())
     .bind(handshake.charger_id.as_deref().map(key))
@@ -155,10 +177,9 @@ async fn insert(
     .bind(handshake.first_at.0)
     .bind(handshake.last_at.0)
     .bind(i64::try_from(handshake.count).unwrap_or(i64::MAX))
-    .execute(connection)
+    .fetch_one(connection)
     .await
-    .map_err(error::refusal)?;
-    Ok(())
+    .map_err(error::refusal)
 }
 
 /// Deletes the rows of a charger, inside the caller's transaction. `charger_key` is the key as PostgreSQL can store it.

@@ -9,7 +9,7 @@ use crate::event_log::{
 };
 use crate::paging::at_most;
 use crate::refusal::Refusal;
-use crate::{audit, dead_letters};
+use crate::{audit, dead_letters, handshakes};
 use central::model::{ChargerKey, CommandId, EventId};
 use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
@@ -291,6 +291,18 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
         objects
             .security
             .extend(found.map(|found| ((charger_no, at, hash), found)));
+    }
+    let mut handshake = connection.prepare_cached(&format!(
+        "SELECT {} FROM refused_handshakes WHERE no = ?1",
+        handshakes::COLUMNS
+    ))?;
+    for no in round.handshakes() {
+        let found = handshake
+            .query_row([no], super::handshakes::row)
+            .optional()?;
+        if let Some(found) = found {
+            objects.handshakes.insert(no, handshakes::view(found)?);
+        }
     }
     Ok(objects)
 }

@@ -1,26 +1,29 @@
 //! Refused handshakes.
 
 use super::listing::uuid_of;
-use super::{SqliteStore, audit};
-use crate::handshakes::{HandshakeRow, dismissed, view};
+use super::{SqliteStore, audit, event_log};
+use crate::handshakes::{Announced, COLUMNS, HandshakeRow, dismissed, is_new, view};
 use crate::paging::{at_most, before_handshake, cut};
 use crate::refusal::Refusal;
 use central::model::{
-    ChargerKey, Origin, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX,
-    RefusedHandshake, RefusedHandshakeView,
+    ChargerKey, Origin, REFUSED_EVENTS_MS, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS,
+    REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
 };
 use central::ports::{Handshakes, QueryError, Unavailable};
 use central::query::{HandshakeFilter, Page, PageRequest, Place};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-const COLUMNS: &str = "no, charger_id, reason, status, cure, address, path, offered, gateway, first_at, last_at, count";
-
 impl Handshakes for SqliteStore {
     fn add_refused(&self, refused: &[RefusedHandshake]) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
+            let mut announced = Announced::default();
             for handshake in refused {
-                insert(connection, handshake)?;
+                let (no, count) = insert(connection, handshake)?;
+                if is_new(handshake, count) && announced.has_room() {
+                    announced.add(no, handshake, of_address(connection, handshake)?);
+                }
             }
+            event_log::push(connection, announced.entries())?;
             let last = refused.iter().map(|handshake| handshake.last_at.0).max();
             connection.execute(
                 "DELETE FROM refused_handshakes WHERE last_at < ?1",
@@ -86,9 +89,18 @@ impl Handshakes for SqliteStore {
     }
 }
 
-fn insert(connection: &Connection, handshake: &RefusedHandshake) -> Result<(), Refusal> {
+/// The rows of this address that are as new as an hour.
+fn of_address(connection: &Connection, handshake: &RefusedHandshake) -> Result<i64, Refusal> {
+    let since = handshake.last_at.0.saturating_sub(REFUSED_EVENTS_MS);
+    let sql = "SELECT count(*) FROM refused_handshakes WHERE address = ?1 AND first_at > ?2";
+    let mut count = connection.prepare_cached(sql)?;
+    Ok(count.query_row(params![handshake.address, since], |row| row.get(0))?)
+}
+
+/// Adds to the row, or inserts it. Returns its number and its count.
+fn insert(connection: &Connection, handshake: &RefusedHandshake) -> Result<(i64, i64), Refusal> {
     let charger = handshake.charger_id.as_deref().map(ChargerKey::of);
-    connection
+    let returned = connection
         .prepare_cached(
             "INSERT INTO refused_handshakes (key, charger_key, charger_id, reason, status, cure, address, path,
                  offered, gateway, first_at, last_at, count)
@@ -97,9 +109,10 @@ fn insert(connection: &Connection, handshake: &RefusedHandshake) -> Result<(), R
                  cure = excluded.cure, address = excluded.address, path = excluded.path,
                  offered = excluded.offered, gateway = excluded.gateway,
                  first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at),
-                 count = count + excluded.count",
+                 count = count + excluded.count
+             RETURNING no, count",
         )?
-        .execute(params![
+        .query_row(params![
             handshake.key(),
             charger.as_ref().map(ChargerKey::as_str),
             handshake.charger_id,
@@ -113,8 +126,8 @@ fn insert(connection: &Connection, handshake: &RefusedHandshake) -> Result<(), R
             handshake.first_at.0,
             handshake.last_at.0,
             i64::try_from(handshake.count).unwrap_or(i64::MAX),
-        ])?;
-    Ok(())
+        ], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(returned)
 }
 
 /// Deletes the rows of a charger, inside the caller's transaction.
@@ -125,7 +138,7 @@ pub(crate) fn forget(connection: &Connection, charger: &ChargerKey) -> Result<()
     Ok(())
 }
 
-fn row(row: &Row<'_>) -> rusqlite::Result<HandshakeRow> {
+pub(crate) fn row(row: &Row<'_>) -> rusqlite::Result<HandshakeRow> {
     Ok((
         row.get(0)?,
         row.get(1)?,

@@ -4,10 +4,11 @@ use crate::common::{Adapter, gateway, on_every_adapter, origin, put_profile};
 use central::Timestamp;
 use central::memory::MemoryDirectory;
 use central::model::{
-    ChargerProfile, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX,
-    RefusedHandshake, RefusedHandshakeView,
+    ChargerProfile, EventId, EventType, REFUSED_EVENTS_MS, REFUSED_EVENTS_PER_CALL_MAX,
+    REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, RefusedHandshake,
+    RefusedHandshakeView,
 };
-use central::ports::{ChargerAdmin, Handshakes};
+use central::ports::{ChargerAdmin, EventFilter, EventLog, EventsFound, Handshakes, Sequenced};
 use central::query::{AuditFilter, HandshakeFilter, PageRequest, QueryStore};
 
 on_every_adapter!(
@@ -17,6 +18,7 @@ on_every_adapter!(
     a_row_is_dismissed_and_comes_back_with_the_next_refusal,
     a_change_of_a_chargers_settings_deletes_its_rows,
     a_row_ends_30_days_after_its_latest_refusal,
+    a_new_row_has_an_event_and_a_flood_has_few,
     the_store_in_memory_gives_the_same_rows,
 );
 
@@ -83,6 +85,48 @@ fn refusals_of_one_identity_and_reason_are_one_row<A: Adapter>() {
     assert_eq!(first.charger_id.as_deref(), Some("cp-1"));
     assert_eq!((first.address.as_str(), first.status), ("192.0.2.9", 404));
     assert_eq!(first.gateway_id, gateway(1));
+}
+
+/// The refused handshakes in the log of events, as identities.
+fn announced(store: &impl EventLog) -> Vec<Option<String>> {
+    let now = Timestamp(1_800_000_000_000);
+    while let Sequenced::Done { has_more: true, .. } = store.sequence_events(now).unwrap() {}
+    let filter = EventFilter {
+        types: vec![EventType::ChargerRefused],
+        charger: None,
+    };
+    let EventsFound::Page(page) = store.events_after(EventId::START, &filter, 500).unwrap() else {
+        panic!("the log begins at its start");
+    };
+    let events = page.events.into_iter();
+    events.map(|event| event.charger_id).collect()
+}
+
+fn a_new_row_has_an_event_and_a_flood_has_few<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let mut first = refused("CP-1", "192.0.2.1", 5);
+    first.count = 3;
+    store
+        .add_refused(&[first, refused("", "192.0.2.1", 6)])
+        .unwrap();
+    store
+        .add_refused(&[refused("CP-1", "192.0.2.1", 7)])
+        .unwrap();
+    assert_eq!(announced(&store), [Some("CP-1".to_owned()), None]);
+
+    // One address: few in a call, few in an hour, and again after it.
+    let flood = |first: usize, at: i64| -> Vec<RefusedHandshake> {
+        let row = |number| refused(&format!("X-{number}"), "198.51.100.1", at);
+        (first..first + 16).map(row).collect()
+    };
+    for call in 0..5 {
+        store.add_refused(&flood(call * 16, 1_000)).unwrap();
+        assert_eq!(announced(&store).len() - 2, REFUSED_EVENTS_PER_CALL_MAX);
+    }
+    let later = 1_000 + REFUSED_EVENTS_MS;
+    store.add_refused(&flood(100, later)).unwrap();
+    assert_eq!(announced(&store).len() - 2, 2 * REFUSED_EVENTS_PER_CALL_MAX);
 }
 
 fn a_flood_pushes_out_neither_other_addresses_nor_a_charger_that_tries_again<A: Adapter>() {
