@@ -20,6 +20,9 @@ need python3 python3
 need chromium chromium
 # Only promtool is used; Debian would start the server at every boot, as below.
 need promtool prometheus
+# Of these the programs are needed and not the servers that Debian would start.
+[ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+[ -x /usr/sbin/nginx ] || missing+=(nginx-light)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start their own servers on free ports, so only the programs are needed. Without RUNLEVEL=1
 # Debian would also start a server on the usual port, now and at every boot.

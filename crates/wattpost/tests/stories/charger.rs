@@ -2,13 +2,18 @@
 
 use crate::handshake::send_handshake;
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
 
 pub(crate) struct Charger {
-    socket: TcpStream,
+    socket: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
+
+/// A TCP connection, or TLS on one.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 /// What the charger received.
 #[derive(Debug, PartialEq)]
@@ -40,9 +45,9 @@ impl Charger {
     }
 
     /// The charger on a connection whose handshake is done.
-    pub(crate) fn on(socket: TcpStream) -> Self {
+    pub(crate) fn on(socket: impl Stream + 'static) -> Self {
         Self {
-            socket,
+            socket: Box::new(socket),
             buffer: Vec::new(),
         }
     }
@@ -104,7 +109,13 @@ impl Charger {
             match self.socket.read(&mut chunk) {
                 Ok(0) => return Ok(Incoming::End),
                 Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                // UnexpectedEof: the end of TCP without the end of TLS.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+                    ) =>
+                {
                     return Ok(Incoming::End);
                 }
                 Err(error) => return Err(format!("nothing was received: {error}")),

@@ -33,8 +33,19 @@ pub(crate) fn send_handshake(
 ) -> std::io::Result<(String, TcpStream)> {
     let mut socket = TcpStream::connect(server)?;
     socket.set_read_timeout(Some(Duration::from_secs(15)))?;
+    let head = send_handshake_on(&mut socket, identity, subprotocol, lines)?;
+    Ok((head, socket))
+}
+
+/// As [`send_handshake`], on a connection that is open.
+pub(crate) fn send_handshake_on(
+    socket: &mut (impl Read + Write),
+    identity: &str,
+    subprotocol: &str,
+    lines: &str,
+) -> std::io::Result<String> {
     let request = format!(
-        "GET /ocpp/{identity} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET /ocpp/{identity} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Sec-WebSocket-Protocol: {subprotocol}\r\n{lines}\r\n"
     );
@@ -44,5 +55,5 @@ pub(crate) fn send_handshake(
     while !head.ends_with(b"\r\n\r\n") && socket.read(&mut byte).is_ok_and(|n| n == 1) {
         head.push(byte[0]);
     }
-    Ok((String::from_utf8_lossy(&head).into_owned(), socket))
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
