@@ -23,6 +23,7 @@ need promtool prometheus
 # Of these the programs are needed and not the servers that Debian would start.
 [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
 [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+need systemd-analyze systemd
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start their own servers on free ports, so only the programs are needed. Without RUNLEVEL=1
 # Debian would also start a server on the usual port, now and at every boot.

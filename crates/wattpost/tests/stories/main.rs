@@ -44,6 +44,7 @@ mod secrets;
 mod sessions;
 mod statuses;
 mod take_over;
+mod units;
 mod unknown;
 mod webhooks;
 mod wrong_settings;
