@@ -14,8 +14,8 @@ use central::pipeline::{Observed, ProcessState};
 use central::ports::KnownProcess;
 use clap::Args;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
 use hyper::body::Bytes;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -49,6 +49,10 @@ pub(crate) struct StatusArgs {
     /// Print one JSON object
     #[arg(long, conflicts_with = "watch")]
     json: bool,
+    /// Only check that a process runs at one of the addresses (`/health/live`), as health checks of containers do; the
+    /// database is not asked
+    #[arg(long, conflicts_with_all = ["watch", "json"])]
+    live: bool,
 }
 
 /// Everything that was found.
@@ -62,13 +66,18 @@ struct Found {
     database_error: Option<String>,
 }
 
-/// Exit code 0 if every process works, 1 otherwise.
+/// Exit code 0 if every process works, or with `--live` if one runs; 1 otherwise.
 pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode> {
     let settings = args.settings.load()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start a runtime")?;
+    if args.live {
+        let address = runtime.block_on(any_live(&all_addresses(&settings, &args.health)))?;
+        print_line!("a process of Wattpost runs at {address}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(seconds) = args.watch else {
         let found = runtime.block_on(look(&settings, &args.health));
         // What hangs in the database must not delay the end.
@@ -113,11 +122,7 @@ async fn look(settings: &Settings, more: &[SocketAddr]) -> Found {
         }
     });
     let from_database = tokio::time::timeout(DATABASE_WITHIN, from_database);
-    let addresses: BTreeSet<SocketAddr> = addresses(settings)
-        .into_iter()
-        .chain(more.iter().copied())
-        .map(local)
-        .collect();
+    let addresses = all_addresses(settings, more);
     let asked: Vec<_> = addresses
         .iter()
         .map(|address| (*address, tokio::spawn(ask(*address))))
@@ -158,6 +163,40 @@ async fn look(settings: &Settings, more: &[SocketAddr]) -> Found {
     found
 }
 
+/// The first address at which a process answers `GET /health/live` with 200.
+///
+/// # Errors
+///
+/// There is none; with the reason for each address.
+async fn any_live(addresses: &BTreeSet<SocketAddr>) -> Result<SocketAddr> {
+    let asked: Vec<_> = addresses
+        .iter()
+        .map(|address| (*address, tokio::spawn(get(*address, "/health/live"))))
+        .collect();
+    let mut reasons = Vec::new();
+    for (address, answer) in asked {
+        match answer.await? {
+            Ok((status, _)) if status.is_success() => return Ok(address),
+            Ok((status, _)) => reasons.push(format!("{address}: {status}")),
+            Err(error) => reasons.push(format!("{address}: {error:#}")),
+        }
+    }
+    bail!(
+        "no process of Wattpost runs ({}; name the address of its health page with --health ADDR:PORT)",
+        reasons.join("; ")
+    )
+}
+
+/// Where to ask: the addresses of the settings, and those given.
+fn all_addresses(settings: &Settings, more: &[SocketAddr]) -> BTreeSet<SocketAddr> {
+    let more = more.iter().copied();
+    addresses(settings)
+        .into_iter()
+        .chain(more)
+        .map(local)
+        .collect()
+}
+
 /// Where the processes of these settings serve `/health`.
 fn addresses(settings: &Settings) -> Vec<SocketAddr> {
     let mut all = vec![settings.http.listen];
@@ -183,12 +222,22 @@ fn local(mut address: SocketAddr) -> SocketAddr {
 
 /// `GET /health`.
 async fn ask(address: SocketAddr) -> Result<Value> {
+    let (status, body) = get(address, "/health").await?;
+    let health: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    if !status.is_success() || !health["parts"].is_array() {
+        bail!("something else than this version of Wattpost answers GET /health: {status}");
+    }
+    Ok(health)
+}
+
+/// Status and body of a `GET`.
+async fn get(address: SocketAddr, path: &'static str) -> Result<(StatusCode, Bytes)> {
     let asking = async {
         let stream = tokio::net::TcpStream::connect(address).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::get("/health")
+        let request = Request::get(path)
             .header("host", address.to_string())
             .body(Empty::<Bytes>::new())?;
         let answer = sender.send_request(request).await?;
@@ -198,11 +247,7 @@ async fn ask(address: SocketAddr) -> Result<Value> {
             .await;
         connection.abort();
         let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
-        let health: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        if !status.is_success() || !health["parts"].is_array() {
-            bail!("something else than this version of Wattpost answers GET /health: {status}");
-        }
-        Ok(health)
+        Ok((status, body))
     };
     match tokio::time::timeout(ANSWER_WITHIN, asking).await {
         Ok(answer) => answer,

@@ -37,6 +37,7 @@ mod old_copies;
 mod openapi;
 mod outages;
 mod overload;
+mod packages;
 mod proxies;
 mod replay;
 mod resent;

@@ -1,4 +1,4 @@
-//! HAProxy and nginx in front of two gateways, with the examples of `packaging`. Only what belongs to this machine is
+//! `HAProxy` and nginx in front of two gateways, with the examples of `packaging`. Only what belongs to this machine is
 //! replaced in them: addresses, files, the user, numbers of connections. One more is the idle timeout, an hour there, so
 //! that a test can wait for it.
 
