@@ -28,6 +28,13 @@ dashboard: dashboard/dist/index.html ## the files of the dashboard, which become
 build: dashboard ## the binary with the dashboard, optimised: target/release/wattpost
 	WATTPOST_COMMIT=$$(git rev-parse HEAD 2>/dev/null || true) $(CARGO) build --release -p wattpost
 
+deb: build ## the Debian package with the optimised binary: target/debian/*.deb
+	scripts/deb.sh
+
+deb-test: ## install, upgrade under load, remove and purge the Debian package in a system of its own (needs root)
+	@test -x target/release/wattpost || $(MAKE) build
+	scripts/deb-test.sh
+
 demo: dashboard ## build, then run the whole system in one process with 20 simulated chargers (Ctrl-C ends it)
 	@$(CARGO) build $(PROFILE) -p wattpost
 	@bash scripts/demo.sh
@@ -99,4 +106,4 @@ fuzz: ## cargo fuzz of one target for a minute: make fuzz T=frame (needs nightly
 clean: ## remove all build output
 	$(CARGO) clean
 
-.PHONY: help setup dashboard build demo test quick check bench drill stories codegen metrics-doc alerts-doc coverage-doc fuzz clean
+.PHONY: help setup dashboard build deb deb-test demo test quick check bench drill stories codegen metrics-doc alerts-doc coverage-doc fuzz clean

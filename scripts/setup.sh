@@ -24,6 +24,9 @@ need promtool prometheus
 [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
 [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
 need systemd-analyze systemd
+# The Debian package is made from a binary by these two.
+need dpkg-shlibdeps dpkg-dev
+need strip binutils
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 # The tests start their own servers on free ports, so only the programs are needed. Without RUNLEVEL=1
 # Debian would also start a server on the usual port, now and at every boot.

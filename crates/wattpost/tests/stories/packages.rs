@@ -1,7 +1,8 @@
-//! The container image and the manifests for Kubernetes.
+//! The Debian package and the manifests for Kubernetes. `make deb-test` installs, upgrades and removes the package.
 
 use crate::deployment::Deployment;
 use crate::independent_client::python;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -70,4 +71,101 @@ fn health_check_of_the_image_says_whether_the_process_runs() {
     let errors = String::from_utf8_lossy(&dead.stderr);
     assert_eq!(dead.status.code(), Some(1), "{errors}");
     assert!(errors.contains(&http), "{errors}");
+}
+
+#[test]
+fn debian_package_has_the_program_its_units_and_its_settings() {
+    let dir = tempfile::tempdir().expect("create a temporary directory");
+    let made = Command::new(repository().join("scripts/deb.sh"))
+        .arg(PROGRAM)
+        .arg(dir.path())
+        // Compression would take most of the time.
+        .env("DEB_COMPRESSION", "-Znone")
+        .env("DEB_VERSION", "9.8.7-1")
+        .output()
+        .expect("run scripts/deb.sh");
+    let package = PathBuf::from(text_of(&made).trim());
+    let ask = |option: &str| {
+        let mut command = Command::new("dpkg-deb");
+        text_of(&command.arg(option).arg(&package).output().expect("run"))
+    };
+
+    let fields = ask("--field");
+    assert!(fields.contains("\nVersion: 9.8.7-1\n"), "{fields}");
+    assert!(fields.contains("libc6"), "{fields}");
+
+    // Path to mode and owner.
+    let contents = ask("--contents");
+    let files: BTreeMap<&str, (&str, &str)> = contents
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (mode, owner) = (words.next()?, words.next()?);
+            Some((words.nth(3)?, (mode, owner)))
+        })
+        .collect();
+    for (path, mode) in [
+        ("./usr/bin/wattpost", "-rwxr-xr-x"),
+        ("./etc/wattpost/wattpost.toml", "-rw-r-----"),
+        ("./usr/share/man/man1/wattpost.1.gz", "-rw-r--r--"),
+        ("./usr/share/doc/wattpost/operations.md", "-rw-r--r--"),
+        (
+            "./usr/share/doc/wattpost/wattpost.example.toml",
+            "-rw-r--r--",
+        ),
+    ] {
+        assert_eq!(
+            files.get(path),
+            Some(&(mode, "root/root")),
+            "{path}\n{contents}"
+        );
+    }
+
+    // Each unit of the repository is in the package, and what it names is there too.
+    let units = repository().join("packaging/systemd");
+    for unit in std::fs::read_dir(units).expect("read") {
+        let unit = unit.expect("read");
+        let name = unit.file_name();
+        let packed = format!("./lib/systemd/system/{}", name.to_string_lossy());
+        assert!(files.contains_key(packed.as_str()), "{packed}\n{contents}");
+        let text = std::fs::read_to_string(unit.path()).expect("read");
+        let start = text
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart="));
+        let mut words = start.expect("starts a program").split(' ');
+        let (program, settings) = (words.next(), words.next_back());
+        for path in [program, settings].into_iter().flatten() {
+            assert!(
+                files.contains_key(format!(".{path}").as_str()),
+                "{packed}: {path}"
+            );
+        }
+    }
+
+    let control = dir.path().join("control");
+    let extracted = Command::new("dpkg-deb")
+        .arg("--control")
+        .arg(&package)
+        .arg(&control)
+        .output();
+    text_of(&extracted.expect("run dpkg-deb"));
+    let conffiles = std::fs::read_to_string(control.join("conffiles")).expect("read");
+    assert_eq!(conffiles, "/etc/wattpost/wattpost.toml\n");
+    for script in ["postinst", "prerm", "postrm"] {
+        let parsed = Command::new("sh")
+            .arg("-n")
+            .arg(control.join(script))
+            .output();
+        text_of(&parsed.expect("run sh"));
+    }
+
+    // The program accepts the settings that it is installed with.
+    let accepted = Command::new(PROGRAM)
+        .args(["check", "--show", "--config"])
+        .arg(repository().join("packaging/debian/wattpost.toml"))
+        .env("WATTPOST__DATA_DIR", dir.path())
+        .output()
+        .expect("run wattpost");
+    let shown = text_of(&accepted);
+    assert!(shown.contains("unknown_charger = \"pending\""), "{shown}");
 }
