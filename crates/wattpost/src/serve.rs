@@ -127,14 +127,29 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
         .thread_name("wattpost")
         .build()
         .context("start the runtime")?;
-    let code = runtime.block_on(run_all(&settings, roles, args.take_over));
+    // Threads of its own: while thousands of chargers come back, their tasks fill the queue of the other runtime, and a health
+    // check or Prometheus would wait behind all of them.
+    let for_http = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(HTTP_THREADS)
+        .enable_all()
+        .thread_name("wattpost-http")
+        .build()
+        .context("start the runtime for HTTP")?;
+    let serving = run_all(&settings, roles, args.take_over, for_http.handle());
+    let code = runtime.block_on(serving);
+    for_http.shutdown_background();
     // Blocking calls, such as to a database that hangs, are abandoned: the journal is synced already.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
+/// Threads that serve HTTP.
+const HTTP_THREADS: usize = 2;
+
 /// What lasts as long as the process.
 struct Running {
+    /// Where HTTP is served.
+    http: tokio::runtime::Handle,
     stop: StopSignals,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// Only where there is a gateway. SIGUSR2 ends other processes.
@@ -157,11 +172,17 @@ enum Ended {
     Again(Carried),
 }
 
-async fn run_all(settings: &Settings, roles: Roles, takes_over: bool) -> Result<ExitCode> {
+async fn run_all(
+    settings: &Settings,
+    roles: Roles,
+    takes_over: bool,
+    http: &tokio::runtime::Handle,
+) -> Result<ExitCode> {
     let metrics = telemetry::start_metrics(settings, roles)?;
     let data_dir = roles.has_gateway().then(|| settings.data_dir.clone());
     tokio::spawn(telemetry::run_upkeep(metrics.clone(), data_dir));
     let mut running = Running {
+        http: http.clone(),
         stop: StopSignals::listen()?,
         metrics,
         reload: match roles.has_gateway() {
@@ -191,6 +212,7 @@ async fn serve(
     start: Start,
 ) -> Result<Ended> {
     let Running {
+        http: http_runtime,
         stop,
         metrics,
         reload,
@@ -355,10 +377,15 @@ async fn serve(
             schema_version: store::SCHEMA_VERSION,
         },
     };
-    let api = match http.take_if(|http| take_over::is_for(http, listen)) {
-        Some(http) => api::Api::start_on(http, config, deps).await,
-        None => api::Api::start(config, deps).await,
-    };
+    let listener = http.take_if(|http| take_over::is_for(http, listen));
+    // Its tasks stay where it is started.
+    let starting = http_runtime.spawn(async move {
+        match listener {
+            Some(http) => api::Api::start_on(http, config, deps).await,
+            None => api::Api::start(config, deps).await,
+        }
+    });
+    let api = starting.await.context("start HTTP")?;
     let api = api.with_context(|| format!("start HTTP on {listen_key}"))?;
 
     if let Some(predecessor) = &predecessor {
