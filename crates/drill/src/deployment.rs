@@ -21,6 +21,9 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Long enough for a slow start of RabbitMQ and the back-off of its clients.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// What [`Deployment::start_second_roles`] starts.
+const SECOND_ROLES: [Role; 2] = [Role::SecondGateway, Role::SecondConsumer];
+
 /// The setting `gateway.durability`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
@@ -61,6 +64,8 @@ pub(super) struct Deployment {
     /// None with `--embedded`.
     pub(super) backend: Option<Backend>,
     pub(super) ocpp: SocketAddr,
+    /// Where chargers connect to [`Role::SecondGateway`].
+    pub(super) second_ocpp: SocketAddr,
     /// A proxy before the gateway, for the chargers of the depot.
     pub(super) depot_proxy: Proxy,
     files: testbed::Deployment,
@@ -77,6 +82,8 @@ struct Ports {
     api: u16,
     gateway_health: u16,
     consumer_health: u16,
+    second_gateway_health: u16,
+    second_consumer_health: u16,
 }
 
 impl Deployment {
@@ -108,6 +115,7 @@ impl Deployment {
             supervisor: Supervisor::new(dir),
             backend,
             ocpp,
+            second_ocpp: local(testbed::spare_port()?),
             depot_proxy: Proxy::start(ocpp)?,
             files: testbed::Deployment::new(&program, dir, "")?,
             durability,
@@ -116,6 +124,8 @@ impl Deployment {
                 api: testbed::spare_port()?,
                 gateway_health: testbed::spare_port()?,
                 consumer_health: testbed::spare_port()?,
+                second_gateway_health: testbed::spare_port()?,
+                second_consumer_health: testbed::spare_port()?,
             },
             broker_grace: args.broker_grace(),
             settings: ScenarioSettings::default(),
@@ -226,8 +236,51 @@ impl Deployment {
         Ok(())
     }
 
-    fn start_role(&self, role: Role) -> Result<()> {
-        let mut command = self.files.command(role.name());
+    /// Starts a second gateway and a second consumer, and waits until they work.
+    pub(super) fn start_second_roles(&self, control: &Control) -> Result<()> {
+        for role in SECOND_ROLES {
+            self.start_role(role)?;
+        }
+        for role in SECOND_ROLES {
+            if !self.wait_works(role, control)? {
+                bail!("{} is not ready; see its log (--keep)", role.name());
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops what [`Deployment::start_second_roles`] has started.
+    pub(super) fn stop_second_roles(&self) -> Result<()> {
+        SECOND_ROLES
+            .into_iter()
+            .try_for_each(|role| self.supervisor.stop(role))
+    }
+
+    /// Starts a role, which must not run.
+    pub(super) fn start_role(&self, role: Role) -> Result<()> {
+        let mut command = self.files.command(role.subcommand());
+        if SECOND_ROLES.contains(&role) {
+            let Ports {
+                second_gateway_health,
+                second_consumer_health,
+                ..
+            } = self.ports;
+            command
+                .arg("--data-dir")
+                .arg(self.files.path("data-2"))
+                .env(
+                    "WATTPOST__GATEWAY__LISTENERS",
+                    format!("[{{address=\"{}\"}}]", self.second_ocpp),
+                )
+                .env(
+                    "WATTPOST__HEALTH__GATEWAY_LISTEN",
+                    local(second_gateway_health).to_string(),
+                )
+                .env(
+                    "WATTPOST__HEALTH__CONSUMER_LISTEN",
+                    local(second_consumer_health).to_string(),
+                );
+        }
         if let (Role::Gateway, Some(backend)) = (role, &self.backend) {
             let rabbit = &backend.servers.rabbit;
             let through_proxy = url_through(&rabbit.url(), rabbit.port(), &backend.broker_proxy);
@@ -236,13 +289,40 @@ impl Deployment {
         self.supervisor.run(role, command)
     }
 
+    /// Where the gateway answers requests for health and metrics.
+    pub(super) fn gateway_http(&self) -> SocketAddr {
+        local(self.http_port(self.gateway()))
+    }
+
+    const fn http_port(&self, role: Role) -> u16 {
+        match role {
+            Role::Serve | Role::Api => self.ports.api,
+            Role::Gateway => self.ports.gateway_health,
+            Role::Consumer => self.ports.consumer_health,
+            Role::SecondGateway => self.ports.second_gateway_health,
+            Role::SecondConsumer => self.ports.second_consumer_health,
+        }
+    }
+
+    /// Waits until the gateway answers requests for its health.
+    pub(super) fn wait_answering(&self, control: &Control) -> Result<()> {
+        let server = self.gateway_http();
+        let answers = || http::get(server, "/health/live").is_ok();
+        if !control.pause_until(ACCEPT_TIMEOUT, answers)? {
+            bail!("{} does not answer /health/live", self.gateway().name());
+        }
+        Ok(())
+    }
+
+    /// Waits until all parts of `role` work, by `/health`; returns whether that happened in time.
+    pub(super) fn wait_works(&self, role: Role, control: &Control) -> Result<bool> {
+        let port = self.http_port(role);
+        control.pause_until(READY_TIMEOUT, || works(port))
+    }
+
     /// The value of a metric of the gateway; none while it does not answer.
     pub(super) fn metric(&self, name: &str) -> Option<f64> {
-        let port = match self.is_embedded() {
-            true => self.ports.api,
-            false => self.ports.gateway_health,
-        };
-        let (_, answer) = http::get(local(port), "/metrics").ok()?;
+        let (_, answer) = http::get(self.gateway_http(), "/metrics").ok()?;
         http::metric(&answer, name)
     }
 
@@ -365,6 +445,7 @@ impl Deployment {
             api,
             gateway_health,
             consumer_health,
+            ..
         } = self.ports;
         text.push_str(&format!(
             "\n[http]\nlisten = \"127.0.0.1:{api}\"\n\n[health]\ngateway_listen = \"127.0.0.1:{gateway_health}\"\n\

@@ -6,6 +6,8 @@ mod damage;
 mod full;
 mod kill;
 mod maintenance;
+mod rolling;
+mod storm;
 mod upgrade;
 
 use super::deployment::{Backend, Deployment};
@@ -27,15 +29,19 @@ const DEPOT_TIMEOUT: Duration = Duration::from_secs(180);
 const DELAYED_MIN: u64 = 20;
 
 /// The end of a fault.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Repair {
     /// When the last thing was repaired: a process was restarted (its start is part of the recovery), the network
     /// restored, space freed.
     pub(super) at: TimestampUs,
     /// Whether the fault had an effect: a disk that never became full proves nothing.
     pub(super) had_effect: bool,
-    /// A promise about the fault itself that was broken.
-    pub(super) broken_promise: Option<&'static str>,
+    /// Promises about the fault itself that were broken.
+    pub(super) broken_promises: Vec<String>,
+    /// Measurements, for the outcome.
+    pub(super) notes: Vec<String>,
+    /// The times in which chargers came back; those that were back had to get their answers.
+    pub(super) storms: Vec<(TimestampUs, TimestampUs)>,
 }
 
 impl Repair {
@@ -43,8 +49,15 @@ impl Repair {
         Self {
             at: TimestampUs::wall_clock(),
             had_effect: true,
-            broken_promise: None,
+            broken_promises: Vec::new(),
+            notes: Vec::new(),
+            storms: Vec::new(),
         }
+    }
+
+    /// The sentence, if the promise was broken.
+    fn broken(is_broken: bool, sentence: &str) -> Vec<String> {
+        is_broken.then(|| sentence.to_owned()).into_iter().collect()
     }
 
     fn with_effect(had_effect: bool) -> Self {
@@ -63,6 +76,7 @@ pub(super) fn play(
     disk: Option<&SmallDisk>,
     outage: Duration,
     sessions: u64,
+    health_within: Duration,
     watch: &Watch<'_>,
 ) -> Result<Repair> {
     let is_embedded = deployment.is_embedded();
@@ -108,6 +122,8 @@ pub(super) fn play(
         Scenario::Damaged => damage::one_record(deployment, outage, watch),
         Scenario::Commands => commands::with_kills(deployment, outage, watch),
         Scenario::Upgrade => upgrade::repeatedly(deployment, outage, watch),
+        Scenario::Storm => storm::returning(deployment, outage, health_within, watch),
+        Scenario::Rolling => rolling::restarts(deployment, outage, watch),
     }
 }
 

@@ -8,14 +8,17 @@ mod deployment;
 mod fault;
 mod lock;
 mod measure;
+mod memory;
+mod open_files;
 mod play;
+mod probe;
 mod scenario;
 mod supervisor;
 mod table;
 mod verdict;
 mod watch;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use central::query::QueryStore;
 use clap::{Args, ValueEnum};
 use deployment::{Deployment, Durability};
@@ -52,18 +55,21 @@ pub struct DrillArgs {
     /// Run `serve` with SQLite, without RabbitMQ and PostgreSQL; fewer scenarios are possible
     #[arg(long)]
     embedded: bool,
-    /// Number of simulated chargers
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    chargers: u32,
-    /// Meter values per second and charger
-    #[arg(long, default_value_t = 10.0, value_name = "N")]
-    rate: f64,
+    /// Number of simulated chargers [default: 50; in the storm 10000, or as many as the limit of open files permits]
+    #[arg(long, value_name = "N")]
+    chargers: Option<u32>,
+    /// Meter values per second and charger [default: 10; in the storm 0.1]
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
     /// Duration of the load in each scenario, in seconds; the fault lasts 40 % of it
     #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
     seconds: f64,
     /// The longest time without an answer in scenarios in which answers must continue
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     answer_within: f64,
+    /// The longest time to an answer of /health/ready and /metrics in the storm
+    #[arg(long, default_value_t = 0.1, value_name = "SECONDS")]
+    health_within: f64,
     /// Print the outcomes as JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -114,17 +120,30 @@ Columns:
 A scenario fails (❌, exit code 1) if anything is lost, duplicated, out of order or altered; if
 not all is stored in time; if a part is not ready again within three minutes; if a process ends
 unexpectedly; if the fault had no effect; or if, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11, 13 and 16, there
-is no answer for longer than --answer-within. In 10, records must be delivered through the
+is no answer for longer than --answer-within (in 18: if no charger gets one for so long). In 10, records must be delivered through the
 bypass while RabbitMQ is blocked. In 12, API and export must list every session as ended, with
 the energy between its meter readings. In 13, maintenance must move all rows of today to a new
 partition. In 14, the damage must be reported before it is salvaged; the damaged record is kept
 as a dead letter and not counted as lost. In 15, no outcome of a command may contradict what
 the simulated charger received and answered. In 16, the gateway is upgraded five times, twice
-after a broken program was installed, and no connection of a charger may be closed.
+after a broken program was installed, and no connection of a charger may be closed. In 17, the
+network of all chargers breaks at once, then the gateway is killed. All chargers must come back
+within five minutes; 99 of 100 messages of those that are back must be answered within 10 s; the
+gateway may need 64 MiB and 6 KiB for each charger more memory than before; and /health/ready and
+/metrics must be answered within --health-within. In 18, two gateways, two consumers and the API
+are stopped and started in turn.
 
 Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk
 (9) is a small tmpfs if this user may mount one (root), with RabbitMQ and PostgreSQL
 unavailable so that nothing is delivered; otherwise the journal gets a small limit.";
+
+/// The default of `--chargers`.
+const CHARGERS: u32 = 50;
+/// The default of `--chargers` in the storm.
+const STORM_CHARGERS: u32 = 10_000;
+/// Files that a gateway needs in a storm apart from one for each charger: unfinished handshakes, lingering sockets, the
+/// database, HTTP.
+const OTHER_FILES: u64 = 6_000;
 
 /// The values of `--durability`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -153,6 +172,44 @@ impl DrillArgs {
         (self.seconds * 30.0).clamp(60.0, 600.0) as u64
     }
 
+    /// The number of chargers in `scenario`.
+    ///
+    /// # Errors
+    /// When the limit of open files does not permit the number that was given.
+    fn chargers(&self, scenario: Scenario) -> Result<u32> {
+        if scenario != Scenario::Storm {
+            return Ok(self.chargers.unwrap_or(CHARGERS));
+        }
+        let limit =
+            open_files::raise(u64::from(self.chargers.unwrap_or(STORM_CHARGERS)) + OTHER_FILES);
+        let most = limit.saturating_sub(OTHER_FILES);
+        match self.chargers {
+            Some(wanted) if u64::from(wanted) > most => bail!(
+                "--chargers is {wanted}, but this process may open only {limit} files, enough for {most} chargers; raise \
+                 the limit of open files (ulimit -n) to {}, or lower --chargers",
+                u64::from(wanted) + OTHER_FILES
+            ),
+            Some(wanted) => Ok(wanted),
+            None => {
+                let fitting = u32::try_from(most).unwrap_or(u32::MAX).min(STORM_CHARGERS);
+                ensure!(
+                    fitting > 0,
+                    "this process may open only {limit} files, too few for a storm; raise the limit of open files (ulimit -n) \
+                     above {OTHER_FILES}"
+                );
+                Ok(fitting)
+            }
+        }
+    }
+
+    /// Meter values per second and charger in `scenario`.
+    fn rate(&self, scenario: Scenario) -> f64 {
+        self.rate.unwrap_or(match scenario {
+            Scenario::Storm => 0.1,
+            _ => 10.0,
+        })
+    }
+
     fn durabilities(&self) -> &'static [Durability] {
         match self.durability {
             // Without RabbitMQ there is no confirm.
@@ -174,7 +231,17 @@ impl DrillArgs {
             "--answer-within is {}; give seconds, above 0",
             self.answer_within
         );
-        ensure!(self.chargers > 0, "--chargers is 0; give at least 1");
+        ensure!(self.chargers != Some(0), "--chargers is 0; give at least 1");
+        ensure!(
+            self.rate.is_none_or(|rate| rate > 0.0 && rate <= 1e6),
+            "--rate is {}; give a number above 0, at most 1000000",
+            self.rate.unwrap_or_default()
+        );
+        ensure!(
+            (0.001..=3_600.0).contains(&self.health_within),
+            "--health-within is {}; give seconds, above 0",
+            self.health_within
+        );
         ensure!(
             !(self.embedded && self.durability == Wanted::Broker),
             "--durability broker needs RabbitMQ; remove --embedded"
@@ -191,6 +258,9 @@ pub fn run(args: &DrillArgs, access: Access) -> Result<ExitCode> {
     }
     args.check()?;
     let scenarios = Scenario::choose(&args.scenario, args.embedded)?;
+    for scenario in &scenarios {
+        args.chargers(*scenario)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -216,7 +286,7 @@ pub fn run(args: &DrillArgs, access: Access) -> Result<ExitCode> {
     let outcomes = played?;
     let passed = outcomes.iter().all(Outcome::passed);
     if args.json {
-        let all = serde_json::json!({ "passed": passed, "chargers": args.chargers, "outcomes": outcomes });
+        let all = serde_json::json!({ "passed": passed, "outcomes": outcomes });
         println!("{all}");
     } else {
         println!("{}", table::table(&outcomes));

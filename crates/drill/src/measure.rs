@@ -62,6 +62,24 @@ pub(super) fn longest_gap(lines: &[LedgerEntry], from: TimestampUs, to: Timestam
     longest
 }
 
+/// The time within which `share` (0 to 1) of the messages were answered that were sent between the two times of any of
+/// `times`, and sent once: a message whose connection broke says nothing about answers. None if there is no such message.
+pub(super) fn share_answered_within(
+    lines: &[LedgerEntry],
+    times: &[(TimestampUs, TimestampUs)],
+    share: f64,
+) -> Option<Duration> {
+    let took = |line: &LedgerEntry| {
+        let (sent, acknowledged) = (line.sent_at?, line.acknowledged_at?);
+        let is_within = times.iter().any(|(from, to)| (*from..=*to).contains(&sent));
+        (line.attempts == 1 && is_within).then(|| acknowledged.since(sent))
+    };
+    let mut all: Vec<Duration> = lines.iter().filter_map(took).collect();
+    all.sort_unstable();
+    let index = (all.len() as f64 * share) as usize;
+    all.get(index.min(all.len().saturating_sub(1))).copied()
+}
+
 /// Acknowledged messages that were not found in the database yet.
 pub(super) struct NotStored {
     /// The index in `is_found` by charger and message id. A resent message may have several ids.
@@ -164,6 +182,33 @@ mod tests {
         assert_eq!(gap(0, 2_000), 1_100);
         assert_eq!(gap(400, 900), 500);
         assert_eq!(gap(2_000, 3_000), 1_000);
+    }
+
+    #[test]
+    fn answers_in_a_storm_are_those_to_messages_that_were_sent_once_within_it() {
+        let sent = |sent_at: u64, answer_at: u64, attempts: u32| {
+            let mut line = line("a", Some(answer_at));
+            (line.sent_at, line.attempts) = (Some(TimestampUs(sent_at)), attempts);
+            line
+        };
+        let mut lines: Vec<LedgerEntry> = (0..99).map(|i| sent(1_000 + i, 1_010 + i, 1)).collect();
+        let within = |lines: &[LedgerEntry], share| {
+            let times = [
+                (TimestampUs(0), TimestampUs(1)),
+                (TimestampUs(1_000), TimestampUs(2_000)),
+            ];
+            share_answered_within(lines, &times, share).map(|time| time.as_micros())
+        };
+        lines.push(sent(999, 90_000, 1));
+        lines.push(sent(2_001, 90_000, 1));
+        lines.push(sent(1_500, 90_000, 2));
+        assert_eq!(within(&lines, 0.99), Some(10));
+        lines.push(sent(1_500, 1_600, 1));
+        assert_eq!(
+            (within(&lines, 0.99), within(&lines, 0.5)),
+            (Some(100), Some(10))
+        );
+        assert_eq!(within(&[], 0.99), None);
     }
 
     #[test]

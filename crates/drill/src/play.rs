@@ -8,7 +8,7 @@
 use super::DrillArgs;
 use super::deployment::{Deployment, Durability, ScenarioSettings};
 use super::fault::{self, SMALL_JOURNAL, SMALL_SEGMENTS};
-use super::measure::{NotStored, longest_gap, read_commands, read_ledger};
+use super::measure::{NotStored, longest_gap, read_commands, read_ledger, share_answered_within};
 use super::scenario::Scenario;
 use super::verdict::{Measured, Outcome};
 use super::watch::{Control, Watch};
@@ -18,6 +18,7 @@ use central::query::QueryStore;
 use ocpp::Version;
 use serde_json::Value;
 use simulator::audit::Report;
+use simulator::ledger::LedgerEntry;
 use simulator::{Fleet, FleetConfig, TimestampUs, VersionMix};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// If the drill itself was stalled for this long, its times are unreliable.
 const STALL: Duration = Duration::from_millis(250);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(90);
+/// Chargers that power up per second.
+const RAMP_PER_S: f64 = 500.0;
+/// Addresses that the chargers of a storm connect from at most.
+const STORM_ADDRESSES: u32 = 250;
+/// In a storm this share of the messages of chargers that are back must be answered within [`STORM_ANSWER_WITHIN`].
+const STORM_SHARE: f64 = 0.99;
+const STORM_ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The depot has few chargers with many sessions each.
 const DEPOT_CHARGERS_MAX: u32 = 20;
 /// Longer than the time after which a command without an answer is uncertain.
@@ -61,7 +69,7 @@ pub(super) fn play(
     let ledger = dir.join(format!("ledger-{name}.ndjson"));
     let fleet = {
         let _inside = runtime.enter();
-        Fleet::start(chargers(scenario, deployment, args, &name, &ledger))
+        Fleet::start(chargers(scenario, deployment, args, &name, &ledger)?)
             .context("start the fleet")?
     };
     let watch = Watch::new(control, &fleet);
@@ -69,12 +77,13 @@ pub(super) fn play(
     let answering = TimestampUs::wall_clock();
     watch.pause(args.share(30))?;
     let sessions = args.depot_sessions() * fleet.stats().chargers;
-    let repair = fault::play(
+    let mut repair = fault::play(
         scenario,
         deployment,
         disk.as_ref(),
         args.share(40),
         sessions,
+        Duration::from_secs_f64(args.health_within),
         &watch,
     )?;
 
@@ -109,6 +118,12 @@ pub(super) fn play(
     }
     recovery.poll();
     let is_ready = deployment.wait_ready(control)?;
+    if scenario == Scenario::Rolling {
+        deployment.stop_second_roles()?;
+    }
+    if !repair.storms.is_empty() {
+        judge_storms(&lines, &mut repair);
+    }
     let audit = audit(deployment, &ledger, from, dir, &name)?;
     let api_differs = match scenario {
         Scenario::Depot => compare_api(deployment, from, dir, &name, control)?,
@@ -122,6 +137,7 @@ pub(super) fn play(
     let has_all_sessions = scenario != Scenario::Depot || audit.transactions >= sessions;
     let answer_within = Duration::from_secs_f64(args.answer_within);
     let measured = Measured {
+        chargers: report.stats.chargers,
         sent: report.stats.total().sent,
         longest_wait: report.stats.latency.max(),
         longest_gap: longest_gap(&lines, answering, stopping),
@@ -130,7 +146,8 @@ pub(super) fn play(
         drained: report.drained,
         is_ready,
         had_effect: repair.had_effect && has_all_sessions,
-        broken_promise: repair.broken_promise,
+        broken_promises: repair.broken_promises,
+        notes: repair.notes,
         api_differs,
         false_outcomes,
         kept_apart: kept_apart.min(damaged as u64),
@@ -169,6 +186,25 @@ pub(super) fn play(
     Ok(outcome)
 }
 
+/// Chargers that are back must get their answers while the others come back.
+fn judge_storms(lines: &[LedgerEntry], repair: &mut fault::Repair) {
+    let within = share_answered_within(lines, &repair.storms, STORM_SHARE);
+    let Some(within) = within else {
+        repair.had_effect = false;
+        return;
+    };
+    repair.notes.push(format!(
+        "99 of 100 messages of chargers that were back were answered within {:.2} s",
+        within.as_secs_f64()
+    ));
+    if within > STORM_ANSWER_WITHIN {
+        repair.broken_promises.push(format!(
+            "99 of 100 messages in the storm were answered only within {:.1} s",
+            within.as_secs_f64()
+        ));
+    }
+}
+
 /// Restarts the roles with the settings of the scenario. Returns the small disk with the gateway's data directory, if the
 /// scenario needs one and it can be mounted.
 fn prepare(
@@ -196,6 +232,9 @@ fn prepare(
         deployment.restart_gateway(durability, Some(&data), Some(SMALL_SEGMENTS), control)?;
         deployment.wait_ready(control)?;
     }
+    if scenario == Scenario::Rolling {
+        deployment.start_second_roles(control)?;
+    }
     if scenario != Scenario::DiskFull {
         return Ok(None);
     }
@@ -221,22 +260,39 @@ fn chargers(
     args: &DrillArgs,
     name: &str,
     ledger: &Path,
-) -> FleetConfig {
-    let usual = usual_chargers(deployment, args, name, ledger);
+) -> Result<FleetConfig> {
+    let usual = FleetConfig {
+        chargers: args.chargers(scenario)?,
+        rate_per_charger: Some(args.rate(scenario)),
+        ..usual_chargers(deployment, name, ledger)
+    };
     if scenario == Scenario::Commands {
         // The scenario cuts their network.
-        return FleetConfig {
+        return Ok(FleetConfig {
             url: format!("ws://{}/ocpp", deployment.depot_proxy.addr()),
             ..usual
-        };
+        });
+    }
+    if scenario == Scenario::Storm {
+        // Chargers have addresses of their own; a gateway bounds the handshakes of one address.
+        return Ok(FleetConfig {
+            loopback_addresses: usual.chargers.min(STORM_ADDRESSES),
+            ..usual
+        });
+    }
+    if scenario == Scenario::Rolling {
+        return Ok(FleetConfig {
+            more_urls: vec![format!("ws://{}/ocpp", deployment.second_ocpp)],
+            ..usual
+        });
     }
     if scenario != Scenario::Depot {
-        return usual;
+        return Ok(usual);
     }
     // Sessions of 15 ms with the energy of a minute, and 35 ms between them on average.
-    FleetConfig {
+    Ok(FleetConfig {
         url: format!("ws://{}/ocpp", deployment.depot_proxy.addr()),
-        chargers: args.chargers.min(DEPOT_CHARGERS_MAX),
+        chargers: usual.chargers.min(DEPOT_CHARGERS_MAX),
         versions: VersionMix::only(Version::V16),
         scenario: simulator::Scenario::Steady,
         stops_without_id: true,
@@ -247,23 +303,16 @@ fn chargers(
         heartbeat_interval_s: Some(1e6),
         retry_interval_s: 3_600.0,
         ..usual
-    }
+    })
 }
 
-fn usual_chargers(
-    deployment: &Deployment,
-    args: &DrillArgs,
-    name: &str,
-    ledger: &Path,
-) -> FleetConfig {
+fn usual_chargers(deployment: &Deployment, name: &str, ledger: &Path) -> FleetConfig {
     FleetConfig {
         url: format!("ws://{}/ocpp", deployment.ocpp),
-        chargers: args.chargers,
         id_prefix: format!("DRILL-{name}-"),
         scenario: simulator::Scenario::MeterFlood,
-        rate_per_charger: Some(args.rate),
         values_per_transaction: 25,
-        ramp_per_s: 500.0,
+        ramp_per_s: RAMP_PER_S,
         attempts: 1_000,
         retry_interval_s: 1.0,
         reconnect_s: 0.2,
@@ -277,7 +326,8 @@ fn usual_chargers(
 }
 
 fn wait_for_answers(fleet: &Fleet, watch: &Watch<'_>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let ramp = Duration::from_secs_f64(fleet.stats().chargers as f64 / RAMP_PER_S);
+    let deadline = Instant::now() + Duration::from_secs(60) + ramp;
     loop {
         let stats = fleet.stats();
         // On average each charger has an answer to BootNotification and to another message.

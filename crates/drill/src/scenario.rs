@@ -25,10 +25,12 @@ pub(crate) enum Scenario {
     Damaged,
     Commands,
     Upgrade,
+    Storm,
+    Rolling,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Gateway,
         Self::Consumer,
         Self::Api,
@@ -48,6 +50,8 @@ impl Scenario {
         Self::Damaged,
         Self::Commands,
         Self::Upgrade,
+        Self::Storm,
+        Self::Rolling,
     ];
 
     /// Its number in `--scenario`.
@@ -72,6 +76,8 @@ impl Scenario {
             Self::Damaged => "14",
             Self::Commands => "15",
             Self::Upgrade => "16",
+            Self::Storm => "17",
+            Self::Rolling => "18",
         }
     }
 
@@ -97,6 +103,8 @@ impl Scenario {
             Self::Damaged => "damaged-record",
             Self::Commands => "commands",
             Self::Upgrade => "upgrade",
+            Self::Storm => "storm",
+            Self::Rolling => "rolling",
         }
     }
 
@@ -122,6 +130,8 @@ impl Scenario {
             Self::Damaged => "journal damaged, then salvaged",
             Self::Commands => "parts killed while commands are sent",
             Self::Upgrade => "gateway upgraded five times",
+            Self::Storm => "all chargers return at once",
+            Self::Rolling => "all processes restarted in turn",
         }
     }
 
@@ -149,6 +159,7 @@ impl Scenario {
                 | Self::DiskFull
                 | Self::Depot
                 | Self::Upgrade
+                | Self::Storm
         )
     }
 
@@ -168,6 +179,11 @@ impl Scenario {
                 | Self::MaintenanceMissed
                 | Self::Upgrade
         )
+    }
+
+    /// Whether some charger must get an answer at any time, although each gateway is stopped once.
+    pub(crate) const fn some_answers_go_on(self) -> bool {
+        matches!(self, Self::Rolling)
     }
 
     /// The scenarios that `wanted` names by number, by name, or by a number without its letter; all that are possible if
@@ -238,7 +254,10 @@ mod tests {
         assert_eq!(chosen(&["1"], false), ["1a", "1b", "1c", "1d"]);
         assert_eq!(chosen(&["1B"], false), ["1b"]);
         assert_eq!(chosen(&[], false).len(), Scenario::ALL.len());
-        assert_eq!(chosen(&[], true), ["1d", "3", "5", "6", "9", "12", "16"]);
+        assert_eq!(
+            chosen(&[], true),
+            ["1d", "3", "5", "6", "9", "12", "16", "17"]
+        );
         assert_eq!(chosen(&["12", "9"], true), ["9", "12"]);
         assert_eq!(chosen(&["1", "all-roles"], true), ["1d"]);
     }

@@ -14,21 +14,33 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Longer than the roles' own timeouts at a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The role of a process; also its subcommand.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Serve,
     Gateway,
     Consumer,
     Api,
+    SecondGateway,
+    SecondConsumer,
 }
 
 impl Role {
+    /// For people, and for the name of its log.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::SecondGateway => "gateway-2",
+            Self::SecondConsumer => "consumer-2",
+            first => first.subcommand(),
+        }
+    }
+
+    /// The subcommand that runs it.
+    pub(super) const fn subcommand(self) -> &'static str {
+        match self {
             Self::Serve => "serve",
-            Self::Gateway => "gateway",
-            Self::Consumer => "consumer",
+            Self::Gateway | Self::SecondGateway => "gateway",
+            Self::Consumer | Self::SecondConsumer => "consumer",
             Self::Api => "api",
         }
     }
@@ -174,6 +186,16 @@ impl Supervisor {
             None => slot.process.as_ref().is_some_and(Process::is_running),
         };
         running.then_some(slot.started_at)
+    }
+
+    /// The process id of the role; none while it does not run.
+    pub(super) fn process_id(&self, role: Role) -> Option<u32> {
+        let slots = lock(&self.slots);
+        let slot = slots.iter().find(|slot| slot.role == role)?;
+        match &slot.successor {
+            Some(successor) => Some(successor.id()),
+            None => slot.process.as_ref().map(Process::id),
+        }
     }
 
     /// How often processes ended without being killed or stopped by the drill.

@@ -119,6 +119,7 @@ mod tests {
             ..Report::default()
         };
         let measured = Measured {
+            chargers: 50,
             sent: 5_002,
             longest_wait: Duration::from_millis(42),
             longest_gap: Duration::from_millis(7),
@@ -127,7 +128,8 @@ mod tests {
             drained: true,
             is_ready: true,
             had_effect: true,
-            broken_promise: None,
+            broken_promises: Vec::new(),
+            notes: Vec::new(),
             api_differs: 0,
             false_outcomes: 0,
             kept_apart: 0,

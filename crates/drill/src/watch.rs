@@ -177,6 +177,21 @@ impl<'a> Watch<'a> {
         self.fleet.stats().connections
     }
 
+    /// Breaks the network of all chargers at once.
+    pub(super) fn cut(&self) {
+        self.fleet.cut();
+    }
+
+    /// Chargers that are connected.
+    pub(super) fn online(&self) -> u64 {
+        self.fleet.stats().online
+    }
+
+    /// All chargers.
+    pub(super) fn chargers(&self) -> u64 {
+        self.fleet.stats().chargers
+    }
+
     /// Transaction messages in the chargers' queues.
     pub(super) fn queued(&self) -> u64 {
         self.fleet.stats().queued

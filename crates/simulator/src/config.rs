@@ -19,6 +19,9 @@ const SECTION: Section = Section("simulator");
 /// Longer times, about thirty years, would overflow and can only be a mistake.
 const SECONDS_MAX: f64 = 1e9;
 
+/// More than chargers that one machine can simulate.
+const LOOPBACK_ADDRESSES_MAX: u32 = 60_000;
+
 /// A fleet of simulated chargers. `FleetConfig::default()` is twenty chargers with the scenario
 /// [`Scenario::Steady`] that connect to `ws://127.0.0.1:9000/ocpp`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +30,12 @@ pub struct FleetConfig {
     /// The URL of the central system; each charger appends `/` and its identity (rule C-1). Only `ws` is supported.
     /// Default `ws://127.0.0.1:9000/ocpp`.
     pub url: String,
+    /// Further URLs of the central system. After each lost connection and each failed handshake a charger tries the next
+    /// one; the chargers begin with each of them in turn. Default: none.
+    pub more_urls: Vec<String>,
+    /// The number of addresses 127.0.1.1, 127.0.1.2, … that the chargers connect from, one after the other; the URLs must
+    /// be of 127.0.0.0/8. A gateway bounds handshakes by address. 0 = the system chooses the address. Default 0.
+    pub loopback_addresses: u32,
     /// Number of chargers. Default 20.
     pub chargers: u32,
     /// Prefix of the identities, followed by a number of five digits: 1 to 40 bytes without `:`. Default `SIM-`.
@@ -117,6 +126,8 @@ impl Default for FleetConfig {
     fn default() -> Self {
         Self {
             url: "ws://127.0.0.1:9000/ocpp".to_owned(),
+            more_urls: Vec::new(),
+            loopback_addresses: 0,
             chargers: 20,
             id_prefix: "SIM-".to_owned(),
             first_number: 1,
@@ -201,6 +212,13 @@ impl FleetConfig {
         SECTION.at_least("connectors", self.connectors, 1)?;
         SECTION.at_least("attempts", self.attempts, 1)?;
         SECTION.at_least("queue_messages_max", self.queue_messages_max, 10)?;
+        if self.loopback_addresses > LOOPBACK_ADDRESSES_MAX {
+            return Err(setting_error(
+                "loopback_addresses",
+                self.loopback_addresses,
+                "0 to 60000",
+            ));
+        }
         let prefix = self.id_prefix.as_str();
         if prefix.is_empty() || prefix.len() > 40 || prefix.contains(':') {
             return Err(setting_error(

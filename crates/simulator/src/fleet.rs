@@ -5,7 +5,7 @@ use crate::config::FleetConfig;
 use crate::handshake::Target;
 use crate::ledger::LedgerFile;
 use crate::queue_file::QueueFile;
-use crate::runner::{Clock, FleetContext, RunState, Runner};
+use crate::runner::{Clock, FleetContext, Orders, RunState, Runner};
 use crate::settings::Settings;
 use crate::stats::{FleetReport, FleetStats};
 use crate::stats_collector::StatsCollector;
@@ -49,7 +49,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Fleet {
     context: Arc<FleetContext>,
-    run_state: watch::Sender<RunState>,
+    orders: watch::Sender<Orders>,
     tasks: TaskTracker,
     chargers: u32,
     duration: Option<Duration>,
@@ -64,7 +64,10 @@ impl Fleet {
     /// reconnect without limit.
     pub fn start(config: FleetConfig) -> Result<Self, StartError> {
         config.check()?;
-        let target = Target::parse(&config.url)?;
+        let urls = std::iter::once(&config.url).chain(&config.more_urls);
+        let targets = urls
+            .map(|url| Target::parse(url))
+            .collect::<Result<_, _>>()?;
         let ledger = config
             .ledger
             .as_deref()
@@ -76,16 +79,17 @@ impl Fleet {
             std::fs::create_dir_all(dir).map_err(file_error(dir))?;
         }
         let context = Arc::new(FleetContext {
-            target,
+            targets,
+            loopback_addresses: config.loopback_addresses,
             password: config.password.clone(),
             clock: Clock::start(),
             stats: StatsCollector::new(),
             ledger,
         });
-        let (run_state, receiver) = watch::channel(RunState::Running);
+        let (orders, receiver) = watch::channel(Orders::START);
         let fleet = Self {
             context: Arc::clone(&context),
-            run_state,
+            orders,
             tasks: TaskTracker::new(),
             chargers: config.chargers,
             duration: config.duration_s.map(Duration::from_secs_f64),
@@ -102,7 +106,7 @@ impl Fleet {
             },
             config,
             context,
-            run_state: receiver,
+            orders: receiver,
             tasks: fleet.tasks.clone(),
         };
         fleet.tasks.spawn(ramp.run());
@@ -117,6 +121,17 @@ impl Fleet {
             chargers: u64::from(self.chargers),
             ..self.context.stats.stats()
         }
+    }
+
+    /// Breaks the network of all chargers at once, for a moment: each connection is dropped without a Close frame, and the
+    /// chargers reconnect as after any lost connection.
+    pub fn cut(&self) {
+        self.orders.send_modify(|orders| orders.cuts += 1);
+    }
+
+    fn tell(&self, run_state: RunState) {
+        self.orders
+            .send_modify(|orders| orders.run_state = run_state);
     }
 
     /// Waits until every charger has sent `messages_per_charger` meter values, or `duration_s` has passed; without
@@ -141,7 +156,7 @@ impl Fleet {
         let stats = &self.context.stats;
         let mut drained = false;
         if !drain.is_zero() {
-            self.run_state.send_replace(RunState::Draining);
+            self.tell(RunState::Draining);
             self.tasks.close();
             let deadline = Instant::now() + drain;
             let all_drained = async {
@@ -151,7 +166,7 @@ impl Fleet {
             };
             drained = timeout_at(deadline, all_drained).await.is_ok();
         }
-        self.run_state.send_replace(RunState::Stopping);
+        self.tell(RunState::Stopping);
         self.tasks.close();
         if timeout(CLOSE_TIMEOUT, self.tasks.wait()).await.is_err() {
             tracing::warn!("some connections were not closed in time");
@@ -170,7 +185,7 @@ impl Fleet {
     /// Simulates a power cut of all chargers: connections are dropped without a Close frame, unanswered messages get no
     /// entry in the ledger, and the queue files stay as they are.
     pub async fn kill(self) {
-        self.run_state.send_replace(RunState::Killed);
+        self.tell(RunState::Killed);
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -182,7 +197,7 @@ struct Ramp {
     settings: Arc<Settings>,
     seed: u64,
     context: Arc<FleetContext>,
-    run_state: watch::Receiver<RunState>,
+    orders: watch::Receiver<Orders>,
     tasks: TaskTracker,
 }
 
@@ -194,13 +209,13 @@ impl Ramp {
             if due > Instant::now() {
                 tokio::select! {
                     () = sleep_until(due) => {}
-                    _ = self.run_state.changed() => return,
+                    () = stopped(&mut self.orders) => return,
                 }
             } else if index % 64 == 0 {
                 // So that the chargers that are up already get the runtime's threads too.
                 tokio::task::yield_now().await;
             }
-            if *self.run_state.borrow() != RunState::Running {
+            if self.orders.borrow().run_state != RunState::Running {
                 return;
             }
             self.power_up(index).await;
@@ -249,21 +264,28 @@ impl Ramp {
             charger,
             queue_file,
             context: Arc::clone(&self.context),
-            run_state: self.run_state.clone(),
+            orders: self.orders.clone(),
         };
         self.context.stats.started.fetch_add(1, Relaxed);
         self.tasks.spawn(runner.run());
     }
 }
 
-async fn flush_ledger(context: Arc<FleetContext>, mut run_state: watch::Receiver<RunState>) {
+/// Returns when the fleet no longer runs, or has been dropped.
+async fn stopped(orders: &mut watch::Receiver<Orders>) {
+    let _ = orders
+        .wait_for(|orders| orders.run_state != RunState::Running)
+        .await;
+}
+
+async fn flush_ledger(context: Arc<FleetContext>, mut orders: watch::Receiver<Orders>) {
     let Some(ledger) = &context.ledger else {
         return;
     };
     let stopped = async {
         // Also returns when the fleet has been dropped.
-        let _ = run_state
-            .wait_for(|run_state| matches!(run_state, RunState::Stopping | RunState::Killed))
+        let _ = orders
+            .wait_for(|orders| matches!(orders.run_state, RunState::Stopping | RunState::Killed))
             .await;
     };
     tokio::pin!(stopped);

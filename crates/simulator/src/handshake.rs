@@ -10,9 +10,10 @@ use base64::prelude::BASE64_STANDARD;
 use common::settings::SettingError;
 use ocpp::Version;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use yawc::{Options, Role, WebSocket};
 
 /// Timeout of the whole handshake, TCP included.
@@ -59,10 +60,7 @@ impl ConnectError {
         Self {
             kind: kind.to_owned(),
             detail: detail.to_string(),
-            refusal: Refusal {
-                status: None,
-                retry_after: None,
-            },
+            refusal: Refusal::NONE,
         }
     }
 }
@@ -96,14 +94,16 @@ impl Target {
         })
     }
 
-    /// Opens the connection of the charger `id`.
+    /// Opens the connection of the charger `id`, from the address `source` if there is one.
     pub(crate) async fn connect(
         &self,
         id: &str,
         version: Version,
         password: Option<&str>,
+        source: Option<Ipv4Addr>,
     ) -> Result<Box<Socket>, ConnectError> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.upgrade(id, version, password)).await {
+        let upgrade = self.upgrade(id, version, password, source);
+        match tokio::time::timeout(CONNECT_TIMEOUT, upgrade).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::new(
                 "handshake timeout",
@@ -117,8 +117,10 @@ impl Target {
         id: &str,
         version: Version,
         password: Option<&str>,
+        source: Option<Ipv4Addr>,
     ) -> Result<Box<Socket>, ConnectError> {
-        let mut stream = TcpStream::connect((self.host.as_str(), self.port))
+        let mut stream = self
+            .open(source)
             .await
             .map_err(|error| ConnectError::new("unreachable", error))?;
         let aborted = |error: std::io::Error| ConnectError::new("handshake aborted", error);
@@ -138,6 +140,18 @@ impl Target {
         WebSocket::from_stream(stream, Role::Client, options)
             .map(Box::new)
             .map_err(|error| ConnectError::new("handshake aborted", error))
+    }
+
+    async fn open(&self, source: Option<Ipv4Addr>) -> std::io::Result<TcpStream> {
+        let Some(source) = source else {
+            return TcpStream::connect((self.host.as_str(), self.port)).await;
+        };
+        let host = self.host.parse().map_err(std::io::Error::other)?;
+        let socket = TcpSocket::new_v4()?;
+        // Otherwise a port that one address uses would be taken for all others.
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::from((source, 0)))?;
+        socket.connect(SocketAddr::new(host, self.port)).await
     }
 
     fn request(&self, id: &str, version: Version, password: Option<&str>) -> String {

@@ -1,7 +1,7 @@
 //! The task of one charger. It waits for one event (a frame, a timer, a change of the fleet's state), passes it to the
 //! [`Charger`] and executes the outputs of the charger. It contains no rule of OCPP.
 
-use crate::charger::{Charger, EndedMessage, Gauge, Output, QueueEdit, ReceivedCommand};
+use crate::charger::{Charger, EndedMessage, Gauge, Output, QueueEdit, ReceivedCommand, Refusal};
 use crate::handshake::{ConnectError, Socket, Target};
 use crate::ledger::{CommandEntry, LedgerEntry, LedgerFile};
 use crate::queue_file::QueueFile;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::SinkExt as _;
 use ocpp::Version;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,6 +36,21 @@ pub(crate) enum RunState {
     Stopping,
     /// Connections are dropped without a Close frame.
     Killed,
+}
+
+/// What a fleet tells its chargers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Orders {
+    pub(crate) run_state: RunState,
+    /// How often the network of all chargers has broken.
+    pub(crate) cuts: u64,
+}
+
+impl Orders {
+    pub(crate) const START: Self = Self {
+        run_state: RunState::Running,
+        cuts: 0,
+    };
 }
 
 /// The wall clock at the start, continued by a monotonic clock.
@@ -67,10 +83,19 @@ impl Clock {
     }
 }
 
+/// A loopback address by its number: 127.0.1.1, 127.0.1.2, …
+fn loopback(number: u32) -> Ipv4Addr {
+    let first = u32::from(Ipv4Addr::new(127, 0, 1, 1));
+    Ipv4Addr::from(first.saturating_add(number))
+}
+
 /// What all chargers of a fleet share: target, clock, counters, ledger.
 #[derive(Debug)]
 pub(crate) struct FleetContext {
-    pub(crate) target: Target,
+    /// Never empty.
+    pub(crate) targets: Vec<Target>,
+    /// The number of loopback addresses that the chargers connect from; 0 = the system chooses.
+    pub(crate) loopback_addresses: u32,
     pub(crate) password: Option<String>,
     pub(crate) clock: Clock,
     pub(crate) stats: StatsCollector,
@@ -91,7 +116,7 @@ enum TaskEvent {
     Frame(Frame),
     Lost(String),
     Time,
-    RunState(RunState),
+    Orders(Orders),
 }
 
 /// One charger and what its task needs.
@@ -102,14 +127,17 @@ pub(crate) struct Runner {
     pub(crate) charger: Charger,
     pub(crate) queue_file: Option<QueueFile>,
     pub(crate) context: Arc<FleetContext>,
-    pub(crate) run_state: watch::Receiver<RunState>,
+    pub(crate) orders: watch::Receiver<Orders>,
 }
 
 impl Runner {
     /// Runs until the fleet stops.
     pub(crate) async fn run(self) {
         let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
+        let cuts = self.orders.borrow().cuts;
         let mut running = RunningTask {
+            cuts,
+            connects: 0,
             runner: self,
             link: Link::Closed,
             gauge: Gauge::default(),
@@ -128,6 +156,10 @@ impl Runner {
 }
 
 struct RunningTask {
+    /// The last value of [`Orders::cuts`].
+    cuts: u64,
+    /// Attempts to connect so far.
+    connects: usize,
     runner: Runner,
     link: Link,
     gauge: Gauge,
@@ -188,16 +220,25 @@ impl RunningTask {
                     charger.handle_closed(now);
                     self.record_failure("connection lost", &why);
                 }
-                TaskEvent::RunState(RunState::Running) => {}
-                TaskEvent::RunState(RunState::Draining) => {
-                    self.draining = true;
-                    charger.handle_drain(now);
+                TaskEvent::Orders(orders) => {
+                    if std::mem::replace(&mut self.cuts, orders.cuts) != orders.cuts {
+                        self.handle_cut(now);
+                    }
+                    let charger = &mut self.runner.charger;
+                    match orders.run_state {
+                        RunState::Running => {}
+                        RunState::Draining => {
+                            if !std::mem::replace(&mut self.draining, true) {
+                                charger.handle_drain(now);
+                            }
+                        }
+                        RunState::Stopping => {
+                            stopping = true;
+                            charger.handle_stop(now);
+                        }
+                        RunState::Killed => return,
+                    }
                 }
-                TaskEvent::RunState(RunState::Stopping) => {
-                    stopping = true;
-                    charger.handle_stop(now);
-                }
-                TaskEvent::RunState(RunState::Killed) => return,
             }
         }
     }
@@ -219,12 +260,26 @@ impl RunningTask {
             biased;
             event = connection => event,
             () = sleep, if has_timer => TaskEvent::Time,
-            changed = self.runner.run_state.changed() => {
-                // The sender is gone: the fleet was dropped.
-                let run_state = changed.map_or(RunState::Killed, |()| *self.runner.run_state.borrow());
-                TaskEvent::RunState(run_state)
+            changed = self.runner.orders.changed() => {
+                let mut orders = *self.runner.orders.borrow();
+                if changed.is_err() {
+                    // The sender is gone: the fleet was dropped.
+                    orders.run_state = RunState::Killed;
+                }
+                TaskEvent::Orders(orders)
             }
         }
+    }
+
+    /// The network breaks: an open connection is dropped without a Close frame, an attempt to connect fails.
+    fn handle_cut(&mut self, now: TimestampUs) {
+        let charger = &mut self.runner.charger;
+        match std::mem::replace(&mut self.link, Link::Closed) {
+            Link::Closed => return,
+            Link::Open(_) => charger.handle_closed(now),
+            Link::Opening(_) => charger.handle_refused(Refusal::NONE, now),
+        }
+        self.record_failure("connection lost", "the network broke");
     }
 
     fn handle_frame(&mut self, frame: &Frame, now: TimestampUs) {
@@ -277,14 +332,24 @@ impl RunningTask {
         }
     }
 
-    fn connect(&self) -> Connecting {
+    fn connect(&mut self) -> Connecting {
+        // After each lost connection and each failure the charger tries the next URL.
+        let number = self.runner.index as usize + self.connects;
+        self.connects = self.connects.wrapping_add(1);
+        let source = self
+            .runner
+            .context
+            .loopback_addresses
+            .checked_sub(1)
+            .map(|last| loopback(self.runner.index % (last + 1)));
         let context = Arc::clone(&self.runner.context);
         let id = Arc::clone(&self.runner.id);
         let version = self.runner.version;
         let changed = self.runner.charger.password();
         Box::pin(async move {
             let password = changed.as_deref().or(context.password.as_deref());
-            context.target.connect(&id, version, password).await
+            let target = &context.targets[number % context.targets.len()];
+            target.connect(&id, version, password, source).await
         })
     }
 

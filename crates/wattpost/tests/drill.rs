@@ -88,10 +88,11 @@ fn nothing_is_lost_when_serve_is_killed_or_its_database_is_locked() {
 }
 
 #[test]
-fn nothing_is_lost_in_an_alarm_with_a_backlog_and_after_missed_maintenance() {
-    let scenarios = ["--scenario", "10", "--scenario", "maintenance-missed"];
+fn nothing_is_lost_in_an_alarm_after_missed_maintenance_and_in_rolling_restarts() {
+    let wanted = ["10", "maintenance-missed", "rolling"];
+    let scenarios = wanted.map(|scenario| ["--scenario", scenario]).concat();
     let outcomes = passes(&[&scenarios[..], &["--durability", "journal"]].concat());
-    assert_eq!(outcomes.len(), 2);
+    assert_eq!(outcomes.len(), 3);
     assert_nothing_lost(&outcomes);
 }
 
@@ -105,9 +106,30 @@ fn every_session_of_a_depot_that_was_offline_is_listed_with_its_end_and_its_ener
 }
 
 #[test]
-fn five_upgrades_close_no_connection_also_when_two_of_the_programs_are_broken() {
-    let outcomes = passes(&["--embedded", "--scenario", "upgrade"]);
+fn five_upgrades_close_no_connection_and_all_chargers_return_from_a_storm() {
+    let scenarios = ["--scenario", "upgrade", "--scenario", "storm"];
+    let busy = ["--health-within", "5"];
+    let outcomes = passes(&[&["--embedded"], &scenarios[..], &busy].concat());
+    assert_eq!(outcomes.len(), 2);
     assert_nothing_lost(&outcomes);
+    let notes = outcomes[1]["notes"].to_string();
+    for measured in ["were back after", "503", "peak of the memory", "/metrics"] {
+        assert!(notes.contains(measured), "{measured}: {notes}");
+    }
+}
+
+#[test]
+fn storm_of_more_chargers_than_open_files_names_the_limit() {
+    let output = drill(&[
+        "--scenario",
+        "storm",
+        "--embedded",
+        "--chargers",
+        "4000000000",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("ulimit -n"), "{error}");
 }
 
 #[test]
@@ -127,6 +149,6 @@ fn scenarios_are_listed() {
     let output = drill(&["--list"]);
     assert!(output.status.success());
     let list = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(list.lines().count(), 19, "{list}");
+    assert_eq!(list.lines().count(), 21, "{list}");
     assert!(list.contains("black-hole"), "{list}");
 }

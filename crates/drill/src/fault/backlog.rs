@@ -40,7 +40,10 @@ pub(super) fn blocked(
         .rabbit
         .set_memory_alarm(false)?;
     Ok(Repair {
-        broken_promise: (!is_bypassed).then_some("records were not delivered through the bypass"),
+        broken_promises: Repair::broken(
+            !is_bypassed,
+            "records were not delivered through the bypass",
+        ),
         ..Repair::with_effect(had_effect)
     })
 }

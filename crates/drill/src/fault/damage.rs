@@ -40,7 +40,7 @@ pub(super) fn one_record(
         deployment.run("journal salvage", &["--yes"])
     })?;
     Ok(Repair {
-        broken_promise: (!is_reported).then_some("the damage was not reported"),
+        broken_promises: Repair::broken(!is_reported, "the damage was not reported"),
         ..Repair::with_effect(printed.contains("salvaged: 1 records cannot be read"))
     })
 }

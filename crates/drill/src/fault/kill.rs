@@ -22,7 +22,7 @@ pub(super) fn roles(deployment: &Deployment, roles: &[Role], watch: &Watch<'_>) 
     Ok(Repair::now())
 }
 
-fn wait_restarted(
+pub(super) fn wait_restarted(
     deployment: &Deployment,
     roles: &[Role],
     killed: Instant,

@@ -53,7 +53,10 @@ pub(super) fn missed(
     }
     watch.pause((outage / 2).saturating_sub(begun.elapsed()))?;
     Ok(Repair {
-        broken_promise: (!is_empty).then_some("rows of today are not in the partition of today"),
+        broken_promises: Repair::broken(
+            !is_empty,
+            "rows of today are not in the partition of today",
+        ),
         ..Repair::with_effect(had_effect)
     })
 }

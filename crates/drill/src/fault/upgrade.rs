@@ -44,7 +44,8 @@ pub(super) fn repeatedly(
     }
     let mut repair = Repair::now();
     if watch.connections() != connections {
-        repair.broken_promise = Some("connections were closed by an upgrade");
+        let closed = "connections were closed by an upgrade";
+        repair.broken_promises.push(closed.to_owned());
     }
     Ok(repair)
 }

@@ -14,6 +14,14 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
+impl Refusal {
+    /// There was no response.
+    pub(crate) const NONE: Self = Self {
+        status: None,
+        retry_after: None,
+    };
+}
+
 /// Maximum of `Retry-After`; a longer one is shortened to it.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 

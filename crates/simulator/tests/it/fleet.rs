@@ -267,3 +267,45 @@ async fn a_fleet_with_an_invalid_setting_does_not_start() {
             .contains("/nowhere/at/all")
     );
 }
+
+/// Waits until every charger of `fleet` has opened at least `each` connections and is online.
+async fn all_online(fleet: &Fleet, each: u64) {
+    until("all chargers online", || {
+        let stats = fleet.stats();
+        stats.online == stats.chargers && stats.connections >= each * stats.chargers
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chargers_whose_network_breaks_try_the_next_url_and_come_back() {
+    let first = Server::start(|_, _| Handling::Answered).await;
+    let second = Server::start(|_, _| Handling::Answered).await;
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::start(FleetConfig {
+        more_urls: vec![second.url.clone()],
+        loopback_addresses: 3,
+        scenario: Scenario::Idle,
+        messages_per_charger: None,
+        reconnect_s: 0.01,
+        reconnect_jitter_s: 0.0,
+        backoff_minimum_s: 0.01,
+        backoff_range_s: 0.0,
+        ..fast(&first, dir.path())
+    })
+    .unwrap();
+    all_online(&fleet, 1).await;
+    let handshakes = |server: &Server| server.records().handshakes.len();
+    assert_eq!((handshakes(&first), handshakes(&second)), (3, 3));
+    fleet.cut();
+    all_online(&fleet, 2).await;
+    assert_eq!((handshakes(&first), handshakes(&second)), (6, 6));
+    assert_eq!(fleet.stats().failures["connection lost"], 6);
+    // One that refuses is left for the other.
+    second.refuse(Some("503 Service Unavailable"));
+    fleet.cut();
+    all_online(&fleet, 3).await;
+    assert_eq!(fleet.stats().failures["HTTP 503"], 3);
+    let report = fleet.stop(DRAIN).await;
+    assert!(report.drained, "{report}");
+}

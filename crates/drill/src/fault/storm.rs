@@ -1,0 +1,164 @@
+//! All chargers come back at once: first after their network broke, then after the gateway was killed.
+
+use super::super::deployment::Deployment;
+use super::super::memory::{Memory, mib};
+use super::super::probe::Probe;
+use super::super::watch::Watch;
+use super::Repair;
+use anyhow::{Context, Result, bail};
+use simulator::TimestampUs;
+use std::time::{Duration, Instant};
+
+/// All chargers are connected again within this time.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(300);
+/// Memory that a gateway may need above that of before, whatever the number of chargers: journal, logs, records that wait.
+const MEMORY_FIXED: u64 = 64 << 20;
+/// And for each charger that comes back.
+const MEMORY_PER_CHARGER: u64 = 6 << 10;
+
+/// What the scenario measures, and what it promises.
+struct Storm<'a> {
+    deployment: &'a Deployment,
+    watch: &'a Watch<'a>,
+    probe: Probe,
+    repair: Repair,
+}
+
+/// `health_within`: the longest time to an answer of `/health/ready` and `/metrics`.
+pub(super) fn returning(
+    deployment: &Deployment,
+    outage: Duration,
+    health_within: Duration,
+    watch: &Watch<'_>,
+) -> Result<Repair> {
+    let mut storm = Storm {
+        deployment,
+        watch,
+        probe: Probe::start(deployment.gateway_http()),
+        repair: Repair::now(),
+    };
+    if !watch.pause_until(RETURN_TIMEOUT, || watch.online() == watch.chargers())? {
+        bail!("not all chargers connect before the fault");
+    }
+    let before = storm.memory()?.now()?;
+    storm.note(format!(
+        "{} chargers connected; memory of the {} {}",
+        watch.chargers(),
+        deployment.gateway().name(),
+        mib(before)
+    ));
+    storm.network_breaks(before)?;
+    watch.pause(outage / 2)?;
+    storm.gateway_is_killed(before)?;
+    storm.judge_answers(health_within);
+    let mut repair = storm.repair;
+    repair.at = TimestampUs::wall_clock();
+    Ok(repair)
+}
+
+impl Storm<'_> {
+    /// The network of all chargers breaks at once; the gateway goes on.
+    fn network_breaks(&mut self, before: u64) -> Result<()> {
+        let memory = self.memory()?;
+        memory.forget_peak()?;
+        self.all_return("the network of all chargers broke", |storm| {
+            storm.watch.cut();
+            Ok(())
+        })?;
+        self.judge_memory(&memory, before)
+    }
+
+    /// kill -9 of the gateway; the supervisor starts it again after a second.
+    fn gateway_is_killed(&mut self, before: u64) -> Result<()> {
+        self.all_return("kill -9 of the gateway", |storm| {
+            let deployment = storm.deployment;
+            storm.probe.pause();
+            let killed = Instant::now();
+            deployment.supervisor.kill(&[deployment.gateway()])?;
+            super::kill::wait_restarted(deployment, &[deployment.gateway()], killed, storm.watch)?;
+            deployment.wait_answering(storm.watch.control)?;
+            storm.probe.resume();
+            storm.watch.print("the gateway answers again");
+            Ok(())
+        })?;
+        self.judge_memory(&self.memory()?, before)
+    }
+
+    /// Runs `fault` and waits until all chargers are connected again.
+    fn all_return(&mut self, what: &str, fault: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let watch = self.watch;
+        let (connections, refusals) = (watch.connections(), watch.refusals());
+        watch.print(what);
+        let (from, begun) = (TimestampUs::wall_clock(), Instant::now());
+        fault(self)?;
+        let are_back = || {
+            watch.online() == watch.chargers()
+                && watch.connections() >= connections + watch.chargers()
+        };
+        let timeout = RETURN_TIMEOUT.saturating_sub(begun.elapsed());
+        if !watch.pause_until(timeout, are_back)? {
+            self.repair.broken_promises.push(format!(
+                "{} of {} chargers came back",
+                watch.online(),
+                watch.chargers()
+            ));
+        }
+        let took = begun.elapsed();
+        self.repair.storms.push((from, TimestampUs::wall_clock()));
+        self.note(format!(
+            "{what}: all chargers were back after {:.1} s; {} handshakes got 503 with Retry-After",
+            took.as_secs_f64(),
+            watch.refusals() - refusals
+        ));
+        Ok(())
+    }
+
+    fn judge_memory(&mut self, memory: &Memory, before: u64) -> Result<()> {
+        let (peak, chargers) = (memory.peak()?, self.watch.chargers());
+        let more = peak.saturating_sub(before);
+        self.note(format!(
+            "  peak of the memory {}, {:.1} KiB for each charger above {}",
+            mib(peak),
+            more as f64 / 1_024.0 / chargers.max(1) as f64,
+            mib(before)
+        ));
+        if more > MEMORY_FIXED + MEMORY_PER_CHARGER * chargers {
+            self.repair
+                .broken_promises
+                .push(format!("the gateway needed {} more memory", mib(more)));
+        }
+        Ok(())
+    }
+
+    fn judge_answers(&mut self, health_within: Duration) {
+        let asked = self.probe.asked();
+        self.note(format!(
+            "/health/ready and /metrics were answered {} times, within {:.0} ms at most",
+            asked.answered,
+            asked.slowest.as_secs_f64() * 1e3
+        ));
+        if asked.failed > 0 || asked.answered == 0 {
+            self.repair.broken_promises.push(format!(
+                "/health/ready and /metrics were not answered {} times",
+                asked.failed
+            ));
+        }
+        if asked.slowest > health_within {
+            self.repair.broken_promises.push(format!(
+                "an answer of /health/ready or /metrics took {:.0} ms",
+                asked.slowest.as_secs_f64() * 1e3
+            ));
+        }
+    }
+
+    fn memory(&self) -> Result<Memory> {
+        let deployment = self.deployment;
+        let id = deployment.supervisor.process_id(deployment.gateway());
+        Ok(Memory::of(id.context("the gateway does not run")?))
+    }
+
+    fn note(&mut self, text: String) {
+        self.watch.print(&text);
+        self.repair.notes.push(text);
+    }
+}
