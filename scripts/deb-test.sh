@@ -39,6 +39,9 @@ export DEB_COMPRESSION="-Zgzip -z1"
 version=$("$binary" --version | awk '{print $2}')
 step "building packages"
 first=$(DEB_VERSION="$version-1" scripts/deb.sh "$binary" "$base/out")
+sum=$(sha256sum "$first")
+DEB_VERSION="$version-1" scripts/deb.sh "$binary" "$base/out" >/dev/null
+[ "$(sha256sum "$first")" = "$sum" ] || { echo "deb-test: FAILED: two packages of one commit differ" >&2; exit 1; }
 second=$(DEB_VERSION="$version-2" scripts/deb.sh "$binary" "$base/out")
 # The third has a program that ends at once.
 mkdir "$base/out/broken"
@@ -129,7 +132,7 @@ inside grep -q 'unknown_charger = "accept"' /etc/wattpost/wattpost.toml || fail 
 old=$(main_pid)
 step "upgrade to a program that ends at once"
 install_deb "$third" 2>&1 | tee "$base/third.log"
-grep -q 'still runs the earlier version' "$base/third.log" || fail "the administrator is not told"
+grep -q 'The earlier one goes on' "$base/third.log" || fail "the administrator is not told"
 [ "$(main_pid)" = "$old" ] || fail "the running process did not go on"
 
 step "and back"
@@ -152,12 +155,16 @@ is_restarted() { local pid; pid=$(main_pid); [ "$pid" != 0 ] && [ "$pid" != "$ol
 waits_for 30 is_restarted || fail "systemd does not restart the process that took over"
 
 step "the roles start in their sandboxes, without RabbitMQ and PostgreSQL"
-inside systemctl stop wattpost
+inside systemctl disable --now wattpost
 inside sh -c 'printf "[broker]\nurl = \"amqp://127.0.0.1:1/%%2f\"\n[database]\nurl = \"postgres://127.0.0.1:1/none\"\n" >>/etc/wattpost/wattpost.toml'
 for unit in gateway consumer api; do
-    inside systemctl start "wattpost-$unit" || fail "wattpost-$unit does not start: $(inside journalctl -u "wattpost-$unit" -n 20)"
+    inside systemctl enable --now "wattpost-$unit" || fail "wattpost-$unit does not start: $(inside journalctl -u "wattpost-$unit" -n 20)"
     inside systemctl is-active --quiet "wattpost-$unit" || fail "wattpost-$unit does not run"
 done
+
+if inside journalctl --unit 'wattpost*' --no-pager | grep -iE 'not permitted|read-only file system' >&2; then
+    fail "the sandbox refuses something"
+fi
 
 # ── Remove and purge ──────────────────────────────────────────────────────────────────────────────
 step "remove"
@@ -168,6 +175,16 @@ done
 inside test ! -e /usr/bin/wattpost || fail "the program is left"
 inside test -e /etc/wattpost/wattpost.toml || fail "the settings are removed"
 inside test -e /var/lib/wattpost/wattpost.db || fail "the data is removed"
+
+step "install again"
+install_deb "$second"
+for unit in wattpost wattpost-gateway wattpost-consumer wattpost-api; do
+    expected=active
+    [ "$unit" = wattpost ] && expected=inactive
+    state=$(inside systemctl is-active "$unit" || true)
+    [ "$state" = "$expected" ] || fail "$unit is $state after it was installed again, not $expected"
+done
+inside dpkg --remove wattpost
 
 step "purge"
 inside dpkg --purge wattpost 2>&1 | tee "$base/purge.log"

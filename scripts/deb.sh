@@ -76,7 +76,7 @@ Version: $version
 Architecture: $architecture
 Maintainer: $maintainer
 Installed-Size: $(du -sk --exclude DEBIAN "$root" | cut -f1)
-Depends: $depends, adduser, init-system-helpers (>= 1.52)
+Depends: $depends, adduser, init-system-helpers (>= 1.52), procps
 Recommends: ca-certificates
 Suggests: haproxy | nginx, postgresql, rabbitmq-server
 Section: net

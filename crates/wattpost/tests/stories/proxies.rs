@@ -23,7 +23,8 @@ const SOON: Duration = Duration::from_secs(30);
 const CHARGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 77);
 /// What a charger pretends to be, in the headers of both kinds.
 const FORGED: &str = "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=203.0.113.9\r\n";
-const IDLE: Duration = Duration::from_secs(2);
+/// Four pings, so that a late one ends no connection on a busy machine.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// How the proxy names the charger's address to the gateway.
 #[derive(Clone, Copy, PartialEq)]
