@@ -170,6 +170,93 @@ test('Tab reaches everything on every page that a pointer can use', async () => 
   await page.context().close();
 });
 
+test('a download has exactly the rows of the page, in both forms, and more than one page of the API', async () => {
+  const page = await openPage(browser);
+  // The API gives two rows at a time here, so that a file is made of several answers.
+  await page.route(/api\/v1\/(chargers|transactions).*limit=1000/, (route) => route.continue({ url: route.request().url().replace('limit=1000', 'limit=2') }));
+  const save = async (form) => {
+    await page.getByRole('button', { name: 'Download' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(form).check();
+    const [file] = await Promise.all([page.waitForEvent('download'), dialog.getByRole('button', { name: 'Download' }).click()]);
+    await dialog.getByText(/rows? (is|are) saved/).waitFor();
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    return { name: file.suggestedFilename(), text: readFileSync(await file.path(), 'utf8') };
+  };
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByRole('status').getByText(/^9 of /).waitFor();
+  await page.getByRole('button', { name: 'Download' }).click();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  const lines = await save(/NDJSON/);
+  assert.equal(lines.name, 'chargers.ndjson');
+  const wanted = Array.from({ length: 9 }, (_, index) => `SIM-0000${index + 1}`);
+  assert.deepEqual(lines.text.trim().split('\n').map((line) => JSON.parse(line).charger_id), wanted);
+  const table = await save(/CSV/);
+  assert.equal(table.name, 'chargers.csv');
+  const [header, ...rows] = table.text.trim().split(/\r?\n/);
+  assert.match(header, /^charger_id,/);
+  assert.deepEqual(rows.map((row) => row.split(',')[0]), wanted);
+
+  // The hostile texts of a charger have commas, quotes and lines.
+  await page.goto(`${wattpost.url}/chargers?status=faulted`);
+  await until('one is listed', async () => (await page.locator('tbody a[data-row]').count()) === 1);
+  const evils = (await save(/CSV/)).text.trim().split(/\r?\n/);
+  assert.equal(evils.length, 2);
+  assert.match(evils[1], /EVIL/);
+
+  // The API cannot select by checks.
+  const checked = await until('a session has a check', async () => (await wattpost.get('/api/v1/transactions?state=ended&limit=1000')).items.find((one) => one.checks.length > 0));
+  await page.goto(`${wattpost.url}/transactions?checks=yes&charger=${checked.charger_id}`);
+  await page.getByRole('heading', { name: 'Transactions' }).waitFor();
+  const sessions = (await save(/NDJSON/)).text.split('\n').filter(Boolean).map(JSON.parse);
+  assert.ok(sessions.some((one) => one.key === checked.key) && sessions.every((one) => one.checks.length > 0));
+  const [names, ...rest] = (await save(/CSV/)).text.trim().split(/\r?\n/);
+  assert.match(names, /checks/);
+  assert.ok(rest.some((line) => line.includes(checked.key)) && rest.every((line) => line.includes('""code""')));
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a view keeps filters and columns under a name, and a link has them too', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers?status=faulted`);
+  await page.getByRole('button', { name: 'Columns' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Serial').check();
+  await dialog.getByLabel('Power').uncheck();
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  assert.equal(await page.getByRole('columnheader', { name: 'Power' }).count(), 0);
+  await page.getByRole('columnheader', { name: 'Serial' }).waitFor();
+  const { search } = new URL(page.url());
+  assert.match(search, /columns=/);
+
+  await page.getByRole('button', { name: 'Save this view' }).click();
+  await dialog.getByLabel('Name').fill(HOSTILE.slice(0, 60));
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await page.goto(`${wattpost.url}/chargers`);
+  await page.getByRole('columnheader', { name: 'Power' }).waitFor();
+  await page.getByRole('link', { name: HOSTILE.slice(0, 60) }).click();
+  await page.getByRole('columnheader', { name: 'Serial' }).waitFor();
+  assert.equal(new URL(page.url()).search, search);
+  await until('only the faulted charger is listed', async () => (await page.locator('tbody a[data-row]').count()) === 1);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: /^Remove the view/ }).click();
+  await page.reload();
+  await page.getByRole('button', { name: 'Save this view' }).waitFor();
+  assert.equal(await page.getByRole('button', { name: /^Remove the view/ }).count(), 0);
+
+  // What somebody else has written into the browser's store is not taken for views.
+  await page.evaluate(() => localStorage.setItem('views', '{"/chargers":[{"name":1},null,{"name":"x","search":"javascript:1"}]}'));
+  await page.reload();
+  await page.getByRole('button', { name: 'Save this view' }).waitFor();
+  assert.equal(await page.getByRole('button', { name: /^Remove the view/ }).count(), 0);
+  page.assertClean();
+  await page.context().close();
+});
+
 test('rows selected with the keyboard become a batch, after the page has said who is hit', async () => {
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
