@@ -116,7 +116,7 @@ impl Kept {
 }
 
 /// Whether the answers of a route are from the database, so that they have a time and may be kept. The log of events has
-/// positions of its own, the pipeline and traces are made of reports, and a session is in the memory of this process.
+/// positions of its own, the pipeline, traces and the support bundle are made of reports, and a session is in the memory of this process.
 ///
 /// No route that needs no key is one: a client without a key must not make the database look for a record.
 pub(crate) fn is_dated(path: &str) -> bool {
@@ -127,6 +127,7 @@ pub(crate) fn is_dated(path: &str) -> bool {
         "/api/v1/actions/{version}/{action}",
         "/api/v1/session",
         "/api/v1/version",
+        "/api/v1/support-bundle",
     ];
     path.starts_with("/api/v1/") && !path.ends_with("/trace") && !has_none.contains(&path)
 }

@@ -115,7 +115,12 @@ pub(crate) async fn detailed(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     Query::read(query.as_deref(), &[])?;
-    let parts = parts(&state);
+    Ok(Json(report(&state)).into_response())
+}
+
+/// What `GET /health` answers.
+pub(crate) fn report(state: &AppState) -> impl Serialize + use<> {
+    let parts = parts(state);
     let ready = parts.iter().all(|part| part.ready);
     let status = match ready {
         false => "not_ready",
@@ -154,13 +159,12 @@ pub(crate) async fn detailed(
         version: report.version.clone(),
         started_at: report.started_at.to_string(),
     });
-    Ok(Json(Detailed {
+    Detailed {
         status,
         ready,
         process,
         parts,
-    })
-    .into_response())
+    }
 }
 
 /// `GET /metrics`, in the Prometheus text format 0.0.4. Query parameters are ignored here, because

@@ -15,7 +15,7 @@
 //! wrong_port.rs    chargers that call the API's port
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! sessions.rs        sign-in to the dashboard       dashboard.rs     the files of the dashboard
-//! version.rs         version, commit, schema
+//! version.rs         version, commit, schema        support_bundle.rs  what somebody who helps needs, in one file
 //! schema/            schemas of the answers         docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags                    freshness.rs     how fresh answers are, waiting for a record
@@ -68,6 +68,7 @@ mod server;
 mod sessions;
 mod sign_in_limit;
 mod state;
+mod support_bundle;
 mod tokens;
 mod traces;
 mod transaction_messages;
@@ -85,6 +86,7 @@ pub use config::ApiConfig;
 pub use openapi::openapi;
 pub use passwords::hash_password;
 pub use pipeline::PipelineDeps;
+pub use support_bundle::SupportDeps;
 pub use webhooks::{WebhookConfig, WebhookDeps};
 
 use central::model::ProcessReport;
@@ -149,6 +151,8 @@ pub struct ApiDeps {
     pub version: &'static str,
     /// What else `GET /api/v1/version` says.
     pub build: Build,
+    /// What `GET /api/v1/support-bundle` has beside health and metrics; `None`: neither settings nor lines of the log.
+    pub support: Option<SupportDeps>,
 }
 
 /// What a program was built from.

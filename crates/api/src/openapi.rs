@@ -12,7 +12,8 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dead_letters, docs_page, events, freshness, handshakes, health, local_lists,
     messages, meter_values, operations, pipeline, quirks, reports, routes, schema, sessions,
-    tokens, traces, transaction_messages, transactions, users, version, webhook_routes,
+    support_bundle, tokens, traces, transaction_messages, transactions, users, version,
+    webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -116,6 +117,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         sessions::end,
         sessions::set_password,
         version::show,
+        support_bundle::show,
         events::list,
         commands::create,
         commands::list,

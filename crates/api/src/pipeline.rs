@@ -22,6 +22,7 @@ use common::clock::now_ms;
 use common::lock::lock;
 use count::Counts;
 use metrics::gauge;
+use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -413,6 +414,11 @@ pub(crate) async fn overview(
     Query::read(query.as_deref(), &[])?;
     // A process without a store has no such route.
     let overview = state.pipeline.as_ref().ok_or_else(ApiError::internal)?;
+    Ok(Json(answer(overview)).into_response())
+}
+
+/// What `GET /api/v1/pipeline` answers.
+pub(crate) fn answer(overview: &Overview) -> impl Serialize + use<> {
     let now = Timestamp(now_ms());
     // This process is shown as it is now.
     overview.hear((overview.deps.own)());
@@ -428,8 +434,7 @@ pub(crate) async fn overview(
         }
         (observed, database)
     };
-    let answer = pipeline(now, overview.deps.has_broker, &observed, &database);
-    Ok(Json(answer).into_response())
+    pipeline(now, overview.deps.has_broker, &observed, &database)
 }
 
 #[cfg(test)]

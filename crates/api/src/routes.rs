@@ -11,7 +11,8 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dashboard, dead_letters, events, freshness, handshakes, health, local_lists,
     messages, meter_values, openapi, operations, pipeline, quirks, reports, schema, sessions,
-    tokens, traces, transaction_messages, transactions, users, version, webhook_routes,
+    support_bundle, tokens, traces, transaction_messages, transactions, users, version,
+    webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -634,6 +635,14 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(version::show),
+    },
+    Route {
+        path: "/api/v1/support-bundle",
+        purpose: "what somebody who helps needs to know of this installation, as a file without a secret",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || get(support_bundle::show),
     },
     Route {
         path: openapi::DOCUMENT,

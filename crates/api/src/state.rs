@@ -9,7 +9,7 @@ use crate::freshness::Freshness;
 use crate::page::ListAnswer;
 use crate::pipeline::Overview;
 use crate::wrong_port::WrongPort;
-use crate::{ApiDeps, Build, WebhookDeps};
+use crate::{ApiDeps, Build, SupportDeps, WebhookDeps};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -61,6 +61,7 @@ pub(crate) struct AppState {
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
     pub(crate) build: Build,
+    pub(crate) support: Option<SupportDeps>,
     pub(crate) wrong_port: Arc<WrongPort>,
     pub(crate) pipeline: Option<Arc<Overview>>,
     pub(crate) freshness: Freshness,
@@ -122,6 +123,7 @@ impl AppState {
             metrics: deps.metrics,
             version: deps.version,
             build: deps.build,
+            support: deps.support,
             wrong_port: Arc::default(),
             pipeline,
             freshness: Freshness::default(),

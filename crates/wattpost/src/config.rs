@@ -7,6 +7,7 @@ mod byte_size;
 mod environment;
 mod load;
 mod renamed;
+mod shown;
 mod url;
 mod validate;
 

@@ -376,6 +376,10 @@ async fn serve(
             commit: option_env!("WATTPOST_COMMIT").filter(|commit| !commit.is_empty()),
             schema_version: store::SCHEMA_VERSION,
         },
+        support: Some(api::SupportDeps {
+            settings: settings.without_secrets(),
+            log: Arc::new(telemetry::last_lines),
+        }),
     };
     let listener = http.take_if(|http| take_over::is_for(http, listen));
     // Its tasks stay where it is started.

@@ -4,11 +4,25 @@ use crate::config::{LogFormat, LogSettings, Settings};
 use crate::serve::Roles;
 use anyhow::{Context, Result};
 use common::clock::now_ms;
+use common::lock::lock;
+use common::log_bound::cut;
 use common::metrics::{Metric, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::io::IsTerminal;
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use tracing_subscriber::EnvFilter;
+use std::sync::Mutex;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// The latest warnings and errors of the log, for the support bundle.
+static LAST_LINES: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+/// Lines that are kept.
+const LAST_LINES_MAX: usize = 200;
+/// Characters that are kept of a line.
+const LAST_LINE_CHARS_MAX: usize = 2_000;
 
 /// Starts logging to stderr. `RUST_LOG` overrides `log.level`.
 ///
@@ -20,15 +34,49 @@ pub(crate) fn start_logging(settings: &LogSettings) -> Result<()> {
             .context("read the filter in RUST_LOG")?,
         Err(_) => filter(&settings.level)?,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let stderr = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match settings.format {
-        LogFormat::Text => builder.compact().init(),
-        LogFormat::Json => builder.json().init(),
-    }
+    let stderr = match settings.format {
+        LogFormat::Text => stderr.compact().boxed(),
+        LogFormat::Json => stderr.json().boxed(),
+    };
+    let last = tracing_subscriber::fmt::layer()
+        .compact()
+        .with_ansi(false)
+        .with_writer(|| LastLines)
+        .with_filter(LevelFilter::WARN);
+    tracing_subscriber::registry()
+        .with(stderr)
+        .with(last)
+        .with(filter)
+        .init();
     Ok(())
+}
+
+/// The latest warnings and errors that were logged, the oldest first: at most 200 lines of at most 2,000 characters. What
+/// `log.level` leaves out is not among them.
+pub(crate) fn last_lines() -> Vec<String> {
+    lock(&LAST_LINES).iter().cloned().collect()
+}
+
+/// Takes the lines of the log, one with each write.
+struct LastLines;
+
+impl Write for LastLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let mut lines = lock(&LAST_LINES);
+        if lines.len() >= LAST_LINES_MAX {
+            lines.pop_front();
+        }
+        lines.push_back(cut(text.trim_end(), LAST_LINE_CHARS_MAX).into_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Parses `log.level`. A single word that is not a level is refused: `tracing` would take it for the name of a module

@@ -2738,6 +2738,38 @@ export interface components {
             reason: string;
             record_id: string;
         };
+        /** @description What somebody who helps needs to know of an installation. */
+        SupportBundle: {
+            /** @description The processor that it was built for, such as `x86_64`. */
+            architecture: string;
+            /** @description The commit that it was built from; null if the build was not told. */
+            commit?: string | null;
+            /** @description As `GET /health` answers. */
+            health: components["schemas"]["Health"];
+            /** @description The latest warnings and errors of the log of this process, the oldest first, at most 500 lines. */
+            log: string[];
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            made_at: string;
+            /** @description As `GET /metrics` answers, up to 1 MiB. */
+            metrics: string;
+            /** @description Whether there were more metrics. */
+            metrics_cut: boolean;
+            /** @description The operating system that it was built for, such as `linux`. */
+            operating_system: string;
+            pipeline?: components["schemas"]["Pipeline"] | null;
+            /**
+             * Format: int32
+             * @description The version of the database's schema that this process needs.
+             */
+            schema_version: number;
+            /** @description All settings of this process, without secrets; null if they are not known. */
+            settings?: Record<string, never> | null;
+            /** @description The version of Wattpost. */
+            version: string;
+        };
         /** @description A token of a driver. */
         Token: {
             concurrent_transactions?: components["schemas"]["ConcurrentTransactions"] | null;

@@ -1,6 +1,7 @@
 //! Who uses the API: keys, sessions, and the audit log.
 
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -175,6 +176,37 @@ pub(crate) struct Version {
     commit: Option<String>,
     /// The version of the database's schema that this process needs. `wattpost migrate` brings the database to it.
     schema_version: u32,
+}
+
+/// What somebody who helps needs to know of an installation.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SupportBundle {
+    /// When it was made.
+    #[schema(format = DateTime)]
+    made_at: String,
+    /// The version of Wattpost.
+    version: String,
+    /// The commit that it was built from; null if the build was not told.
+    commit: Option<String>,
+    /// The version of the database's schema that this process needs.
+    schema_version: u32,
+    /// The operating system that it was built for, such as `linux`.
+    operating_system: String,
+    /// The processor that it was built for, such as `x86_64`.
+    architecture: String,
+    /// All settings of this process, without secrets; null if they are not known.
+    #[schema(value_type = Option<Object>)]
+    settings: Option<Value>,
+    /// As `GET /health` answers.
+    health: super::Health,
+    /// As `GET /api/v1/pipeline` answers; null in a process without a database.
+    pipeline: Option<super::Pipeline>,
+    /// The latest warnings and errors of the log of this process, the oldest first, at most 500 lines.
+    log: Vec<String>,
+    /// As `GET /metrics` answers, up to 1 MiB.
+    metrics: String,
+    /// Whether there were more metrics.
+    metrics_cut: bool,
 }
 
 /// How a client of the API is known.

@@ -4,7 +4,7 @@ use crate::support::*;
 use api::webhooks::client::Client as WebhookClient;
 use api::{Api, ApiDeps, WebhookConfig, WebhookDeps};
 use central::Timestamp;
-use central::model::{PartError, PartReport, ProcessRole};
+use central::model::{PartError, PartReport, ProcessRole, Scope};
 use central::ports::{Figure, Health, HealthProbe};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
@@ -272,5 +272,55 @@ async fn the_version_names_the_commit_and_the_schema() {
             "commit": "5395d93c0a6c2f1c9d4bd7f2b1f1f1b2a6d7c8e9",
             "schema_version": 17,
         })
+    );
+}
+
+#[tokio::test]
+async fn the_support_bundle_has_what_somebody_who_helps_needs_and_only_an_administrator_gets_it() {
+    let keys = Arc::new(MemoryKeys::default());
+    let bearer = |scope| {
+        format!(
+            "Authorization: Bearer {}",
+            keys.add(&format!("{scope:?}"), scope, None)
+        )
+    };
+    let (operator, administrator) = (bearer(Scope::Operate), bearer(Scope::Admin));
+    let store = Arc::new(MemoryRows::default());
+    let line = format!("wattpost_test{{n=\"{}\"}} 1\n", "x".repeat(1_000));
+    let metrics = line.repeat(2_000);
+    let deps = ApiDeps {
+        keys: Some(Arc::clone(&keys) as _),
+        metrics: Arc::new(move || metrics.clone()),
+        support: Some(api::SupportDeps {
+            settings: json!({"log": {"level": "info"}}),
+            log: Arc::new(|| (0..600).map(|n| format!("line {n}")).collect()),
+        }),
+        ..deps(&store)
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    let ask =
+        async |lines: &[&str]| get_with(api.local_addr(), "/api/v1/support-bundle", lines).await;
+    assert_eq!(ask(&[]).await.status, 401);
+    assert_eq!(ask(&[&operator]).await.status, 403);
+    let answer = ask(&[&administrator]).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let name = answer.header("content-disposition");
+    assert_eq!(name, Some("attachment; filename=\"wattpost-support.json\""));
+    let bundle = answer.json();
+    assert_eq!(bundle["version"], "1.2.3");
+    assert_eq!(bundle["settings"], json!({"log": {"level": "info"}}));
+    assert_eq!(bundle["health"]["parts"][0]["part"], "database");
+    assert!(bundle["pipeline"]["parts"].is_array(), "{bundle}");
+    let log = bundle["log"].as_array().expect("lines");
+    assert_eq!(
+        (log.len(), &log[0], &log[499]),
+        (500, &json!("line 100"), &json!("line 599"))
+    );
+    let metrics = bundle["metrics"].as_str().expect("a text");
+    assert_eq!(bundle["metrics_cut"], true);
+    assert!(
+        metrics.len() <= 1 << 20 && metrics.ends_with("} 1\n"),
+        "{}",
+        metrics.len()
     );
 }

@@ -256,6 +256,7 @@ async fn a_failed_start_returns_the_reason() {
         metrics: Arc::new(String::new),
         version: "1.2.3",
         build: api::Build::default(),
+        support: None,
     };
     let first = Api::start(config(), deps()).await.expect("a free port");
     let taken = ApiConfig {
@@ -302,6 +303,7 @@ async fn a_process_without_a_store_answers_only_health_and_metrics() {
         metrics: Arc::new(|| "wattpost_test 1\n".to_owned()),
         version: "1.2.3",
         build: api::Build::default(),
+        support: None,
     };
     let config = ApiConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),

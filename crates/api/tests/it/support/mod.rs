@@ -114,6 +114,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
         version: "1.2.3",
         build: api::Build::default(),
+        support: None,
     }
 }
 
