@@ -67,6 +67,7 @@ const pages = () => [
   ['chargers', '/chargers', /SIM-00012/],
   ['charger', `/chargers/${evil}`, /OtherError/],
   ['charger-timeline', `/chargers/${evil}?tab=timeline`, /transaction started/],
+  ['charger-connections', `/chargers/${evil}?tab=connections`, /began in the last hour/],
   ['charger-messages', `/chargers/${evil}?tab=messages`, /DataTransfer/],
   ['waiting-room', '/waiting-room', /No charger was refused/],
   ['transactions', '/transactions', /Running/],
@@ -378,6 +379,42 @@ test('a webhook is added, tested, rotated and repaired from its page, which says
   await dialog.getByRole('button', { name: 'Remove' }).click();
   await page.waitForURL(/\/webhooks$/);
   await until('it is gone', async () => (await wattpost.get('/api/v1/webhooks')).items.length === 1);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the page System shows figures and room on disk, and gives a support bundle without a secret', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/system`);
+  const main = page.locator('main');
+  await main.getByText(/are free where the data directory of this process is/).waitFor();
+  await main.getByText('durable seq').waitFor();
+  await main.getByText(/schema \d+ of the database/).waitFor();
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Support bundle' }).click()]);
+  assert.equal(file.suggestedFilename(), 'wattpost-support.json');
+  const text = readFileSync(await file.path(), 'utf8');
+  const bundle = JSON.parse(text);
+  assert.equal(bundle.settings.webhooks.allow_http, true);
+  assert.ok(bundle.health.parts.length > 3 && bundle.pipeline.processes.length > 0 && bundle.metrics.includes('wattpost_journal_used_bytes'));
+  assert.ok(!text.includes(webhook.secret.replace('whsec_', '')), 'the secret of a webhook is in it');
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the connections of a charger say how each ended, and one that begins appears', async () => {
+  const id = 'LINK-1';
+  const first = await Charger.connect(wattpost, id);
+  first.close();
+  await until('its end is recorded', async () => (await wattpost.get(`/api/v1/chargers/${id}/connections`)).items[0]?.end === 'closed');
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers/${id}?tab=connections`);
+  const rows = page.locator('main tbody tr');
+  await rows.getByText('closed', { exact: true }).waitFor();
+  const second = await Charger.connect(wattpost, id);
+  await rows.getByText('open', { exact: true }).waitFor();
+  assert.equal(await rows.count(), 2);
+  second.close();
+  await until('both are closed', async () => (await rows.getByText('closed', { exact: true }).count()) === 2);
   page.assertClean();
   await page.context().close();
 });

@@ -2,6 +2,7 @@ import type { components } from './api-types';
 
 type Schemas = components['schemas'];
 export type Charger = Schemas['Charger'];
+export type ChargerConnection = Schemas['ChargerConnection'];
 export type ChargerWithDetails = Schemas['ChargerWithDetails'];
 export type Connector = Schemas['Connector'];
 export type Transaction = Schemas['Transaction'];
