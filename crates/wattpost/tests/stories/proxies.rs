@@ -1,15 +1,16 @@
-//! `HAProxy` and nginx in front of two gateways, with the examples of `packaging`. Only what belongs to this machine is
+//! `HAProxy` and nginx in front of two gateways and of the API, with the examples of `packaging`. Only what belongs to this machine is
 //! replaced in them: addresses, files, the user, numbers of connections. One more is the idle timeout, an hour there, so
 //! that a test can wait for it.
 
 use crate::charger::{Charger, Incoming, Stream};
+use crate::deployment::Deployment;
 use crate::handshake::send_handshake_on;
 use rcgen::CertifiedKey;
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -87,6 +88,26 @@ impl Gateway {
     }
 }
 
+/// What the proxy passes requests to.
+#[derive(Clone, Copy)]
+struct Behind {
+    ocpp: [SocketAddr; 2],
+    /// Health of the two gateways.
+    health: [SocketAddr; 2],
+    api: SocketAddr,
+}
+
+impl Behind {
+    fn of(gateways: &[Gateway; 2]) -> Self {
+        let [first, second] = gateways;
+        Self {
+            ocpp: [first.ocpp, second.ocpp],
+            health: [first.http, second.http],
+            api: first.http,
+        }
+    }
+}
+
 fn spare() -> SocketAddr {
     let port = spare_port().expect("a spare port");
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
@@ -96,6 +117,8 @@ fn spare() -> SocketAddr {
 struct Front {
     ws: SocketAddr,
     wss: SocketAddr,
+    /// The API, with TLS.
+    api: SocketAddr,
     tls: Arc<ClientConfig>,
     certificate: PathBuf,
     key: PathBuf,
@@ -123,6 +146,7 @@ impl Front {
         Self {
             ws: spare(),
             wss: spare(),
+            api: spare(),
             tls: Arc::new(tls),
             certificate: file("certificate.pem", cert.pem()),
             key: file("key.pem", signing_key.serialize_pem()),
@@ -139,13 +163,42 @@ impl Front {
         let socket = connected.map_err(|error| error.to_string())?;
         match with_tls {
             false => shake_hands(socket, charger),
-            true => {
-                let name = ServerName::try_from("localhost").expect("a name");
-                let tls = ClientConnection::new(Arc::clone(&self.tls), name);
-                let tls = tls.map_err(|error| error.to_string())?;
-                shake_hands(StreamOwned::new(tls, socket), charger)
-            }
+            true => shake_hands(self.encrypt(socket), charger),
         }
+    }
+
+    fn encrypt(&self, socket: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let tls = ClientConnection::new(Arc::clone(&self.tls), name);
+        StreamOwned::new(tls.expect("a client of TLS"), socket)
+    }
+
+    /// Sends a request to the API, and returns the connection.
+    fn send(&self, method_and_path: &str, lines: &str, body: &str) -> impl Read {
+        let socket = connect_from(CHARGER, self.api).expect("connects");
+        let mut stream = self.encrypt(socket);
+        let request = format!(
+            "{method_and_path} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n{FORGED}{lines}\r\n{body}",
+            self.api.port(),
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("writes");
+        stream
+    }
+
+    /// Status and whole answer of a request to the API.
+    fn request(&self, method_and_path: &str, lines: &str, body: &str) -> (u16, String) {
+        let mut answer = Vec::new();
+        let mut stream = self.send(method_and_path, lines, body);
+        // The end of TCP without the end of TLS is an error, and everything has arrived then.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (
+            status.unwrap_or_else(|| panic!("no status in {answer:?}")),
+            answer,
+        )
     }
 
     /// As [`Front::try_connect`], until it succeeds.
@@ -225,12 +278,17 @@ fn haproxy(
     dir: &Path,
     name: &str,
     front: &Front,
-    gateways: [&Gateway; 2],
+    behind: Behind,
     header: &str,
 ) -> (Process, PathBuf) {
+    let gateway = |index: usize| {
+        let (ocpp, health) = (behind.ocpp[index], behind.health[index].port());
+        format!("{ocpp} port {health}")
+    };
     let mut replacements = vec![
         ("bind :443", format!("bind {}", front.wss)),
-        ("bind :80", format!("bind {}", front.ws)),
+        ("bind :80\n", format!("bind {}\n", front.ws)),
+        ("bind :8443", format!("bind {}", front.api)),
         (
             "/etc/haproxy/wattpost.pem",
             front.both.display().to_string(),
@@ -238,19 +296,10 @@ fn haproxy(
         ("maxconn 60000", "maxconn 100".to_owned()),
         ("tunnel 1h", format!("tunnel {}", seconds(IDLE))),
         ("send-proxy-v2", header.to_owned()),
+        ("10.0.0.11:9000 port 8081", gateway(0)),
+        ("10.0.0.12:9000 port 8081", gateway(1)),
+        ("10.0.0.13:8080", behind.api.to_string()),
     ];
-    let [first, second] = gateways;
-    for (at, gateway) in [("10.0.0.11", first), ("10.0.0.12", second)] {
-        // The example names the port of health beside the address for chargers.
-        let old: &str = match at {
-            "10.0.0.11" => "10.0.0.11:9000 port 8081",
-            _ => "10.0.0.12:9000 port 8081",
-        };
-        replacements.push((
-            old,
-            format!("{} port {}", gateway.ocpp, gateway.http.port()),
-        ));
-    }
     // Only root may change the user, and the tests need not be root.
     if !rustix::process::geteuid().is_root() {
         replacements.push(("    user haproxy\n    group haproxy\n", String::new()));
@@ -265,13 +314,13 @@ fn haproxy(
     (process, log)
 }
 
-fn nginx(dir: &Path, front: &Front, gateways: [&Gateway; 2]) -> (Process, PathBuf) {
-    let [first, second] = gateways;
+fn nginx(dir: &Path, front: &Front, behind: Behind) -> (Process, PathBuf) {
     let server = adapt(
         "nginx/wattpost.conf",
         &[
             ("listen 443 ssl", format!("listen {} ssl", front.wss)),
-            ("listen 80", format!("listen {}", front.ws)),
+            ("listen 80;", format!("listen {};", front.ws)),
+            ("listen 8443", format!("listen {}", front.api)),
             (
                 "/etc/nginx/wattpost.pem",
                 front.certificate.display().to_string(),
@@ -280,8 +329,9 @@ fn nginx(dir: &Path, front: &Front, gateways: [&Gateway; 2]) -> (Process, PathBu
                 "/etc/nginx/wattpost-key.pem",
                 front.key.display().to_string(),
             ),
-            ("10.0.0.11:9000", first.ocpp.to_string()),
-            ("10.0.0.12:9000", second.ocpp.to_string()),
+            ("10.0.0.11:9000", behind.ocpp[0].to_string()),
+            ("10.0.0.12:9000", behind.ocpp[1].to_string()),
+            ("10.0.0.13:8080", behind.api.to_string()),
             ("read_timeout 1h", format!("read_timeout {}", seconds(IDLE))),
         ],
     );
@@ -445,7 +495,7 @@ fn haproxy_passes_chargers_to_two_gateways_with_their_addresses() {
         dir.path(),
         "v1",
         &other,
-        [&gateways[0], &gateways[1]],
+        Behind::of(&gateways),
         "send-proxy",
     );
     let mut charger = other.connect("CP-7", true);
@@ -469,7 +519,7 @@ fn haproxy_passes_chargers_to_two_gateways_with_their_addresses() {
         dir.path(),
         "v2",
         &front,
-        [&gateways[0], &gateways[1]],
+        Behind::of(&gateways),
         "send-proxy-v2",
     );
     chargers_are_served_through(
@@ -492,7 +542,7 @@ fn nginx_passes_chargers_to_two_gateways_with_their_addresses() {
     let head = answer_to(CHARGER, &gateways[0], "", "CP-8");
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
 
-    let proxy = nginx(dir.path(), &front, [&gateways[0], &gateways[1]]);
+    let proxy = nginx(dir.path(), &front, Behind::of(&gateways));
     chargers_are_served_through(
         dir,
         &front,
@@ -501,4 +551,90 @@ fn nginx_passes_chargers_to_two_gateways_with_their_addresses() {
         Signal::HUP,
         "gracefully shutting down",
     );
+}
+
+/// The API and the dashboard through one of the two proxies.
+fn api_is_served_through(front: &Front, deployment: &Deployment, key: &str, charger: &str) {
+    for path in ["/metrics", "/health/ready", "/health"] {
+        let (status, answer) = front.request(&format!("GET {path}"), "", "");
+        assert_eq!(status, 404, "{path}: {answer}");
+    }
+    for path in ["/%6detrics", "//metrics", "/metrics/", "/x/../metrics"] {
+        let (_, answer) = front.request(&format!("GET {path}"), "", "");
+        assert!(!answer.contains("wattpost_gateway_"), "{path}: {answer}");
+    }
+    let (status, answer) = front.request("GET /api/v1/chargers", "", "");
+    assert_eq!(status, 401, "{answer}");
+
+    // A browser signs in: its origin is the proxy, and its cookie is for TLS only.
+    let origin = format!("Origin: https://localhost:{}\r\n", front.api.port());
+    let body = format!("{{\"key\": \"{key}\"}}");
+    let (status, answer) = front.request("POST /api/v1/session", &origin, &body);
+    assert_eq!(status, 201, "{answer}");
+    let cookie = answer
+        .lines()
+        .find(|line| line.to_ascii_lowercase().starts_with("set-cookie: "))
+        .unwrap_or_else(|| panic!("no cookie: {answer}"));
+    assert!(cookie.contains("; Secure"), "{cookie}");
+    let cookie = cookie.split([' ', ';']).nth(1).expect("a cookie");
+    let cookie = format!("Cookie: {cookie}\r\n");
+    let (status, answer) = front.request("GET /api/v1/chargers", &cookie, "");
+    assert_eq!(status, 200, "{answer}");
+
+    // Events arrive while the stream is open.
+    let lines = format!("Accept: text/event-stream\r\n{cookie}");
+    let mut stream = front.send("GET /api/v1/events", &lines, "");
+    let mut seen = String::new();
+    let mut read_until = |word: &str| {
+        let begun = Instant::now();
+        let mut chunk = [0; 4096];
+        while !seen.contains(word) {
+            assert!(begun.elapsed() < SOON, "no {word:?} in {seen}");
+            let read = stream.read(&mut chunk).expect("the stream is open");
+            assert!(read > 0, "the stream has ended: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
+    };
+    read_until("text/event-stream");
+    let connected = Charger::connect(deployment.ocpp, charger, "ocpp1.6");
+    read_until(charger);
+    drop(connected);
+
+    // One client does not use up the attempts to sign in.
+    let wrong = "{\"key\": \"wp_live_wrong\"}";
+    let statuses: Vec<u16> = (0..12)
+        .map(|_| front.request("POST /api/v1/session", &origin, wrong).0)
+        .collect();
+    assert_eq!(statuses.first(), Some(&401), "{statuses:?}");
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+}
+
+#[test]
+fn api_is_served_through_haproxy_and_nginx() {
+    let deployment = Deployment::start("");
+    let added = deployment.run("apikey add", &["test", "--scope", "admin"]);
+    let key = added
+        .split_whitespace()
+        .find(|word| word.starts_with("wp_live_"))
+        .unwrap_or_else(|| panic!("no key in {added:?}"));
+    // The process reads the keys every 5 s.
+    let is_closed = until(SOON, || {
+        let answer = testbed::http::get(deployment.http, "/api/v1/chargers");
+        answer.is_ok_and(|(status, _)| status == 401)
+    });
+    assert!(is_closed, "{}", deployment.log_tail());
+
+    let dir = tempfile::tempdir().expect("create a temporary directory");
+    let front = Front::new(dir.path());
+    let behind = Behind {
+        ocpp: [deployment.ocpp; 2],
+        health: [deployment.http; 2],
+        api: deployment.http,
+    };
+    let (proxy, _) = haproxy(dir.path(), "haproxy", &front, behind, "send-proxy-v2");
+    api_is_served_through(&front, &deployment, key, "CP-1");
+    drop(proxy);
+    let (proxy, _) = nginx(dir.path(), &front, behind);
+    api_is_served_through(&front, &deployment, key, "CP-2");
+    drop(proxy);
 }
