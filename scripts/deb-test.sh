@@ -104,6 +104,7 @@ log_has() { inside journalctl --unit wattpost --no-pager | grep -q "$1"; }
 step "install"
 install_deb "$first"
 waits_for 30 health || fail "it does not work after the installation"
+inside sh -c 'systemd-analyze verify /lib/systemd/system/wattpost*.service' || fail "a unit has a fault"
 [ "$(inside systemctl is-enabled wattpost)" = enabled ] || fail "wattpost.service is not enabled"
 for unit in gateway consumer api; do
     state=$(inside systemctl is-enabled "wattpost-$unit" || true)
