@@ -283,3 +283,39 @@ test('pasted tokens are judged before they are added, and the keyboard goes to a
   page.assertClean();
   await page.context().close();
 });
+
+test('dead letters of one cause are tried again and discarded together, after a dry run has said what that does', async () => {
+  // No version of OCPP has such records, so they cannot be applied now either.
+  const row = (seq, reason) => `db.execute("INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES (0, ${seq}, x'00ff', ?, 1769860800000)", (${JSON.stringify(reason)},))`;
+  const script = wattpost.python([row(901, 'no such format 17'), row(902, 'no such format 18'), row(903, 'another <b>cause</b>')].join('\n'));
+  await new Promise((done) => script.once('exit', done));
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/dead-letters`);
+  const cause = page.locator('section', { has: page.getByRole('heading', { name: 'no such format N' }) });
+  await cause.getByRole('button', { name: 'Only these' }).click();
+  await page.getByRole('heading', { name: 'another' }).waitFor({ state: 'detached' });
+  assert.match(page.url(), /reason=no\+such\+format/);
+  await assertFit(page);
+
+  const dialog = page.getByRole('dialog');
+  await page.getByRole('button', { name: 'Try all again' }).click();
+  await dialog.getByText('2 records that pass the filters: 0 can be read by this version and are applied, 2 cannot and stay as they are.').waitFor();
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole('button', { name: 'Try 2 again' }).click();
+  await page.getByRole('status').getByText('0 applied, 2 still cannot be').waitFor();
+
+  await page.getByRole('button', { name: 'Discard all' }).click();
+  await dialog.getByText('2 records are not applied to the database, ever').waitFor();
+  await dialog.getByLabel('Reason').fill('test data');
+  await dialog.getByRole('button', { name: 'Discard 2' }).click();
+  await page.getByText('No dead letter passes the filters.').waitFor();
+  await page.getByRole('button', { name: 'Without filters' }).click();
+  await page.getByRole('heading', { name: 'another <b>cause</b>' }).waitFor();
+  assert.equal((await wattpost.get('/api/v1/dead-letters')).items.length, 1);
+  await page.getByRole('button', { name: 'Discarded ones' }).click();
+  await page.keyboard.press('Escape');
+  await page.locator('main summary').first().click();
+  await page.getByText(/^Discarded .* test data$/).first().waitFor();
+  page.assertClean();
+  await page.context().close();
+});
