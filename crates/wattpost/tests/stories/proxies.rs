@@ -319,7 +319,7 @@ fn nginx(dir: &Path, front: &Front, behind: Behind) -> (Process, PathBuf) {
         "nginx/wattpost.conf",
         &[
             ("listen 443 ssl", format!("listen {} ssl", front.wss)),
-            ("listen 80;", format!("listen {};", front.ws)),
+            ("listen 80 ", format!("listen {} ", front.ws)),
             ("listen 8443", format!("listen {}", front.api)),
             (
                 "/etc/nginx/wattpost.pem",
