@@ -29,7 +29,7 @@ pub use consumer::{Consumer, ConsumerDeps, Ping};
 pub use dead_letters::LetterRetry;
 pub use event_task::EventTask;
 pub use local_lists::{LocalListDeps, LocalListTask};
-pub use maintenance::{MaintenanceTask, Round};
+pub use maintenance::{MaintenanceTask, Round, RoundDone};
 pub use replay::{
     ReplayError, ReplaySource, ReplayTarget, Replayed, begin_replay, copy_rows, empty_queue,
     finish_replay, replay, replay_records,

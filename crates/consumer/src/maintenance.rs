@@ -1,9 +1,10 @@
-//! Periodic maintenance of the database: creates partitions in advance and drops old ones.
+//! Periodic maintenance of the database: creates partitions in advance, and deletes what is past the retention.
 //!
 //! Every process that writes to the database does it, because each may be the only one: without RabbitMQ there
 //! is no consumer, and gateways write directly while it is unavailable.
 
-use central::ports::{Health, HealthProbe, Unavailable};
+use central::Timestamp;
+use central::ports::{Figure, Health, HealthProbe, Unavailable};
 use common::clock;
 use common::lock::lock;
 use metrics::{counter, gauge};
@@ -21,9 +22,17 @@ const FAILED_MAX: Duration = Duration::from_secs(60);
 /// Without a round for this long, the partitions created in advance are nearly used up.
 const OVERDUE: Duration = Duration::from_secs(24 * 3_600);
 
-/// One round of maintenance. Blocks. `Ok` may contain a sentence about a problem of the database that did not
-/// prevent the round; it is shown on the health page.
-pub type Round = Arc<dyn Fn() -> Result<Option<String>, Unavailable> + Send + Sync>;
+/// One round of maintenance. Blocks.
+pub type Round = Arc<dyn Fn() -> Result<RoundDone, Unavailable> + Send + Sync>;
+
+/// A round that has succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoundDone {
+    /// A sentence about a problem of the database that did not prevent the round; it is shown on the health page.
+    pub note: Option<String>,
+    /// When the oldest message that is kept was received.
+    pub oldest: Option<Timestamp>,
+}
 
 /// Runs maintenance at once and then every hour. Dropping it stops it after the current round.
 pub struct MaintenanceTask {
@@ -40,7 +49,7 @@ struct MaintenanceState {
 #[derive(Default)]
 struct Last {
     success: Option<Instant>,
-    note: Option<String>,
+    done: RoundDone,
     error: Option<Unavailable>,
 }
 
@@ -81,16 +90,22 @@ async fn run(round: Round, stop: CancellationToken, state: Arc<MaintenanceState>
     let mut failed = FAILED_MIN;
     loop {
         let round = Arc::clone(&round);
+        let began = Instant::now();
         let pause = match tokio::task::spawn_blocking(move || round()).await {
-            Ok(Ok(note)) => {
-                if let Some(note) = &note {
+            Ok(Ok(done)) => {
+                if let Some(note) = &done.note {
                     tracing::error!("{note}");
                 }
+                gauge!("wattpost_maintenance_duration_seconds").set(began.elapsed().as_secs_f64());
+                gauge!("wattpost_maintenance_oldest_message_seconds").set(
+                    done.oldest
+                        .map_or(f64::NAN, |oldest| oldest.as_millis() as f64 / 1_000.0),
+                );
                 gauge!("wattpost_maintenance_last_success_seconds")
                     .set(clock::since_epoch().as_secs_f64());
                 state.set(Last {
                     success: Some(Instant::now()),
-                    note,
+                    done,
                     error: None,
                 });
                 failed = FAILED_MIN;
@@ -144,7 +159,7 @@ impl HealthProbe for MaintenanceState {
             last.error
                 .as_ref()
                 .map(|error| format!("last attempt failed: {error}")),
-            last.note.clone(),
+            last.done.note.clone(),
         ]
         .into_iter()
         .flatten()
@@ -152,7 +167,15 @@ impl HealthProbe for MaintenanceState {
             detail.push_str("; ");
             detail.push_str(&words);
         }
-        vec![Health::new("maintenance", since < OVERDUE, detail)]
+        let kept = last.done.oldest.map(|oldest| {
+            let age_ms = clock::now_ms().saturating_sub(oldest.as_millis());
+            Duration::from_secs(age_ms.max(0).unsigned_abs() / 1_000)
+        });
+        let kept = kept.map(Figure::from);
+        vec![
+            Health::new("maintenance", since < OVERDUE, detail)
+                .figure("oldest_message_seconds", kept),
+        ]
     }
 }
 
@@ -173,7 +196,10 @@ mod tests {
                     kind: UnavailableKind::Unreachable,
                     detail: "late".to_owned(),
                 }),
-                _ => Ok(Some("it does not sync".to_owned())),
+                _ => Ok(RoundDone {
+                    note: Some("it does not sync".to_owned()),
+                    oldest: Some(Timestamp(clock::now_ms() - 90_000)),
+                }),
             }
         }));
         let health = || maintenance.probe().health().remove(0);

@@ -75,6 +75,11 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         "Events that this process has added to the log",
     ),
+    Metric::gauge(
+        "wattpost_maintenance_duration_seconds",
+        Unit::Seconds,
+        "Duration of the last maintenance round that succeeded",
+    ),
     Metric::counter(
         "wattpost_maintenance_failures_total",
         Unit::Count,
@@ -84,5 +89,10 @@ pub const METRICS: &[Metric] = &[
         "wattpost_maintenance_last_success_seconds",
         Unit::Seconds,
         "Unix time of the last maintenance round that succeeded",
+    ),
+    Metric::gauge(
+        "wattpost_maintenance_oldest_message_seconds",
+        Unit::Seconds,
+        "Unix time of the oldest message that the database keeps, at the last maintenance round: NaN if it keeps none",
     ),
 ];

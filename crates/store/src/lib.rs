@@ -34,6 +34,7 @@ mod postgres;
 mod processes;
 mod quirks;
 mod refusal;
+mod retention;
 mod rotations;
 mod sqlite;
 mod state;

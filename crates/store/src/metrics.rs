@@ -19,6 +19,11 @@ pub const METRICS: &[Metric] = &[
         Unit::Bool,
         "Whether PostgreSQL keeps what it has committed through a power cut",
     ),
+    Metric::gauge(
+        "wattpost_store_free_bytes",
+        Unit::Bytes,
+        "Bytes of the SQLite file that hold no rows and are used again before it grows",
+    ),
     Metric::counter(
         "wattpost_store_ids_used_twice_total",
         Unit::Count,

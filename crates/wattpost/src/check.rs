@@ -43,6 +43,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     for listener in &settings.gateway.listeners {
         checks.push(("gateway.listeners", port(listener.address)));
     }
+    checks.push(("retention", Ok(retention(&settings))));
     checks.push(("http.listen", port(settings.http.listen)));
     if settings.has_broker() {
         // Used by roles that run alone.
@@ -93,6 +94,24 @@ fn database(settings: &Settings) -> Result<String> {
         bail!("{why}");
     }
     Ok(format!("{} is usable", settings.redacted_database()))
+}
+
+/// How long the database keeps what.
+fn retention(settings: &Settings) -> String {
+    let kept = settings.database.retention();
+    let days = |days: u32| match days {
+        0 => "no limit".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    };
+    format!(
+        "messages {}, commands {}, transactions {}, audit log {}, events {}",
+        days(kept.records_days),
+        days(kept.commands_days),
+        days(kept.transactions_days),
+        days(kept.audit_days),
+        days(settings.events.retain_days)
+    )
 }
 
 fn broker(settings: &Settings) -> Result<String> {

@@ -119,8 +119,14 @@ pub(crate) struct DatabaseSettings {
     /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`; empty (the default) means `wattpost.db` in
     /// the data directory.
     pub url: String,
-    /// PostgreSQL: days for which messages, meter values, events and dead letters are kept. Default 0: no limit.
+    /// Days for which messages, meter values, events of chargers and dead letters are kept. Default 0: no limit.
     pub retain_days: u32,
+    /// Days for which commands are kept that are no longer queued. Default: as `retain_days`.
+    pub retain_commands_days: Option<u32>,
+    /// Days for which transactions are kept after their end; at least `retain_days`. Default 0: no limit.
+    pub retain_transactions_days: u32,
+    /// Days for which entries of the audit log are kept, of which there are 100,000 at most. Default 0: no limit.
+    pub retain_audit_days: u32,
     /// PostgreSQL: most connections of one process. Default 6: one writes, the others answer queries.
     pub connections_max: u32,
     /// PostgreSQL: if a statement takes longer (in milliseconds), the database counts as unavailable. Default 15,000.
@@ -132,6 +138,9 @@ impl Default for DatabaseSettings {
         Self {
             url: String::new(),
             retain_days: 0,
+            retain_commands_days: None,
+            retain_transactions_days: 0,
+            retain_audit_days: 0,
             connections_max: 6,
             statement_timeout_ms: 15_000,
         }
@@ -250,10 +259,20 @@ impl Settings {
 }
 
 impl DatabaseSettings {
+    /// How long rows are kept.
+    pub(crate) fn retention(&self) -> store::Retention {
+        store::Retention {
+            records_days: self.retain_days,
+            commands_days: self.retain_commands_days.unwrap_or(self.retain_days),
+            transactions_days: self.retain_transactions_days,
+            audit_days: self.retain_audit_days,
+        }
+    }
+
     /// The options for [`store::PostgresStore::open`].
     pub(crate) fn postgres(&self) -> store::PostgresOptions {
         store::PostgresOptions {
-            retain_days: self.retain_days,
+            retention: self.retention(),
             connections_max: self.connections_max,
             statement_timeout: std::time::Duration::from_millis(self.statement_timeout_ms),
             ..store::PostgresOptions::default()
@@ -312,6 +331,22 @@ mod tests {
             (
                 "[policy]\nconcurrent_hours_max = 0",
                 ["policy.concurrent_hours_max", "0", "1 to 720"],
+            ),
+            (
+                "[database]\nretain_days = 40000",
+                ["database.retain_days", "40000", "36500 or less"],
+            ),
+            (
+                "[database]\nretain_days = 90\nretain_transactions_days = 30",
+                ["database.retain_transactions_days", "30", "90 or more"],
+            ),
+            (
+                "[database]\nretain_transactions_days = 30",
+                [
+                    "database.retain_transactions_days",
+                    "30",
+                    "database.retain_days",
+                ],
             ),
             (
                 "[consumer]\nniceness = 99",

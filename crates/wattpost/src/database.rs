@@ -131,6 +131,7 @@ pub(crate) fn open(settings: &Settings, purpose: Use) -> Result<Database> {
             let defaults = store::SqliteOptions::default();
             let options = store::SqliteOptions {
                 read_only: purpose == Use::Read,
+                retention: settings.database.retention(),
                 // A `serve` under load writes all the time; a command can wait longer than a batch can.
                 lock_wait: match purpose {
                     Use::Change => Duration::from_secs(10),

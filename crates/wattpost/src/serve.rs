@@ -18,7 +18,7 @@ mod reporting;
 mod status_requests;
 mod take_over;
 
-use crate::config::{DatabaseAt, Settings};
+use crate::config::Settings;
 use crate::database::{self, Database, Use};
 use crate::migrate::PendingMigration;
 use crate::{SettingsArgs, check, open_files, telemetry};
@@ -27,7 +27,7 @@ use broker::Broker;
 use central::model::ProcessRole;
 use central::ports::HealthProbe;
 use clap::Args;
-use consumer::{EventTask, LocalListDeps, LocalListTask, MaintenanceTask};
+use consumer::{EventTask, LocalListDeps, LocalListTask, MaintenanceTask, RoundDone};
 use consumer_role::ConsumerRole;
 use events::{Events, NotifyingStore};
 use gateway_role::GatewayRole;
@@ -300,7 +300,7 @@ async fn serve(
         }
         None => None,
     };
-    let maintenance = maintenance(settings, roles, &database, pending_migration)?;
+    let maintenance = maintenance(roles, &database, pending_migration);
     probes.extend(maintenance.iter().map(MaintenanceTask::probe));
     let local_lists = local_lists(settings, roles, &database, &events)?;
     let event_task = EventTask::start(Arc::clone(&database.event_log), settings.events.retain_days);
@@ -606,21 +606,23 @@ async fn open_database(settings: &Settings, roles: Roles) -> Result<(Database, P
     opened.await.context("open the database")?
 }
 
-/// Starts the regular maintenance of PostgreSQL, in every process that writes to it.
+/// Starts the regular maintenance of the database, in every process that writes to it.
 fn maintenance(
-    settings: &Settings,
     roles: Roles,
     database: &Database,
     pending_migration: PendingMigration,
-) -> Result<Option<MaintenanceTask>> {
-    if roles == Roles::Api || matches!(settings.database_at()?, DatabaseAt::Sqlite(_)) {
-        return Ok(None);
+) -> Option<MaintenanceTask> {
+    if roles == Roles::Api {
+        return None;
     }
     let database = Arc::clone(&database.maintenance);
-    Ok(Some(MaintenanceTask::start(Arc::new(move || {
+    Some(MaintenanceTask::start(Arc::new(move || {
         pending_migration.finish(&*database)?;
-        database.maintain(database::now())
-    }))))
+        Ok(RoundDone {
+            note: database.maintain(database::now())?,
+            oldest: database.oldest_message()?,
+        })
+    })))
 }
 
 /// Brings local lists to chargers. Where consumers run, one of them is enough; else gateways do it.

@@ -43,6 +43,13 @@ pub trait Maintenance: Send + Sync + 'static {
     /// When the database cannot be used.
     fn maintain(&self, now: Timestamp) -> Result<Option<String>, Unavailable>;
 
+    /// When the oldest message that is kept was received, as far as that is known without reading them: the beginning of
+    /// its day at the earliest. `None` if there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn oldest_message(&self) -> Result<Option<Timestamp>, Unavailable>;
+
     /// Why a power cut may lose what the database has reported as committed: one sentence with the setting and the
     /// remedy; `None` when it cannot.
     ///

@@ -32,4 +32,5 @@ GRANT EXECUTE ON FUNCTION
     wattpost_maintain(bigint, integer, boolean),
     wattpost_expire(bigint, integer, integer),
     wattpost_expire_commands(bigint, integer, integer),
-    wattpost_expire_discarded(bigint, integer, integer) TO :"role";
+    wattpost_expire_discarded(bigint, integer, integer),
+    wattpost_expire_transactions(bigint, integer, integer, bigint, uuid) TO :"role";

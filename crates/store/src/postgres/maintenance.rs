@@ -7,14 +7,21 @@
 use super::schema::{self, CheckError};
 use super::{PostgresStore, error, numbers};
 use crate::refusal::Refusal;
+use crate::retention::AUDIT_ROWS;
 use central::ports::{Maintenance, Unavailable};
 use central::{GatewayId, Seq, Timestamp};
+use uuid::Uuid;
+
+const DAY_MILLIS: i64 = 86_400_000;
 
 /// The tables that are partitioned by day.
 const PARENTS: [&str; 2] = ["messages", "meter_values"];
 
 /// Upper bound of the rows of a table that one slice of the retention deletes.
 const EXPIRE_ROWS: i32 = 5_000;
+
+/// Rows of the list of transactions that one slice of the retention looks at. It locks their chargers.
+const EXPIRE_TRANSACTIONS: i32 = 500;
 
 /// What one maintenance round did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +75,17 @@ impl Maintenance for PostgresStore {
         self.lacks_durability()
     }
 
+    fn oldest_message(&self) -> Result<Option<Timestamp>, Unavailable> {
+        self.read(async |connection| {
+            let day: Option<i64> =
+                sqlx::query_scalar("SELECT min(day)::bigint FROM message_days WHERE day >= 0")
+                    .fetch_one(connection)
+                    .await
+                    .map_err(error::refusal)?;
+            Ok(day.map(|day| Timestamp(day * DAY_MILLIS)))
+        })
+    }
+
     fn lacks_durability(&self) -> Result<Option<String>, Unavailable> {
         self.read(async |connection| {
             let (fsync, full_page_writes): (String, String) = sqlx::query_as(
@@ -91,7 +109,8 @@ impl PostgresStore {
     /// # Errors
     /// Why the database cannot be used. The slices that were done are kept.
     pub fn maintenance_round(&self, now: Timestamp) -> Result<MaintenanceRound, Unavailable> {
-        let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
+        let retention = self.options.retention;
+        let retain_days = days(retention.records_days);
         let mut done = MaintenanceRound {
             is_durable: self.lacks_durability()?.is_none(),
             ..MaintenanceRound::default()
@@ -113,11 +132,20 @@ impl PostgresStore {
             done.moved_in += self.move_rows(parent, "outside", now)?.0;
         }
         loop {
-            let expired = self.expire(now, retain_days)?.unsigned_abs();
+            let mut expired = self.expire(now, retain_days)?.unsigned_abs();
+            expired += self
+                .expire_commands(now, days(retention.commands_days))?
+                .unsigned_abs();
+            if retention.audit_days > 0 {
+                expired += self.expire_audit(now, retention.audit_days)?;
+            }
             if expired == 0 {
                 break;
             }
             done.expired += expired;
+        }
+        if retention.transactions_days > 0 {
+            done.expired += self.expire_transactions(now, days(retention.transactions_days))?;
         }
         self.show_sizes()?;
         if done.partitions > 0 {
@@ -196,8 +224,7 @@ impl PostgresStore {
     fn expire(&self, now: Timestamp, retain_days: i32) -> Result<i64, Unavailable> {
         self.read(async |connection| {
             sqlx::query_scalar(
-                "SELECT wattpost_expire($1, $2, $3) + wattpost_expire_commands($1, $2, $3)
-                     + wattpost_expire_discarded($1, $2, $3)",
+                "SELECT wattpost_expire($1, $2, $3) + wattpost_expire_discarded($1, $2, $3)",
             )
             .bind(now.as_millis())
             .bind(retain_days)
@@ -207,6 +234,65 @@ impl PostgresStore {
             .map_err(error::refusal)
         })
     }
+
+    fn expire_commands(&self, now: Timestamp, retain_days: i32) -> Result<i64, Unavailable> {
+        self.read(async |connection| {
+            sqlx::query_scalar("SELECT wattpost_expire_commands($1, $2, $3)")
+                .bind(now.as_millis())
+                .bind(retain_days)
+                .bind(EXPIRE_ROWS)
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)
+        })
+    }
+
+    /// Deletes the oldest entries of the audit log. The application's role may delete them without a function.
+    fn expire_audit(&self, now: Timestamp, retain_days: u32) -> Result<u64, Unavailable> {
+        self.read(async |connection| {
+            sqlx::query(
+                "DELETE FROM audit_log WHERE no IN (SELECT no FROM audit_log ORDER BY no LIMIT $3)
+                     AND at < least($1, floor(extract(epoch FROM now()) * 1000)::bigint) - $2::bigint * 86400000",
+            )
+            .bind(now.as_millis())
+            .bind(i64::from(retain_days))
+            .bind(i64::from(AUDIT_ROWS))
+            .execute(connection)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(error::refusal)
+        })
+    }
+
+    /// Deletes transactions, one page of their list after the other.
+    fn expire_transactions(&self, now: Timestamp, retain_days: i32) -> Result<u64, Unavailable> {
+        let mut after = Some((i64::MIN, Uuid::nil()));
+        let mut all = 0;
+        while let Some((at, key)) = after {
+            let (gone, next_at, next_key): (i64, Option<i64>, Option<Uuid>) =
+                self.read(async |connection| {
+                    sqlx::query_as(
+                        "SELECT gone, next_at, next_key FROM wattpost_expire_transactions($1, $2, $3, $4, $5)",
+                    )
+                    .bind(now.as_millis())
+                    .bind(retain_days)
+                    .bind(EXPIRE_TRANSACTIONS)
+                    .bind(at)
+                    .bind(key)
+                    .fetch_one(connection)
+                    .await
+                    .map_err(error::refusal)
+                })?;
+            all += gone.unsigned_abs();
+            after = next_at.zip(next_key);
+        }
+        Ok(all)
+    }
+}
+
+/// The days of a retention for the functions of the schema.
+fn days(days: u32) -> i32 {
+    i32::try_from(days).unwrap_or(i32::MAX)
 }
 
 /// See [`Maintenance::lacks_durability`].

@@ -47,6 +47,7 @@ mod webhooks;
 mod writer;
 
 use crate::refusal::Refusal;
+use crate::retention::Retention;
 use central::ports::Unavailable;
 pub use error::PostgresOpenError;
 pub use maintenance::MaintenanceRound;
@@ -66,8 +67,8 @@ const STARTUP_TIMEOUT_MAX: Duration = Duration::from_secs(2);
 /// Options of the PostgreSQL store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// Days that messages, meter values, events and dead letters are kept; 0 = for ever. Default 0.
-    pub retain_days: u32,
+    /// How long rows are kept. Default: without a limit.
+    pub retention: Retention,
     /// Connections at most; one of them writes. Default 6; at least 2.
     pub connections_max: u32,
     /// How long one statement may take; then the database counts as unavailable. Default 15 s.
@@ -79,7 +80,7 @@ pub struct PostgresOptions {
 impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
-            retain_days: 0,
+            retention: Retention::default(),
             connections_max: 6,
             statement_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 21] = [
+const MIGRATIONS: [&str; 22] = [
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_api_keys.sql"),
     include_str!("../../migrations/postgres/0003_quirks.sql"),
@@ -33,6 +33,7 @@ const MIGRATIONS: [&str; 21] = [
     include_str!("../../migrations/postgres/0019_webhooks.sql"),
     include_str!("../../migrations/postgres/0020_password_rotations.sql"),
     include_str!("../../migrations/postgres/0021_connections.sql"),
+    include_str!("../../migrations/postgres/0022_retention.sql"),
 ];
 
 /// The migration after which the columns that it adds to dead letters are filled.

@@ -14,8 +14,8 @@ pub(crate) fn write(
 ) -> Result<Vec<Queued>, Refusal> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO events
-            (charger_no, at, key_hash, kind, name, value, evse, connector, data)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            (charger_no, at, key_hash, kind, name, value, evse, connector, data, stored_on)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, unixepoch() / 86400)
          ON CONFLICT (charger_no, at, key_hash) DO NOTHING",
     )?;
     let mut security = Vec::new();

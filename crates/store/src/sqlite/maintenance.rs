@@ -1,4 +1,4 @@
-//! Checks of the database. A file needs no regular work: its messages have no partitions and no retention.
+//! Checks of the database, and its maintenance. A file has no partitions, so a round applies the retention only.
 
 use crate::refusal::Refusal;
 use crate::sqlite::{SqliteStore, numbers};
@@ -33,6 +33,10 @@ impl Maintenance for SqliteStore {
 
     fn maintain(&self, _now: Timestamp) -> Result<Option<String>, Unavailable> {
         Ok(None)
+    }
+
+    fn oldest_message(&self) -> Result<Option<Timestamp>, Unavailable> {
+        self.oldest()
     }
 
     /// Every writing connection sets `synchronous = FULL`.

@@ -21,8 +21,9 @@ pub(crate) fn write(
     let mut insert = connection.prepare_cached(
         "INSERT INTO meter_values
             (span, charger_no, at, key_hash, evse, connector, transaction_id,
-             energy_wh, power_w, soc_percent, sampled, unnamed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             energy_wh, power_w, soc_percent, sampled, unnamed_at,
+             stored_on)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, unixepoch() / 86400)
          ON CONFLICT (span, charger_no, at, key_hash) DO NOTHING",
     )?;
     for row in values {

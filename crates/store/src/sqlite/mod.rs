@@ -29,6 +29,7 @@ mod processes;
 mod query;
 mod quirks;
 mod readers;
+mod retention;
 mod rotations;
 mod schema;
 mod states;
@@ -42,6 +43,7 @@ mod writer;
 use self::readers::Readers;
 use self::writer::{Cache, Writer};
 use crate::refusal::Refusal;
+use crate::retention::Retention;
 use central::ports::{Unavailable, UnavailableKind};
 pub use error::SqliteOpenError;
 use rusqlite::Transaction;
@@ -62,6 +64,8 @@ pub struct SqliteOptions {
     pub bytes_max: Option<u64>,
     /// Read-only: nothing is created or changed, and writes are refused. Default `false`.
     pub read_only: bool,
+    /// How long rows are kept. Default: without a limit.
+    pub retention: Retention,
 }
 
 impl Default for SqliteOptions {
@@ -71,6 +75,7 @@ impl Default for SqliteOptions {
             log_bytes: 32 * 1024 * 1024,
             bytes_max: None,
             read_only: false,
+            retention: Retention::default(),
         }
     }
 }
@@ -87,6 +92,7 @@ pub struct SqliteStore {
     writer: Mutex<Writer>,
     path: PathBuf,
     read_only: bool,
+    retention: Retention,
     /// The key up to which rows of `event_sessions` were looked at.
     sessions_checked: Mutex<Uuid>,
 }
@@ -111,7 +117,7 @@ impl SqliteStore {
         if path.is_dir() {
             return Err(wrong_path("it is a directory".to_owned()));
         }
-        let read_only = options.read_only;
+        let (read_only, retention) = (options.read_only, options.retention);
         if let Some(directory) = path.parent().filter(|_| !read_only) {
             std::fs::create_dir_all(directory).map_err(|error| wrong_path(error.to_string()))?;
         }
@@ -120,6 +126,7 @@ impl SqliteStore {
             writer: Mutex::new(Writer::new(path.clone(), options)),
             path: path.clone(),
             read_only,
+            retention,
             sessions_checked: Mutex::default(),
         };
         match store.connect() {

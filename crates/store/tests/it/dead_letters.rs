@@ -18,7 +18,7 @@ use central::{RecordId, Seq, Timestamp};
 use consumer::LetterRetry;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::{PostgresOptions, PostgresStore};
+use store::{PostgresOptions, PostgresStore, Retention};
 
 on_every_adapter!(
     dead_letters_are_found_by_charger_action_reason_and_time,
@@ -402,7 +402,7 @@ fn a_letter_is_retried_once_per_idempotency_key<A: Adapter>() {
 }
 
 /// Makes the schema that of the version before discarded letters.
-const BEFORE: &str = "DROP INDEX messages_connections; DROP TABLE password_rotations; DROP TABLE webhook_attempts;
+const BEFORE: &str = "DROP INDEX transaction_aliases_by_transaction; DROP INDEX messages_connections; DROP TABLE password_rotations; DROP TABLE webhook_attempts;
      DROP TABLE webhooks; DROP TABLE users;
      DROP INDEX transaction_views_running; ALTER TABLE transaction_views DROP COLUMN token_key;
      DROP TABLE discarded_letters; ALTER TABLE dead_letters DROP COLUMN charger_id;
@@ -426,7 +426,10 @@ fn letters_are_described(store: &impl QueryStore) {
 fn letters_of_an_earlier_version_are_described_by_the_migration_of_sqlite() {
     let (database, store) = with_letters::<SqliteDatabase>();
     drop(store);
-    database.execute(&format!("{BEFORE} PRAGMA user_version = 14"));
+    database.execute(&format!(
+        "{BEFORE} ALTER TABLE meter_values DROP COLUMN stored_on; DROP INDEX events_stored_on;
+         ALTER TABLE events DROP COLUMN stored_on; PRAGMA user_version = 14"
+    ));
     letters_are_described(&database.open());
 }
 
@@ -436,6 +439,7 @@ fn letters_of_an_earlier_version_are_described_by_the_migration_of_postgresql() 
     drop(store);
     database.execute(&format!(
         "{BEFORE} DROP FUNCTION wattpost_expire_discarded(bigint, integer, integer);
+         DROP FUNCTION wattpost_expire_transactions(bigint, integer, integer, bigint, uuid);
          UPDATE wattpost_schema SET version = 14"
     ));
     PostgresStore::migrate(&database.url()).unwrap();
@@ -446,7 +450,10 @@ fn letters_of_an_earlier_version_are_described_by_the_migration_of_postgresql() 
 fn discarded_letters_are_deleted_after_the_retention() {
     let database = PostgresDatabase::new();
     let store = database.open_with(PostgresOptions {
-        retain_days: 2,
+        retention: Retention {
+            records_days: 2,
+            ..Retention::default()
+        },
         ..PostgresOptions::default()
     });
     store.apply(&[], &Changes::default(), &letters()).unwrap();

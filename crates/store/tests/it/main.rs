@@ -28,6 +28,7 @@ mod quirks;
 mod reading;
 mod records;
 mod replay;
+mod retention;
 mod rotations;
 mod size;
 mod sqlite_outages;

@@ -11,7 +11,7 @@ use central::ports::{
 use central::project::Changes;
 use central::query::{PageRequest, QueryStore, TransactionFilter};
 use central::{Seq, Timestamp};
-use store::{PostgresOptions, PostgresStore};
+use store::{PostgresOptions, PostgresStore, Retention};
 
 const DAY_MILLIS: i64 = 86_400_000;
 
@@ -22,7 +22,11 @@ fn noon(day: i64) -> Timestamp {
 
 fn with_retention(database: &PostgresDatabase, retain_days: u32) -> PostgresStore {
     database.open_with(PostgresOptions {
-        retain_days,
+        retention: Retention {
+            records_days: retain_days,
+            commands_days: retain_days,
+            ..Retention::default()
+        },
         ..PostgresOptions::default()
     })
 }
@@ -468,7 +472,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 21));
+    assert!(done.iter().all(|done| done.to == 22));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();
@@ -537,7 +541,10 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
     database.execute(&grants.replace(":\"role\"", &role));
     let url = database.url_as(&role, "secret");
     let options = PostgresOptions {
-        retain_days: 2,
+        retention: Retention {
+            records_days: 2,
+            ..Retention::default()
+        },
         ..PostgresOptions::default()
     };
     let store = PostgresStore::open(&url, options).unwrap();

@@ -1,6 +1,6 @@
 //! Reads the settings: defaults, then the file, then `WATTPOST__SECTION__KEY`, then flags; later ones win.
 
-use super::{DatabaseAt, Settings, environment, renamed};
+use super::{Settings, environment, renamed};
 use anyhow::{Result, bail};
 use figment::Figment;
 use figment::providers::{Format as _, Serialized, Toml};
@@ -77,20 +77,7 @@ impl Settings {
     fn warnings(&self) -> Vec<String> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let defaults = serde_json::to_value(Self::default()).unwrap_or_default();
-        let mut warnings = environment::near_misses(names, &defaults);
-        warnings.extend(self.without_effect());
-        warnings
-    }
-
-    /// Settings that the database in use does not have.
-    fn without_effect(&self) -> Option<String> {
-        (self.database.retain_days > 0 && matches!(self.database_at(), Ok(DatabaseAt::Sqlite(_)))).then(|| {
-            format!(
-                "database.retain_days is {} and has no effect: SQLite keeps everything; only PostgreSQL removes old \
-                 rows",
-                self.database.retain_days
-            )
-        })
+        environment::near_misses(names, &defaults)
     }
 }
 

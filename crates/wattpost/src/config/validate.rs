@@ -1,11 +1,48 @@
 //! Checks that involve more than one type of value, or settings of crates that do not check them.
 
-use super::{ByteSize, Settings};
+use super::{ByteSize, DatabaseSettings, Settings};
 use anyhow::{Result, bail};
 use common::settings::Section;
 
 /// The least size of the journal. It holds some thousand records.
 const MIN_JOURNAL_BYTES: u64 = 1 << 20;
+
+/// A hundred years.
+const RETAIN_DAYS_MAX: u64 = 36_500;
+
+impl DatabaseSettings {
+    fn validate_retention(&self) -> Result<()> {
+        let section = Section("database");
+        for (key, days) in [
+            ("retain_days", self.retain_days),
+            (
+                "retain_commands_days",
+                self.retain_commands_days.unwrap_or_default(),
+            ),
+            ("retain_transactions_days", self.retain_transactions_days),
+            ("retain_audit_days", self.retain_audit_days),
+        ] {
+            section.at_most(key, u64::from(days), RETAIN_DAYS_MAX, "set 0 for no limit")?;
+        }
+        if self.retain_transactions_days == 0 {
+            return Ok(());
+        }
+        // Otherwise a replay of the messages would bring a deleted transaction back.
+        if self.retain_days == 0 {
+            bail!(
+                "database.retain_transactions_days is {}, but database.retain_days is 0, so the messages of deleted \
+                 transactions would be kept; set database.retain_days too, to {0} or less",
+                self.retain_transactions_days
+            );
+        }
+        section.at_least(
+            "retain_transactions_days",
+            self.retain_transactions_days,
+            self.retain_days,
+        )?;
+        Ok(())
+    }
+}
 
 impl Settings {
     pub(super) fn validate(&self) -> Result<()> {
@@ -38,6 +75,7 @@ impl Settings {
             self.database.statement_timeout_ms,
             1_000,
         )?;
+        self.database.validate_retention()?;
         let events = Section("events");
         // What follows the log needs time to do so.
         events.at_least("retain_days", self.events.retain_days, 1)?;

@@ -6,7 +6,7 @@ use crate::metrics_page::Exported;
 use std::time::Duration;
 
 /// Rows of the page that this process cannot export.
-const ABSENT: [(&str, &str); 10] = [
+const ABSENT: [(&str, &str); 9] = [
     (
         "wattpost_api_requests_refused_total",
         "only when a request is refused: it has a label",
@@ -19,7 +19,6 @@ const ABSENT: [(&str, &str); 10] = [
         "wattpost_consumer_refused_batches_total",
         "only when the database refuses a batch: it has a label",
     ),
-    ("wattpost_maintenance_last_success_seconds", "no PostgreSQL"),
     ("wattpost_store_durable", "no PostgreSQL"),
     ("wattpost_store_table_bytes", "no PostgreSQL"),
     ("wattpost_store_table_rows", "no PostgreSQL"),
