@@ -9,6 +9,11 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         "Transactions of PostgreSQL repeated after a conflict",
     ),
+    Metric::gauge(
+        "wattpost_store_database_bytes",
+        Unit::Bytes,
+        "Size of the database at the last maintenance round",
+    ),
     Metric::counter(
         "wattpost_store_dead_letters_total",
         Unit::Count,

@@ -16,6 +16,7 @@ mod consistency_check;
 mod data_dir;
 mod database;
 mod deadletters;
+mod disk;
 mod drill_access;
 mod export;
 mod journal;

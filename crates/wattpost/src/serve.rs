@@ -20,6 +20,7 @@ mod take_over;
 
 use crate::config::Settings;
 use crate::database::{self, Database, Use};
+use crate::disk::DiskWatch;
 use crate::migrate::PendingMigration;
 use crate::{SettingsArgs, check, open_files, telemetry};
 use anyhow::{Context, Result};
@@ -152,6 +153,8 @@ struct Running {
     http: tokio::runtime::Handle,
     stop: StopSignals,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// Only where there is a gateway, and so a data directory.
+    disk: Option<Arc<DiskWatch>>,
     /// Only where there is a gateway. SIGUSR2 ends other processes.
     reload: Option<Reload>,
 }
@@ -179,12 +182,15 @@ async fn run_all(
     http: &tokio::runtime::Handle,
 ) -> Result<ExitCode> {
     let metrics = telemetry::start_metrics(settings, roles)?;
-    let data_dir = roles.has_gateway().then(|| settings.data_dir.clone());
-    tokio::spawn(telemetry::run_upkeep(metrics.clone(), data_dir));
+    let disk = roles
+        .has_gateway()
+        .then(|| Arc::new(DiskWatch::new(&settings.data_dir)));
+    tokio::spawn(telemetry::run_upkeep(metrics.clone(), disk.clone()));
     let mut running = Running {
         http: http.clone(),
         stop: StopSignals::listen()?,
         metrics,
+        disk,
         reload: match roles.has_gateway() {
             true => Some(Reload::listen()?),
             false => None,
@@ -215,6 +221,7 @@ async fn serve(
         http: http_runtime,
         stop,
         metrics,
+        disk,
         reload,
     } = running;
     let metrics = metrics.clone();
@@ -275,7 +282,8 @@ async fn serve(
         Some(carried) => (Some(carried.gateway), Some(carried.http)),
         None => (None, None),
     };
-    let mut probes: Vec<Arc<dyn HealthProbe>> = Vec::new();
+    let mut probes: Vec<Arc<dyn HealthProbe>> =
+        disk.iter().map(|disk| Arc::clone(disk) as _).collect();
     let mut gateway = match opened {
         Some(opened) => {
             let gateway = GatewayRole::start(

@@ -1,6 +1,7 @@
 //! Logs on stderr, and metrics for `/metrics`.
 
 use crate::config::{LogFormat, LogSettings, Settings};
+use crate::disk::DiskWatch;
 use crate::serve::Roles;
 use anyhow::{Context, Result};
 use common::clock::now_ms;
@@ -10,8 +11,7 @@ use common::metrics::{Metric, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -165,6 +165,11 @@ const METRICS: &[Metric] = &[
         Unit::Bytes,
         "Free bytes of the file system of the data directory that this process may use",
     ),
+    Metric::gauge(
+        "wattpost_process_data_dir_full_in_seconds",
+        Unit::Seconds,
+        "Time until the file system of the data directory is full at the growth of the last day: +Inf while it does not grow, NaN until there are samples of an hour",
+    ),
 ];
 
 /// The tables of all crates that export metrics, by crate.
@@ -181,7 +186,7 @@ const METRIC_TABLES: [(&str, &[Metric]); 7] = [
 /// Moves the histograms' samples into their buckets every five seconds. Otherwise every sample is kept until the next
 /// request for `/metrics`, which may never come. Also measures the room on the disk of the data directory, if this
 /// process has one. Never ends.
-pub(crate) async fn run_upkeep(metrics: PrometheusHandle, data_dir: Option<PathBuf>) {
+pub(crate) async fn run_upkeep(metrics: PrometheusHandle, disk: Option<Arc<DiskWatch>>) {
     set_number(
         "wattpost_process_start_time_seconds",
         now_ms().unsigned_abs() / 1_000,
@@ -192,24 +197,12 @@ pub(crate) async fn run_upkeep(metrics: PrometheusHandle, data_dir: Option<PathB
         ticks.tick().await;
         metrics.run_upkeep();
         // A file system that hangs keeps one thread, and everything else goes on.
-        if let Some(data_dir) = &data_dir
+        if let Some(disk) = &disk
             && measuring.as_ref().is_none_or(|one| one.is_finished())
         {
-            let data_dir = data_dir.clone();
-            measuring = Some(tokio::task::spawn_blocking(move || measure_disk(&data_dir)));
+            let disk = Arc::clone(disk);
+            measuring = Some(tokio::task::spawn_blocking(move || disk.measure()));
         }
-    }
-}
-
-/// Without an answer of the operating system the gauges keep their values.
-fn measure_disk(data_dir: &Path) {
-    if let Ok(found) = rustix::fs::statvfs(data_dir) {
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        set_number("wattpost_process_data_dir_bytes", bytes(found.f_blocks));
-        set_number(
-            "wattpost_process_data_dir_free_bytes",
-            bytes(found.f_bavail),
-        );
     }
 }
 
@@ -256,6 +249,7 @@ pub(crate) fn set_journal_metrics(status: &journal::Status) {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

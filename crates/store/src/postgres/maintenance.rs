@@ -175,6 +175,13 @@ impl PostgresStore {
             .await
             .map_err(error::refusal)
         })?;
+        let bytes: i64 = self.read(async |connection| {
+            sqlx::query_scalar("SELECT pg_database_size(current_database())")
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)
+        })?;
+        metrics::gauge!("wattpost_store_database_bytes").set(bytes as f64);
         for (table, rows, bytes) in sizes {
             metrics::gauge!("wattpost_store_table_rows", "table" => table.clone()).set(rows);
             metrics::gauge!("wattpost_store_table_bytes", "table" => table).set(bytes);

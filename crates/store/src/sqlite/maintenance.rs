@@ -31,7 +31,15 @@ impl Maintenance for SqliteStore {
             .map_err(Refusal::into_unavailable)
     }
 
-    fn maintain(&self, _now: Timestamp) -> Result<Option<String>, Unavailable> {
+    fn maintain(&self, now: Timestamp) -> Result<Option<String>, Unavailable> {
+        let gone = self.expire(now)?;
+        metrics::counter!("wattpost_store_rows_expired_total").increment(gone);
+        let (bytes, free_bytes) = self.sizes()?;
+        metrics::gauge!("wattpost_store_database_bytes").set(bytes as f64);
+        metrics::gauge!("wattpost_store_free_bytes").set(free_bytes as f64);
+        if gone > 0 {
+            tracing::info!(rows = gone, "rows past the retention were deleted");
+        }
         Ok(None)
     }
 
