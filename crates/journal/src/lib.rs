@@ -45,6 +45,7 @@ mod error;
 mod inspection;
 mod journal;
 mod layout;
+mod live;
 mod maintenance;
 mod metrics;
 mod options;
@@ -67,6 +68,9 @@ pub use inspection::{
     DamagedRange, Inspection, RecordLocation, SegmentInspection, inspect, record_locations,
 };
 pub use journal::Journal;
+#[doc(hidden)]
+pub use live::read_live_on;
+pub use live::{LiveRecords, read_live};
 pub use options::Options;
 pub use reader::Reader;
 #[doc(hidden)]

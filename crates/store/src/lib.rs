@@ -46,4 +46,7 @@ mod webhooks;
 
 pub use self::metrics::METRICS;
 pub use postgres::{MaintenanceRound, Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
-pub use sqlite::{SCHEMA_VERSION, SqliteOpenError, SqliteOptions, SqliteStore};
+pub use retention::Retention;
+pub use sqlite::{
+    SCHEMA_VERSION, SqliteOpenError, SqliteOptions, SqliteStore, check_sqlite, copy_sqlite,
+};

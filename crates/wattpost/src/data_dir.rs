@@ -7,6 +7,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
+/// The file that is there while `wattpost restore` fills the directory.
+pub(crate) const RESTORING: &str = "restore-unfinished";
+
 /// A data directory that exists and can be written.
 #[derive(Debug, Clone)]
 pub(crate) struct DataDir {
@@ -19,6 +22,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be created or synced; the error names the setting.
     pub(crate) fn prepare(path: &Path) -> Result<Self> {
+        Self::refuse_unfinished(path)?;
         create_durably(path, &sync_dir).with_context(|| {
             format!(
                 "data_dir is {}, which cannot be created; set a directory that this user may write",
@@ -28,6 +32,17 @@ impl DataDir {
         Ok(Self {
             path: path.to_owned(),
         })
+    }
+
+    /// # Errors
+    /// When a restore into the directory was interrupted: a start would create a new database beside it.
+    pub(crate) fn refuse_unfinished(path: &Path) -> Result<()> {
+        anyhow::ensure!(
+            !path.join(RESTORING).exists(),
+            "a restore into {} has not finished; run `wattpost restore` again, or empty the directory",
+            path.display()
+        );
+        Ok(())
     }
 
     /// The directory, if it exists.
@@ -183,12 +198,13 @@ fn create_durably(path: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> io::Re
     sync(parent)
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
 /// Writes a file so that it exists with all its content or not at all, even after a power cut.
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = fs::File::create(&temporary)?;
     file.write_all(bytes)?;

@@ -3,6 +3,7 @@
 //! Only this module knows that there are two products. Everything else takes a port of [`Database`].
 
 use crate::config::{DatabaseAt, Settings};
+use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
 use central::ports::Transfer;
 use central::ports::{
@@ -121,6 +122,9 @@ pub(crate) enum Use {
 pub(crate) fn open(settings: &Settings, purpose: Use) -> Result<Database> {
     let database = match settings.database_at()? {
         DatabaseAt::Sqlite(path) => {
+            if !path.exists() {
+                DataDir::refuse_unfinished(&settings.data_dir)?;
+            }
             if purpose == Use::Read && !path.exists() {
                 bail!(
                     "there is no database at {}; start `wattpost serve` first, or say where it is with \

@@ -8,6 +8,7 @@
 
 mod apikey;
 mod audit;
+mod backup;
 mod charger;
 mod check;
 mod command;
@@ -26,6 +27,7 @@ mod open_files;
 mod origin;
 mod output;
 mod replay;
+mod restore;
 mod retire;
 mod serve;
 mod simulate;
@@ -82,6 +84,27 @@ enum Command {
     /// List, retry or discard records that could not be applied.
     #[command(subcommand)]
     Deadletters(deadletters::DeadLettersCommand),
+    /// Back up the data directory while `serve` runs, or verify a backup.
+    ///
+    /// For `serve` with SQLite and without RabbitMQ. The backup is a new directory: a consistent copy of the
+    /// database, the acknowledged records that are not stored yet, and what the gateway keeps beside them. It is
+    /// complete once it has its name; a run that was killed leaves only NAME.partial, which the next one removes.
+    ///
+    /// Examples:
+    ///   wattpost backup /backups/wattpost-2026-01-31
+    ///   wattpost backup verify /backups/wattpost-2026-01-31
+    #[command(verbatim_doc_comment)]
+    Backup(backup::BackupArgs),
+    /// Restore a backup into an empty data directory.
+    ///
+    /// The restored gateway begins a new journal under a new gateway id, so that no record number is used twice.
+    /// A backup that is damaged, incomplete or of a newer version is refused before anything is written. A run
+    /// that was killed can be repeated; until then nothing starts with this data directory.
+    ///
+    /// Example:
+    ///   wattpost restore /backups/wattpost-2026-01-31 --data-dir /var/lib/wattpost
+    #[command(verbatim_doc_comment)]
+    Restore(restore::RestoreArgs),
     /// Inspect or repair the journal of a stopped gateway.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
@@ -194,6 +217,8 @@ fn main() -> ExitCode {
         Command::Api(args) => serve::run(&args, Roles::Api),
         Command::Migrate(args) => migrate::run(&args),
         Command::Deadletters(command) => deadletters::run(&command),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Journal(command) => journal::run(&command),
         Command::RetireGateway(args) => retire::run(&args),
         Command::Simulate(args) => simulate::run(args),
@@ -255,6 +280,7 @@ mod tests {
         ("apikey list", READS),
         ("apikey revoke", Audited::Entry("api_key.revoked")),
         ("audit", READS),
+        ("backup verify", READS),
         ("charger add", Audited::Entry("charger.set")),
         ("charger list", READS),
         ("charger password", READS),
@@ -303,6 +329,7 @@ mod tests {
             "replay",
             Audited::Nothing("fills a new database, with the audit log of the source"),
         ),
+        ("restore", Audited::Entry("gateway.retired")),
         ("retire-gateway", Audited::Entry("gateway.retired")),
         ("serve", RUNS),
         ("simulate", READS),

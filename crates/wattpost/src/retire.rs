@@ -4,7 +4,7 @@
 //! in the database until each charger connects to another gateway. This command ends them.
 
 use crate::SettingsArgs;
-use crate::database::{self, Use};
+use crate::database::{self, Database, Use};
 use crate::origin;
 use crate::output::print_line;
 use anyhow::{Result, bail};
@@ -29,15 +29,27 @@ pub(crate) struct RetireArgs {
 /// Prints how many chargers counted as connected to it.
 pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     let database = database::open(&args.settings.load()?, Use::Change)?;
-    let gateway = GatewayId(args.id);
+    let chargers = retire(&database, GatewayId(args.id))?;
+    print_line!(
+        "gateway {}: {chargers} chargers no longer count as connected there",
+        args.id
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the connections of a gateway that will never start again; returns how many chargers counted as connected there.
+///
+/// # Errors
+/// When the database knows no such gateway, or cannot be used.
+pub(crate) fn retire(database: &Database, gateway: GatewayId) -> Result<u64> {
     let (chargers, newest) = connected(&*database.queries, gateway)?;
     let processes = database.processes.processes()?;
     // One whose records never arrived has only reported.
-    let has_reported = processes.iter().any(|one| one.report.id == args.id);
+    let has_reported = processes.iter().any(|one| one.report.id == gateway.0);
     if chargers == 0 && !has_reported && database.maintenance.last_seq(gateway)?.is_none() {
         bail!(
             "the database knows no gateway {}; `gateway_id` of a charger (GET /api/v1/chargers) names one",
-            args.id
+            gateway.0
         );
     }
     let now = database::now();
@@ -54,11 +66,7 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     database
         .processes
         .retire_process(gateway, chargers, &origin)?;
-    print_line!(
-        "gateway {}: {chargers} chargers no longer count as connected there",
-        args.id
-    );
-    Ok(ExitCode::SUCCESS)
+    Ok(chargers)
 }
 
 /// How many chargers count as connected to this gateway, and the newest epoch of their connections.

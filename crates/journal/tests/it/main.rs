@@ -11,6 +11,7 @@ mod common;
 mod bit_rot;
 mod disk_errors;
 mod disk_full;
+mod live;
 mod model;
 mod opening;
 mod power_cut;

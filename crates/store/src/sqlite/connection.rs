@@ -100,7 +100,7 @@ fn is_log_empty(path: &Path) -> bool {
     std::fs::metadata(log).map_or(true, |log| log.len() == 0)
 }
 
-fn immutable_uri(path: &Path) -> Option<String> {
+pub(crate) fn immutable_uri(path: &Path) -> Option<String> {
     let path = std::path::absolute(path).ok()?;
     let mut uri = String::from("file:");
     for byte in path.to_str()?.bytes() {

@@ -20,6 +20,7 @@ mod webhook_receiver;
 mod alert_rules;
 mod api_keys;
 mod audit_entries;
+mod backup;
 mod closed;
 mod commands;
 mod connecting;
