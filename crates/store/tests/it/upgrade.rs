@@ -116,3 +116,43 @@ fn postgres_sessions_that_were_open_at_the_upgrade_are_superseded() {
     }
     check(&store);
 }
+
+/// The dumps that `scripts/fixtures.sh` has made of PostgreSQL with each release.
+#[test]
+fn postgres_dump_of_each_release_is_migrated_with_all_its_rows() {
+    let formats = concat!(env!("CARGO_MANIFEST_DIR"), "/../wattpost/tests/formats");
+    let mut releases = 0;
+    for release in std::fs::read_dir(formats).unwrap() {
+        let release = release.unwrap().path();
+        let lines = |name: &str| {
+            let rows = shell("gzip -dc \"$1\"", &[release.join(name).to_str().unwrap()]);
+            rows.lines().count()
+        };
+        let database = PostgresDatabase::bare();
+        let dump = release.join("postgres.sql.gz");
+        shell(
+            "gzip -dc \"$1\" | psql --quiet --output=/dev/null --set=ON_ERROR_STOP=1 \"$2\"",
+            &[dump.to_str().unwrap(), &database.url()],
+        );
+        let migrated = PostgresStore::migrate(&database.url()).unwrap();
+        assert!(migrated.from >= 21 && migrated.to == store::SCHEMA_VERSION);
+        let store = database.open();
+        store.maintain(at(30)).unwrap();
+        let records = store.contents().unwrap().records;
+        assert_eq!(records.len(), lines("messages.ndjson.gz"));
+        let sessions = views(&store);
+        assert_eq!(sessions.len(), lines("transactions.ndjson.gz"));
+        assert!(sessions.iter().all(|session| session.energy_wh.is_some()));
+        releases += 1;
+    }
+    assert!(releases > 0);
+}
+
+fn shell(script: &str, arguments: &[&str]) -> String {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh"]).args(arguments);
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && error.is_empty(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -27,6 +27,7 @@ mod connecting;
 mod damaged;
 mod effects;
 mod flood;
+mod formats;
 mod graceful_stop;
 mod handles;
 mod independent_client;
