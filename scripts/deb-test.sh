@@ -163,6 +163,15 @@ for unit in gateway consumer api; do
     inside systemctl is-active --quiet "wattpost-$unit" || fail "wattpost-$unit does not run"
 done
 
+step "upgrade of the roles while PostgreSQL is unavailable"
+pid_of() { inside systemctl show --property MainPID --value "wattpost-$1"; }
+gateway=$(pid_of gateway) consumer=$(pid_of consumer)
+install_deb "$second" 2>&1 | tee "$base/roles.log"
+grep -q 'wattpost-consumer.service still runs the earlier version, because `wattpost migrate` failed' "$base/roles.log" ||
+    fail "the administrator is not told that the tables are those of the earlier version"
+[ "$(pid_of consumer)" = "$consumer" ] || fail "the consumer was restarted, and its tables are not migrated"
+[ "$(pid_of gateway)" != "$gateway" ] || fail "no take-over of the gateway without PostgreSQL"
+
 if inside journalctl --unit 'wattpost*' --no-pager | grep -iE 'not permitted|read-only file system' >&2; then
     fail "the sandbox refuses something"
 fi

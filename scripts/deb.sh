@@ -75,7 +75,7 @@ Package: wattpost
 Version: $version
 Architecture: $architecture
 Maintainer: $maintainer
-Installed-Size: $(du -sk --exclude DEBIAN "$root" | cut -f1)
+Installed-Size: $(du -sk --apparent-size --exclude DEBIAN "$root" | cut -f1)
 Depends: $depends, adduser, init-system-helpers (>= 1.52), procps
 Recommends: ca-certificates
 Suggests: haproxy | nginx, postgresql, rabbitmq-server
