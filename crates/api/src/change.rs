@@ -393,6 +393,10 @@ pub(crate) fn not_changed(
         NotChanged::Exists => exists(),
         NotChanged::Unknown => unknown(),
         NotChanged::OtherVersion => ApiError::etag_mismatch(),
+        NotChanged::NoSuchSite => {
+            let why = "no site has this id; add it with POST /api/v1/sites".to_owned();
+            ApiError::bad_members(vec![Fault::of_member("site", why)])
+        }
     }
 }
 

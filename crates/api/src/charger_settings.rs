@@ -10,14 +10,23 @@ use axum::extract::{OriginalUri, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::model::{
-    CHARGER_ID_EXPECTED, CheckMode, FRAME_BYTES_MAX, Registration, SettingsPatch, is_charger_id,
+    CHARGER_ID_EXPECTED, CheckMode, FRAME_BYTES_MAX, LABEL_EXPECTED, Registration, SettingsPatch,
+    is_charger_id, is_label, is_site_id,
 };
 use central::ports::{ChangeKind, ChangeRequest, ChargerChange};
 use common::password::{SET_EXPECTED, can_be_set};
 use std::sync::Arc;
 
 /// The members of the settings that a client can change.
-const KNOWN: [&str; 4] = ["admission", "check", "frame_bytes_max", "password"];
+const KNOWN: [&str; 7] = [
+    "admission",
+    "check",
+    "frame_bytes_max",
+    "label",
+    "site",
+    "group",
+    "password",
+];
 
 /// `POST /api/v1/chargers`
 #[utoipa::path(
@@ -145,8 +154,22 @@ fn settings(members: &mut Members) -> (SettingsPatch, Option<Option<String>>) {
                 FRAME_BYTES_MAX.contains(bytes)
             })
             .patch(),
+        label: text(members, "label"),
+        site: members
+            .take_if("site", "the id of a site, or null", |id: &String| {
+                is_site_id(id)
+            })
+            .patch(),
+        group: text(members, "group"),
     };
     (patch, password)
+}
+
+/// A label or a group.
+fn text(members: &mut Members, name: &str) -> Option<Option<String>> {
+    members
+        .take_if(name, LABEL_EXPECTED, |text: &String| is_label(text))
+        .patch()
 }
 
 /// The hash of a password that is set; `None` removes it. Blocks for tens of milliseconds.

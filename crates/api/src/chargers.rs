@@ -33,6 +33,8 @@ pub(crate) const PARAMETERS: &[&str] = &[
     "model",
     "firmware",
     "admission",
+    "site",
+    "group",
     "cursor",
     "limit",
     "fields",
@@ -67,13 +69,15 @@ const ADMISSIONS: [(&str, Option<Registration>); 4] = [
     path = "/api/v1/chargers",
     params(
         ("online" = Option<bool>, Query, description = "Only those that are, or are not, known to be connected"),
-        ("q" = Option<String>, Query, description = "Only those whose identity contains this text; letter case is ignored"),
+        ("q" = Option<String>, Query, description = "Only those whose identity or label contains this text; letter case is ignored"),
         ("status" = Option<String>, Query, description = "Only those with a connector of this `status`"),
         ("version" = Option<schema::OcppVersion>, Query, description = "Only those whose latest record has this version of OCPP"),
         ("vendor" = Option<String>, Query, description = "Only those of this vendor, exactly as the answer shows it; empty: those that have not reported it"),
         ("model" = Option<String>, Query, description = "Only those of this model, likewise"),
         ("firmware" = Option<String>, Query, description = "Only those with this firmware, likewise"),
         ("admission" = Option<String>, Query, description = "`accepted`, `pending`, `rejected` or `not_added`"),
+        ("site" = Option<String>, Query, description = "Only those of the site with this id; empty: those of none"),
+        ("group" = Option<String>, Query, description = "Only those of this group, exactly as the answer shows it; empty: those of none"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
         ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
@@ -88,6 +92,9 @@ pub(crate) async fn list(
     let filter = ChargerFilter {
         online: query.boolean("online")?,
         search: query.text("q")?.map(str::to_owned),
+        searches_labels: true,
+        site: query.raw("site").map(str::to_owned),
+        group: query.raw("group").map(str::to_owned),
         version: query.one_of(
             "version",
             &[

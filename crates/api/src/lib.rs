@@ -23,7 +23,7 @@
 //! webhooks/      sends events to other systems, under a lease
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
-//! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  charger_password.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
+//! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  charger_password.rs  sites.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
 //! tokens.rs  local_lists.rs  traces.rs  transaction_messages.rs   one file per resource
 //! ```
 
@@ -67,6 +67,7 @@ mod schema;
 mod server;
 mod sessions;
 mod sign_in_limit;
+mod sites;
 mod state;
 mod support_bundle;
 mod tokens;

@@ -11,7 +11,7 @@ use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dead_letters, docs_page, events, freshness, handshakes, health, local_lists,
-    messages, meter_values, operations, pipeline, quirks, reports, routes, schema, sessions,
+    messages, meter_values, operations, pipeline, quirks, reports, routes, schema, sessions, sites,
     support_bundle, tokens, traces, transaction_messages, transactions, users, version,
     webhook_routes,
 };
@@ -54,6 +54,11 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         charger_password::one,
         charger_password::set,
         charger_password::cancel,
+        sites::list,
+        sites::create,
+        sites::one,
+        sites::modify,
+        sites::remove,
         handshakes::list,
         handshakes::dismiss,
         transactions::list,

@@ -11,7 +11,7 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dashboard, dead_letters, events, freshness, handshakes, health, local_lists,
     messages, meter_values, openapi, operations, pipeline, quirks, reports, schema, sessions,
-    support_bundle, tokens, traces, transaction_messages, transactions, users, version,
+    sites, support_bundle, tokens, traces, transaction_messages, transactions, users, version,
     webhook_routes,
 };
 use axum::body::Body;
@@ -134,6 +134,22 @@ pub(crate) const ROUTES: &[Route] = &[
                 .put(charger_password::set)
                 .delete(charger_password::cancel)
         },
+    },
+    Route {
+        path: "/api/v1/sites",
+        purpose: "the places where chargers stand, by id; `POST` adds one",
+        parameters: sites::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(sites::list).post(sites::create),
+    },
+    Route {
+        path: "/api/v1/sites/{id}",
+        purpose: "one site and the number of its chargers; `PATCH` changes it, `DELETE` removes it",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(sites::one).patch(sites::modify).delete(sites::remove),
     },
     Route {
         path: "/api/v1/handshakes",

@@ -634,13 +634,7 @@ mod tests {
     }
 
     fn snapshot() -> DirectorySnapshot {
-        let profile = ChargerProfile {
-            charger_id: "CP-1".into(),
-            registration: Registration::Accepted,
-            password_hash: None,
-            check: None,
-            frame_bytes_max: None,
-        };
+        let profile = ChargerProfile::new("CP-1");
         let token = Token {
             id: "AbC".into(),
             status: TokenStatus::Accepted,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Key, identity, registration, password hash, check mode, bytes of a message at most, version.
+/// Key, identity, registration, password hash, check mode, bytes of a message at most, version, label, site, group.
 pub(crate) type ProfileRow = (
     String,
     String,
@@ -18,16 +18,31 @@ pub(crate) type ProfileRow = (
     Option<String>,
     Option<i64>,
     i64,
+    Option<String>,
+    Option<String>,
+    Option<String>,
 );
 
 /// The columns of a [`ProfileRow`].
-pub(crate) const PROFILE_COLUMNS: &str =
-    "key, id, registration, password_hash, check_mode, frame_bytes_max, version";
+pub(crate) const PROFILE_COLUMNS: &str = "key, id, registration, password_hash, check_mode, frame_bytes_max, version, label, site, charger_group";
+/// The same for a gateway, which has no use for label, site and group.
+pub(crate) const GATEWAY_COLUMNS: &str =
+    "key, id, registration, password_hash, check_mode, frame_bytes_max, version, NULL, NULL, NULL";
 
 /// A profile with its key and its version.
-pub(crate) fn profile(
-    (key, charger_id, registration, password_hash, check, frame_bytes_max, version): ProfileRow,
-) -> Result<(ChargerKey, ChargerProfile, u64), Refusal> {
+pub(crate) fn profile(row: ProfileRow) -> Result<(ChargerKey, ChargerProfile, u64), Refusal> {
+    let (
+        key,
+        charger_id,
+        registration,
+        password_hash,
+        check,
+        frame_bytes_max,
+        version,
+        label,
+        site,
+        group,
+    ) = row;
     let profile = ChargerProfile {
         charger_id,
         registration: from_text(registration)?,
@@ -36,6 +51,9 @@ pub(crate) fn profile(
         frame_bytes_max: frame_bytes_max
             .map(|bytes| u32::try_from(bytes).map_err(|error| Refusal::corrupt(error.to_string())))
             .transpose()?,
+        label,
+        site,
+        group,
     };
     Ok((ChargerKey::of(&key), profile, version.cast_unsigned()))
 }
@@ -74,6 +92,9 @@ pub(crate) fn charger_entry(
             "has_password": profile.password_hash.is_some(),
             "check": profile.check,
             "frame_bytes_max": profile.frame_bytes_max,
+            "label": profile.label,
+            "site": profile.site,
+            "group": profile.group,
         })
     };
     let mut after_shown = after.map(shown);

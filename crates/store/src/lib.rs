@@ -36,6 +36,7 @@ mod quirks;
 mod refusal;
 mod retention;
 mod rotations;
+mod sites;
 mod sqlite;
 mod state;
 mod succession;

@@ -82,6 +82,15 @@ pub(crate) fn after_token(page: &PageRequest) -> Result<String, QueryError> {
     }
 }
 
+/// The id after which a page of sites begins.
+pub(crate) fn after_site(page: &PageRequest) -> Result<String, QueryError> {
+    match place(page)? {
+        None => Ok(String::new()),
+        Some(Place::Site(id)) => Ok(id),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 /// The number before which a page of batches ends: the newest is first.
 pub(crate) fn batch_before(page: &PageRequest) -> Result<i64, QueryError> {
     match place(page)? {

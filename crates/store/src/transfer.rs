@@ -36,6 +36,7 @@ pub(crate) const COPIED: &[CopiedTable] = &[
         mode: CopyMode::Keep,
     },
     replaced("transaction_closings", &["key"]),
+    replaced("sites", &["id"]),
     replaced("charger_profiles", &["key"]),
     replaced("password_rotations", &["key"]),
     replaced("tokens", &["key"]),

@@ -10,12 +10,12 @@ use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::command_request::CommandRequest;
 use central::model::{
-    CHARGER_ID_EXPECTED, ChargerSettings, CheckMode, CommandId, FRAME_BYTES_MAX, Registration,
-    SettingsPatch, is_charger_id,
+    CHARGER_ID_EXPECTED, ChargerSettings, CheckMode, CommandId, FRAME_BYTES_MAX, LABEL_EXPECTED,
+    Registration, SettingsPatch, is_charger_id, is_label,
 };
 use central::operation::password_change;
 use central::ports::{
-    ChangeKind, ChangeRequest, ChargerChange, NewRotation, Once, RotationNotBegun,
+    ChangeKind, ChangeRequest, ChargerChange, NewRotation, NotChanged, Once, RotationNotBegun,
 };
 use central::query::parameters;
 use clap::{Args, Subcommand, ValueEnum};
@@ -34,6 +34,7 @@ pub(crate) enum ChargerCommand {
     ///   wattpost charger add CP-17 --password-stdin < cp-17.password
     ///   wattpost charger add CP-18 --admission rejected
     ///   wattpost charger set CP-19 --frame-bytes-max 8MiB
+    ///   wattpost charger set CP-17 --label "North gate" --site depot-7 --group fleet
     #[command(verbatim_doc_comment, visible_alias = "set")]
     Add(AddArgs),
     /// List the chargers that were added. (The API also lists those that only connected.)
@@ -80,6 +81,24 @@ pub(crate) struct AddArgs {
     /// Longest message, from its next connection on: 4KiB to 8MiB, or `default` for the setting of all
     #[arg(long, value_name = "SIZE")]
     frame_bytes_max: Option<FrameBytesArg>,
+    /// Text that people see beside the identity
+    #[arg(long, value_name = "TEXT", conflicts_with = "no_label")]
+    label: Option<String>,
+    /// Remove the label
+    #[arg(long)]
+    no_label: bool,
+    /// Id of the site where it stands (`wattpost site list`)
+    #[arg(long, value_name = "ID", conflicts_with = "no_site")]
+    site: Option<String>,
+    /// It stands at no site
+    #[arg(long)]
+    no_site: bool,
+    /// Group of chargers to which it belongs
+    #[arg(long, value_name = "TEXT", conflicts_with = "no_group")]
+    group: Option<String>,
+    /// It belongs to no group
+    #[arg(long)]
+    no_group: bool,
 }
 
 /// A value of `--frame-bytes-max`.
@@ -204,6 +223,12 @@ fn add(args: &AddArgs) -> Result<()> {
             FrameBytesArg::Default => None,
             FrameBytesArg::Bytes(bytes) => Some(bytes),
         }),
+        label: text("--label", args.label.as_deref(), args.no_label)?,
+        site: match &args.site {
+            Some(site) => Some(Some(site.clone())),
+            None => args.no_site.then_some(None),
+        },
+        group: text("--group", args.group.as_deref(), args.no_group)?,
     };
     let change = ChargerChange {
         charger_id: identity.to_owned(),
@@ -214,10 +239,23 @@ fn add(args: &AddArgs) -> Result<()> {
     let chargers = database::open(&settings, Use::Change)?.chargers;
     match chargers.change_charger(&change)? {
         Once::Done(settings) | Once::Repeated(settings) => print_line!("{}", line(&settings)),
+        Once::Refused(NotChanged::NoSuchSite) => bail!(
+            "there is no site {:?}; add it with `wattpost site add`, or give one of `wattpost site list`",
+            args.site.as_deref().unwrap_or_default()
+        ),
         // It has neither a condition nor an idempotency key, and the charger may exist.
         other => bail!("the charger was not changed: {other:?}"),
     }
     Ok(())
+}
+
+/// A label or a group that is set, or removed.
+fn text(flag: &str, given: Option<&str>, is_removed: bool) -> Result<Option<Option<String>>> {
+    match given {
+        None => Ok(is_removed.then_some(None)),
+        Some(text) if is_label(text) => Ok(Some(Some(text.to_owned()))),
+        Some(text) => bail!("{flag} {text:?}: give {LABEL_EXPECTED}"),
+    }
 }
 
 fn password(args: &AddArgs) -> Result<Option<String>> {
@@ -366,8 +404,16 @@ fn line(settings: &ChargerSettings) -> String {
         .frame_bytes_max
         .map(|bytes| format!(", messages of up to {}", ByteSize(bytes.into())))
         .unwrap_or_default();
+    let place: String = [
+        ("label", &settings.label),
+        ("site", &settings.site),
+        ("group", &settings.group),
+    ]
+    .into_iter()
+    .filter_map(|(name, text)| Some(format!(", {name} {:?}", text.as_deref()?)))
+    .collect();
     format!(
-        "{}: {admission}, {password}, {check}{length}",
+        "{}: {admission}, {password}, {check}{length}{place}",
         settings.charger_id
     )
 }

@@ -31,6 +31,7 @@ mod restore;
 mod retire;
 mod serve;
 mod simulate;
+mod site;
 mod status;
 mod telemetry;
 mod token;
@@ -134,6 +135,9 @@ enum Command {
     /// Add, change, list or remove chargers: registration, password, payload checks.
     #[command(subcommand)]
     Charger(charger::ChargerCommand),
+    /// Add, change, list or remove sites: the places where chargers stand.
+    #[command(subcommand)]
+    Site(site::SiteCommand),
     /// Add, change, import, list or remove tokens (idTag, idToken).
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -233,6 +237,7 @@ fn main() -> ExitCode {
             },
         ),
         Command::Charger(command) => charger::run(&command),
+        Command::Site(command) => site::run(&command),
         Command::Token(command) => token::run(&command),
         Command::LocalList(command) => local_list::run(&command),
         Command::ToCharger(command) => command::run(&command),
@@ -333,6 +338,9 @@ mod tests {
         ("retire-gateway", Audited::Entry("gateway.retired")),
         ("serve", RUNS),
         ("simulate", READS),
+        ("site add", Audited::Entry("site.set")),
+        ("site list", READS),
+        ("site remove", Audited::Entry("site.removed")),
         ("status", READS),
         ("token add", Audited::Entry("token.set")),
         ("token import", Audited::Entry("token.set")),

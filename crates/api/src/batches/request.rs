@@ -49,6 +49,8 @@ const SHOWN_MAX: usize = 1_000;
 struct Selection {
     online: Option<bool>,
     q: Option<String>,
+    site: Option<String>,
+    group: Option<String>,
     ocpp_version: Option<Version>,
     vendor: Option<String>,
     model: Option<String>,
@@ -178,7 +180,7 @@ impl BatchRequest {
         let listed: Option<Vec<String>> = members.take("chargers", "a list of identities").value();
         let selection: Given<Selection> = members.take(
             "filter",
-            "an object with some of online, q, ocpp_version, vendor, model and firmware",
+            "an object with some of online, q, site, group, ocpp_version, vendor, model and firmware",
         );
         members.finish(MEMBERS)?;
         let work = match (action, operation) {
@@ -273,6 +275,8 @@ fn select(store: &dyn QueryStore, chargers: Chargers) -> Result<Vec<ChargerDetai
             let filter = ChargerFilter {
                 online: selection.online,
                 search: selection.q.clone(),
+                site: selection.site.clone(),
+                group: selection.group.clone(),
                 ..ChargerFilter::default()
             };
             let Chargers::Selected(selection) = chargers else {

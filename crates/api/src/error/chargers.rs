@@ -1,8 +1,9 @@
 //! Chargers, tokens and local authorization lists.
 
 use super::kinds::{
-    CHARGER_EXISTS, LOCAL_LIST_KEPT, NO_ROTATION, ROTATION_OPEN, UNKNOWN_CHARGER,
-    UNKNOWN_HANDSHAKE, UNKNOWN_LOCAL_LIST, UNKNOWN_TOKEN,
+    CHARGER_EXISTS, LOCAL_LIST_KEPT, NO_ROTATION, ROTATION_OPEN, SITE_EXISTS, SITE_HAS_CHARGERS,
+    TOO_MANY_SITES, UNKNOWN_CHARGER, UNKNOWN_HANDSHAKE, UNKNOWN_LOCAL_LIST, UNKNOWN_SITE,
+    UNKNOWN_TOKEN,
 };
 use super::{ApiError, quoted};
 use central::model::CommandId;
@@ -105,6 +106,45 @@ impl ApiError {
             format!(
                 "The charger {} was added before; change it with PATCH /api/v1/chargers/{{id}}.",
                 quoted(id)
+            ),
+        )
+    }
+
+    pub(crate) fn unknown_site(id: &str) -> Self {
+        let detail = format!(
+            "No site has the id {}; GET /api/v1/sites shows all.",
+            quoted(id)
+        );
+        Self::new(&UNKNOWN_SITE, detail)
+    }
+
+    pub(crate) fn site_exists(id: &str) -> Self {
+        Self::new(
+            &SITE_EXISTS,
+            format!(
+                "The site {} exists; choose another id, or change it with PATCH /api/v1/sites/{{id}}.",
+                quoted(id)
+            ),
+        )
+    }
+
+    pub(crate) fn site_has_chargers(id: &str, count: u64) -> Self {
+        Self::new(
+            &SITE_HAS_CHARGERS,
+            format!(
+                "Chargers belong to the site {}: {count}. Give them another site, or null, first; GET /api/v1/chargers?site={id} \
+                 shows them.",
+                quoted(id)
+            ),
+        )
+    }
+
+    pub(crate) fn too_many_sites() -> Self {
+        Self::new(
+            &TOO_MANY_SITES,
+            format!(
+                "There are {} sites, which is the maximum; remove some (GET /api/v1/sites shows all).",
+                central::model::SITES_MAX
             ),
         )
     }

@@ -54,6 +54,7 @@ kinds! {
     UNKNOWN_ACTION, NOT_FOUND, "unknown_action", "Unknown action", "no such action in this version of OCPP, or no such version";
     UNKNOWN_API_KEY, NOT_FOUND, "unknown_api_key", "Unknown API key", "no key has this name";
     UNKNOWN_USER, NOT_FOUND, "unknown_user", "Unknown user", "no user has this name";
+    UNKNOWN_SITE, NOT_FOUND, "unknown_site", "Unknown site", "no site has this id";
     UNKNOWN_HANDSHAKE, NOT_FOUND, "unknown_handshake", "Unknown handshake", "not in the list of refused handshakes";
     UNKNOWN_WEBHOOK, NOT_FOUND, "unknown_webhook", "Unknown webhook", "no webhook has this id";
     UNKNOWN_EVENT, NOT_FOUND, "unknown_event", "Unknown event", "the event from which a webhook is to be sent events again is not in the log, or no longer kept";
@@ -65,6 +66,9 @@ kinds! {
     NOT_ACCEPTABLE, NOT_ACCEPTABLE, "not_acceptable", "Not acceptable", "`Accept` permits none of the forms of a list";
     BODY_TIMEOUT, REQUEST_TIMEOUT, "body_timeout", "Body timeout", "the body did not arrive in time";
     CHARGER_EXISTS, CONFLICT, "charger_exists", "Charger exists", "a charger with this identity was added before";
+    SITE_EXISTS, CONFLICT, "site_exists", "Site exists", "another site has this id";
+    SITE_HAS_CHARGERS, CONFLICT, "site_has_chargers", "Site has chargers", "chargers belong to the site, so it cannot be removed";
+    TOO_MANY_SITES, CONFLICT, "too_many_sites", "Too many sites", "10,000 sites exist";
     API_KEY_EXISTS, CONFLICT, "api_key_exists", "API key exists", "another key has this name";
     TOO_MANY_API_KEYS, CONFLICT, "too_many_api_keys", "Too many API keys", "1,000 keys exist";
     TOO_MANY_WEBHOOKS, CONFLICT, "too_many_webhooks", "Too many webhooks", "100 webhooks exist";

@@ -61,6 +61,12 @@ pub(crate) struct BatchFilter {
     /// A part of the identity, in any letter case.
     #[serde(skip_serializing_if = "Option::is_none")]
     q: Option<String>,
+    /// The `id` of a site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    site: Option<String>,
+    /// A group of chargers, exactly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ocpp_version: Option<OcppVersion>,
     /// As the latest BootNotification says, as the next two.

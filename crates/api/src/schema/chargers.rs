@@ -102,6 +102,12 @@ pub(crate) struct ChargerSettings {
     check: Option<CheckMode>,
     /// Bytes of one of its messages at most, from its next connection on; null: `gateway.frame_bytes_max`.
     frame_bytes_max: Option<u32>,
+    /// The text that people see beside the identity.
+    label: Option<String>,
+    /// The `id` of the site where it stands.
+    site: Option<String>,
+    /// The group of chargers to which it belongs.
+    group: Option<String>,
     /// Increases with each change of these settings.
     version: u64,
 }
@@ -138,6 +144,15 @@ pub(crate) struct NewCharger {
     /// Bytes of one of its messages at most. Default null: `gateway.frame_bytes_max`.
     #[schema(minimum = 4096, maximum = 8388608)]
     frame_bytes_max: Option<u32>,
+    /// The text that people see beside the identity.
+    #[schema(min_length = 1, max_length = 100)]
+    label: Option<String>,
+    /// The `id` of the site where it stands, which must exist.
+    #[schema(min_length = 1, max_length = 64)]
+    site: Option<String>,
+    /// The group of chargers to which it belongs.
+    #[schema(min_length = 1, max_length = 100)]
+    group: Option<String>,
     /// Its password for Basic authentication, 8 to 64 bytes; only a hash of it is stored. Default null: none is required.
     #[schema(min_length = 8, max_length = 64)]
     password: Option<String>,
@@ -152,6 +167,15 @@ pub(crate) struct ChargerPatch {
     /// Bytes of one of its messages at most.
     #[schema(minimum = 4096, maximum = 8388608)]
     frame_bytes_max: Option<u32>,
+    /// The text that people see beside the identity.
+    #[schema(min_length = 1, max_length = 100)]
+    label: Option<String>,
+    /// The `id` of the site where it stands, which must exist.
+    #[schema(min_length = 1, max_length = 64)]
+    site: Option<String>,
+    /// The group of chargers to which it belongs.
+    #[schema(min_length = 1, max_length = 100)]
+    group: Option<String>,
     /// Its password for Basic authentication, 8 to 64 bytes, which the charger has already; null removes it. To change it at
     /// the charger too, use `PUT /api/v1/chargers/{id}/password`.
     #[schema(min_length = 8, max_length = 64)]

@@ -122,7 +122,7 @@ async fn every_fault_of_a_body_is_named() {
     let api = start_api().await;
     let addr = api.local_addr();
     let body =
-        json!({"charger_id": "a/b", "admission": "maybe", "frame_bytes_max": 9, "site": "x"});
+        json!({"charger_id": "a/b", "admission": "maybe", "frame_bytes_max": 9, "colour": "x"});
     let refused = add(addr, &body).await;
     assert_eq!(code(&refused), (422, "payload_invalid".to_owned()));
     let faults = refused.value()["errors"].clone();
@@ -134,7 +134,7 @@ async fn every_fault_of_a_body_is_named() {
         .collect();
     assert_eq!(
         pointers,
-        ["/charger_id", "/admission", "/frame_bytes_max", "/site"]
+        ["/charger_id", "/admission", "/frame_bytes_max", "/colour"]
     );
     let missing = add(addr, &json!({})).await;
     assert!(missing.error().1.contains("charger_id is missing"));

@@ -24,6 +24,7 @@ mod messages;
 mod meter_values;
 mod openapi;
 mod pipeline;
+mod sites;
 mod support;
 mod tokens;
 mod users;

@@ -3,12 +3,12 @@
 use crate::model::{
     ChargerKey, ChargerProfile, ChargerSettings, Origin, PasswordRotation, REFUSED_HANDSHAKES_MAX,
     REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
-    RotationOutcome, RotationView,
+    RotationOutcome, RotationView, SITES_MAX, Site, SiteView,
 };
 use crate::ports::{
     ChangeRequest, ChargerAdmin, ChargerChange, Handshakes, IDEMPOTENCY_KEPT_MS, NewRotation,
     NotChanged, Once, PasswordRotations, QueryError, RotationNotBegun, RotationNotCancelled,
-    Unavailable,
+    SiteChange, SiteNotChanged, Sites, Unavailable,
 };
 use crate::query::{HandshakeFilter, Page, PageRequest, Place};
 use crate::time::Timestamp;
@@ -25,6 +25,7 @@ pub struct MemoryDirectory {
 struct Contents {
     revision: u64,
     profiles: BTreeMap<ChargerKey, (ChargerProfile, u64)>,
+    sites: BTreeMap<String, Site>,
     /// By requester and key: the digest, the result and the time.
     keys: BTreeMap<(String, String), ([u8; 32], ChargerSettings, Timestamp)>,
     /// The newest rotation of each charger, with the new hash while it is open.
@@ -75,6 +76,11 @@ impl ChargerAdmin for MemoryDirectory {
             Ok(after) => after,
             Err(refused) => return Ok(Once::Refused(refused)),
         };
+        if let Some(site) = change.new_site()
+            && !contents.sites.contains_key(site)
+        {
+            return Ok(Once::Refused(NotChanged::NoSuchSite));
+        }
         contents.revision += 1;
         let version = contents.revision;
         let settings = ChargerSettings::of(&after, version);
@@ -111,6 +117,84 @@ impl ChargerAdmin for MemoryDirectory {
         let contents = self.lock();
         let profiles = contents.profiles.values();
         Ok(profiles.map(|(profile, _)| profile.clone()).collect())
+    }
+}
+
+/// Idempotency keys of changes of sites are not kept.
+impl Sites for MemoryDirectory {
+    fn site(&self, id: &str) -> Result<Option<SiteView>, Unavailable> {
+        let contents = self.lock();
+        Ok(contents.sites.get(id).map(|site| contents.shown(site)))
+    }
+
+    fn site_page(&self, page: &PageRequest) -> Result<Page<SiteView>, QueryError> {
+        let after = match page.after.as_ref().map(Place::from_cursor).transpose()? {
+            None => String::new(),
+            Some(Place::Site(id)) => id,
+            Some(_) => return Err(QueryError::BadCursor),
+        };
+        let contents = self.lock();
+        let mut rows = contents.sites.values().filter(|site| site.id > after);
+        let items: Vec<SiteView> = rows
+            .by_ref()
+            .take(page.rows())
+            .map(|site| contents.shown(site))
+            .collect();
+        let last = items.last().map(|view| view.site.id.clone());
+        let next = last.filter(|_| rows.next().is_some());
+        Ok(Page {
+            items,
+            next: next.map(|id| Place::Site(id).to_cursor()),
+        })
+    }
+
+    fn change_site(
+        &self,
+        change: &SiteChange,
+    ) -> Result<Once<SiteView, SiteNotChanged>, Unavailable> {
+        let mut contents = self.lock();
+        let before = contents.sites.get(&change.id);
+        let after = match change.applied_to(before) {
+            Ok(_) if before.is_none() && contents.sites.len() >= SITES_MAX => {
+                return Ok(Once::Refused(SiteNotChanged::TooMany));
+            }
+            Ok(after) => after,
+            Err(refused) => return Ok(Once::Refused(refused)),
+        };
+        contents.sites.insert(after.id.clone(), after.clone());
+        Ok(Once::Done(contents.shown(&after)))
+    }
+
+    fn remove_site(
+        &self,
+        id: &str,
+        request: &ChangeRequest,
+    ) -> Result<Result<(), SiteNotChanged>, Unavailable> {
+        let mut contents = self.lock();
+        let Some(site) = contents.sites.get(id) else {
+            return Ok(Err(SiteNotChanged::Unknown));
+        };
+        if !request.condition.holds(Some(site.version())) {
+            return Ok(Err(SiteNotChanged::OtherVersion));
+        }
+        match contents.shown(site).chargers {
+            0 => {
+                contents.sites.remove(id);
+                Ok(Ok(()))
+            }
+            chargers => Ok(Err(SiteNotChanged::HasChargers(chargers))),
+        }
+    }
+}
+
+impl Contents {
+    fn shown(&self, site: &Site) -> SiteView {
+        let profiles = self.profiles.values();
+        let here = profiles.filter(|(profile, _)| profile.site.as_ref() == Some(&site.id));
+        SiteView {
+            site: site.clone(),
+            chargers: here.count() as u64,
+        }
     }
 }
 

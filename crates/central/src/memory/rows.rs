@@ -10,6 +10,7 @@ use crate::query::{
     AuditFilter, ChargerDetail, ChargerFilter, ConnectionRecord, ConnectionRow, DeadLetterFilter,
     DeadLetterRow, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError,
     QueryStore, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
+    label_key,
 };
 use crate::record::{RecordId, RecordKind};
 use crate::time::Timestamp;
@@ -159,9 +160,14 @@ impl QueryStore for MemoryRows {
             let detail = self.detail(row);
             filter.has(row, detail.settings.as_ref())
                 && filter.has_status(&detail.connectors)
-                && ChargerKey::of(&row.charger_id)
+                && (ChargerKey::of(&row.charger_id)
                     .as_str()
                     .contains(search.as_str())
+                    || filter.label_search().is_some_and(|text| {
+                        let settings = detail.settings.as_ref();
+                        let label = settings.and_then(|settings| settings.label.as_deref());
+                        label.is_some_and(|label| label_key(label).contains(&text))
+                    }))
         })?;
         Ok(Page {
             items: found

@@ -27,6 +27,7 @@ mod refused_handshake;
 mod register;
 pub(crate) mod rfc3339;
 mod row;
+mod site;
 mod token;
 mod transaction;
 pub mod truncate;
@@ -82,6 +83,11 @@ pub use refused_handshake::{
 };
 pub use register::{First, Latest, Stamp};
 pub use row::{EventRow, MeterValueRow};
+pub use site::{
+    ADDRESS_CHARS_MAX, ADDRESS_EXPECTED, LABEL_CHARS_MAX, LABEL_EXPECTED, LATITUDE_EXPECTED,
+    LONGITUDE_EXPECTED, SITE_ID_EXPECTED, SITES_MAX, Site, SitePatch, SiteView, TIME_ZONE_EXPECTED,
+    is_address, is_label, is_latitude, is_longitude, is_site_id, is_time_zone,
+};
 pub use token::{ConcurrentTransactions, Token, TokenStatus, TokenView};
 pub use transaction::{
     Candidate, Closed, ClosedBy, Confidence, ContentKey, Details, EnergyCheck, PAIRING_WINDOW,

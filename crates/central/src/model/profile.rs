@@ -49,6 +49,15 @@ pub struct ChargerProfile {
     /// next connection on.
     #[serde(default)]
     pub frame_bytes_max: Option<u32>,
+    /// The text that people see beside the identity. A gateway's directory has neither it nor the next two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The id of the site where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// The group of chargers to which it belongs, in the operator's spelling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 impl ChargerProfile {
@@ -61,6 +70,9 @@ impl ChargerProfile {
             password_hash: None,
             check: None,
             frame_bytes_max: None,
+            label: None,
+            site: None,
+            group: None,
         }
     }
 }
@@ -90,6 +102,12 @@ pub struct SettingsPatch {
     pub check: Option<Option<CheckMode>>,
     /// Bytes of a message at most; `Some(None)`: the gateway's setting.
     pub frame_bytes_max: Option<Option<u32>>,
+    /// The label; `Some(None)` removes it.
+    pub label: Option<Option<String>>,
+    /// The id of its site; `Some(None)`: of none.
+    pub site: Option<Option<String>>,
+    /// Its group; `Some(None)`: none.
+    pub group: Option<Option<String>>,
 }
 
 impl SettingsPatch {
@@ -101,6 +119,9 @@ impl SettingsPatch {
             password_hash: Some(profile.password_hash.clone()),
             check: Some(profile.check),
             frame_bytes_max: Some(profile.frame_bytes_max),
+            label: Some(profile.label.clone()),
+            site: Some(profile.site.clone()),
+            group: Some(profile.group.clone()),
         }
     }
 
@@ -118,6 +139,15 @@ impl SettingsPatch {
         if let Some(bytes) = self.frame_bytes_max {
             profile.frame_bytes_max = bytes;
         }
+        if let Some(label) = &self.label {
+            profile.label.clone_from(label);
+        }
+        if let Some(site) = &self.site {
+            profile.site.clone_from(site);
+        }
+        if let Some(group) = &self.group {
+            profile.group.clone_from(group);
+        }
     }
 }
 
@@ -134,6 +164,15 @@ pub struct ChargerSettings {
     pub check: Option<CheckMode>,
     /// Bytes of one of its messages at most; `None`: the gateway's setting.
     pub frame_bytes_max: Option<u32>,
+    /// The text that people see beside the identity.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The id of the site where it stands.
+    #[serde(default)]
+    pub site: Option<String>,
+    /// The group of chargers to which it belongs.
+    #[serde(default)]
+    pub group: Option<String>,
     /// Increases with each change.
     pub version: u64,
 }
@@ -148,6 +187,9 @@ impl ChargerSettings {
             has_password: profile.password_hash.is_some(),
             check: profile.check,
             frame_bytes_max: profile.frame_bytes_max,
+            label: profile.label.clone(),
+            site: profile.site.clone(),
+            group: profile.group.clone(),
             version,
         }
     }

@@ -88,6 +88,8 @@ pub enum NotChanged {
     Unknown,
     /// It has another version than the request expects.
     OtherVersion,
+    /// It would belong to a site that does not exist.
+    NoSuchSite,
 }
 
 #[cfg(test)]

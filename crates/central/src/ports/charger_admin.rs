@@ -1,6 +1,6 @@
 //! The chargers that the operator sets: the writing side of the directory.
 
-use super::{ChangeRequest, NotChanged, Once, Unavailable};
+use super::{ChangeRequest, NotChanged, Once, Sites, Unavailable};
 use crate::model::{ChargerProfile, ChargerSettings, SettingsPatch};
 
 /// Creates, changes, lists and removes the settings of chargers. Calls block.
@@ -9,8 +9,9 @@ use crate::model::{ChargerProfile, ChargerSettings, SettingsPatch};
 /// transaction: after `Ok` they are durable, after `Err` nothing has changed, or it has and was not reported. A change
 /// increases the revision of [`DirectorySnapshot`](super::DirectorySnapshot), and the version of the charger's settings
 /// becomes that revision, so no two states of one charger have the same version, also after it was removed and created
-/// again. Identities that differ only in letter case are one charger. The history of a charger is not touched.
-pub trait ChargerAdmin: Send + Sync + 'static {
+/// again. Identities that differ only in letter case are one charger. The history of a charger is not touched. A charger
+/// belongs to a site of [`Sites`], or to none.
+pub trait ChargerAdmin: Sites {
     /// Creates or changes a charger's settings.
     ///
     /// # Errors
@@ -65,7 +66,7 @@ impl ChargerChange {
     /// The profile after this change; `before` is the stored one with its version.
     ///
     /// # Errors
-    /// When the change is not to be made.
+    /// When the change is not to be made. Whether its site exists is not checked here.
     pub fn applied_to(
         &self,
         before: Option<&(ChargerProfile, u64)>,
@@ -91,5 +92,11 @@ impl ChargerChange {
         }
         self.patch.apply(&mut profile);
         Ok(profile)
+    }
+
+    /// The id of the site to which the charger is to belong; the store checks that there is one.
+    #[must_use]
+    pub fn new_site(&self) -> Option<&str> {
+        self.patch.site.as_ref()?.as_deref()
     }
 }

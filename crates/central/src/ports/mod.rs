@@ -20,6 +20,7 @@ mod maintenance;
 mod password_rotations;
 mod processes;
 mod query;
+mod sites;
 mod store;
 mod tokens;
 mod transfer;
@@ -57,6 +58,7 @@ pub use password_rotations::{
 };
 pub use processes::{KnownProcess, Processes};
 pub use query::{QueryError, QueryStore};
+pub use sites::{SiteChange, SiteNotChanged, Sites};
 pub use store::{Applied, Store};
 pub use tokens::{TokenChange, Tokens};
 pub use transfer::{COPIED_ROWS_MAX, CopiedRow, CopiedTable, CopyMode, Holding, Transfer};

@@ -61,6 +61,8 @@ pub enum Place {
     BatchItem(i64),
     /// In the list of tokens: after this key.
     Token(String),
+    /// In the list of sites: after this id.
+    Site(String),
     /// In the list of a transaction's samples: after so many samples of what follows this time and hash of a row.
     Sample(Timestamp, i64, u32),
     /// In the list of a webhook's attempts: before this number.
@@ -98,6 +100,7 @@ impl Place {
             Self::BatchItem(place) => format!("i{:x}", place.cast_unsigned()),
             Self::WebhookAttempt(number) => format!("w{:x}", number.cast_unsigned()),
             Self::Token(key) => format!("k{}", hex(key)),
+            Self::Site(id) => format!("l{}", hex(id)),
             Self::Connection(epoch, gateway) => {
                 format!("n{:x}.{}", epoch.0, gateway.0.simple())
             }
@@ -140,6 +143,7 @@ fn read_place(text: &str) -> Option<Place> {
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
         "k" => Some(Place::Token(text_of(rest)?)),
+        "l" => Some(Place::Site(text_of(rest)?)),
         "n" => {
             let (epoch, gateway) = rest.split_once('.')?;
             Some(Place::Connection(
@@ -271,6 +275,7 @@ mod tests {
             Place::BatchItem(0),
             Place::WebhookAttempt(7),
             Place::Token("04a1-ü".to_owned()),
+            Place::Site("depot-7".to_owned()),
             Place::Connection(Epoch(1_769_860_800_000), gateway()),
             Place::Sample(Timestamp(7), -1, 3),
             Place::Command(i64::MAX),

@@ -32,13 +32,20 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Rows on a page at most.
 pub const PAGE_MAX: usize = 1_000;
 
-/// Selects chargers. Texts are compared exactly; an empty one selects chargers that have not reported it.
+/// Selects chargers. Texts are compared exactly; an empty one selects chargers that have not reported it, or for which it is
+/// not set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChargerFilter {
     /// Only those that are, or are not, connected now.
     pub online: Option<bool>,
     /// Only those whose identity contains this text, in any letter case.
     pub search: Option<String>,
+    /// Whether [`ChargerFilter::search`] also finds those whose label contains the text.
+    pub searches_labels: bool,
+    /// Only those of the site with this id.
+    pub site: Option<String>,
+    /// Only those of this group.
+    pub group: Option<String>,
     /// Only those whose latest record has this version of OCPP.
     pub version: Option<Version>,
     /// Only those whose latest boot reports this vendor, exactly.
@@ -70,9 +77,31 @@ impl ChargerFilter {
             && is(&self.vendor, boot.and_then(|boot| boot.vendor.as_ref()))
             && is(&self.model, boot.and_then(|boot| boot.model.as_ref()))
             && is(&self.firmware, boot.and_then(|boot| boot.firmware.as_ref()))
+            && is(
+                &self.site,
+                settings.and_then(|settings| settings.site.as_ref()),
+            )
+            && is(
+                &self.group,
+                settings.and_then(|settings| settings.group.as_ref()),
+            )
             && self
                 .admission
                 .is_none_or(|admission| admission == settings.map(|settings| settings.admission))
+    }
+
+    /// The text that a label must contain, folded as [`label_key`], if labels are searched.
+    #[must_use]
+    pub fn label_search(&self) -> Option<String> {
+        let search = self.search.as_deref().filter(|_| self.searches_labels);
+        search.map(label_key)
+    }
+
+    /// Whether only chargers that were added can be selected.
+    #[must_use]
+    pub fn needs_settings(&self) -> bool {
+        let is_named = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        is_named(&self.site) || is_named(&self.group)
     }
 
     /// Whether it selects a charger by its connectors.
@@ -85,6 +114,12 @@ impl ChargerFilter {
                 .any(|connector| connector.status == wanted)
         })
     }
+}
+
+/// A label as it is compared: in lower case.
+#[must_use]
+pub fn label_key(label: &str) -> String {
+    label.to_lowercase()
 }
 
 /// Selects transactions.

@@ -12,8 +12,7 @@ use central::policy::Policy;
 use central::ports::{
     Batch, BoxFuture, ChangeRequest, ChargerProfile, ClusterEvents, CommandQueue,
     DirectorySnapshot, DirectorySource, Handshakes, NewRotation, Once, PasswordRotations, Queued,
-    Registration, RotationNotBegun, RotationNotCancelled, Sink, Store, Token, Unavailable,
-    UnavailableKind,
+    RotationNotBegun, RotationNotCancelled, Sink, Store, Token, Unavailable, UnavailableKind,
 };
 use central::project::Changes;
 use central::running::RunningTransaction;
@@ -231,11 +230,8 @@ impl FakeDirectory {
         snapshot.chargers.insert(
             ChargerKey::of(charger_id),
             ChargerProfile {
-                charger_id: charger_id.into(),
-                registration: Registration::Accepted,
                 password_hash,
-                check: None,
-                frame_bytes_max: None,
+                ..ChargerProfile::new(charger_id)
             },
         );
     }

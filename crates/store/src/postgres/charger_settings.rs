@@ -4,11 +4,15 @@ use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
 use super::numbers::clean;
-use super::{PostgresStore, audit, error, rotations};
-use crate::directory::{ProfileRow, charger_entry, profile, to_text};
+use super::{PostgresStore, audit, error, rotations, sites};
+use crate::directory::{
+    GATEWAY_COLUMNS, PROFILE_COLUMNS, ProfileRow, charger_entry, profile, to_text,
+};
 use crate::refusal::Refusal;
 use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
 use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
+use central::query::label_key;
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 /// The key of a charger as PostgreSQL can store it.
@@ -30,18 +34,27 @@ impl ChargerAdmin for PostgresStore {
                     Ok(after) => after,
                     Err(refused) => return Ok(Err(refused)),
                 };
+                if let Some(site) = change.new_site()
+                    && !sites::exists(connection, site).await?
+                {
+                    return Ok(Err(NotChanged::NoSuchSite));
+                }
+                let text = |text: &str| clean(text).into_owned();
                 if change.patch.password_hash.is_some() {
                     rotations::replace(connection, &key, &change.request.origin).await?;
                 }
                 let version = bump(connection).await?;
                 sqlx::query(
                     "INSERT INTO charger_profiles
-                         (key, id, registration, password_hash, check_mode, frame_bytes_max, version)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7)
+                         (key, id, registration, password_hash, check_mode, frame_bytes_max, version,
+                          label, label_key, site, charger_group)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
                      ON CONFLICT (key) DO UPDATE SET id = excluded.id,
                         registration = excluded.registration,
                         password_hash = excluded.password_hash, check_mode = excluded.check_mode,
-                        frame_bytes_max = excluded.frame_bytes_max, version = excluded.version",
+                        frame_bytes_max = excluded.frame_bytes_max, version = excluded.version,
+                        label = excluded.label, label_key = excluded.label_key, site = excluded.site,
+                        charger_group = excluded.charger_group",
                 )
                 .bind(&key)
                 .bind(clean(&after.charger_id).into_owned())
@@ -50,6 +63,10 @@ impl ChargerAdmin for PostgresStore {
                 .bind(after.check.map(to_text).transpose()?)
                 .bind(after.frame_bytes_max.map(i64::from))
                 .bind(version.cast_signed())
+                .bind(after.label.as_deref().map(text))
+                .bind(after.label.as_deref().map(label_key).as_deref().map(text))
+                .bind(after.site.as_deref().map(text))
+                .bind(after.group.as_deref().map(text))
                 .execute(&mut *connection)
                 .await
                 .map_err(error::refusal)?;
@@ -97,7 +114,7 @@ impl ChargerAdmin for PostgresStore {
 
     fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
         self.read(async |connection| {
-            let profiles = all_profiles(connection).await?;
+            let profiles = all(connection, PROFILE_COLUMNS).await?;
             Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
         })
     }
@@ -120,28 +137,32 @@ pub(super) async fn one_profile(
     connection: &mut PgConnection,
     key: &str,
 ) -> Result<Option<(ChargerProfile, u64)>, Refusal> {
-    let row: Option<ProfileRow> = sqlx::query_as(
-        "SELECT key, id, registration, password_hash, check_mode, frame_bytes_max, version
-         FROM charger_profiles WHERE key = $1 FOR UPDATE",
-    )
-    .bind(key)
-    .fetch_optional(connection)
-    .await
-    .map_err(error::refusal)?;
+    let sql = format!("SELECT {PROFILE_COLUMNS} FROM charger_profiles WHERE key = $1 FOR UPDATE");
+    let row: Option<ProfileRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(key)
+        .fetch_optional(connection)
+        .await
+        .map_err(error::refusal)?;
     let found = row.map(profile).transpose()?;
     Ok(found.map(|(_, profile, version)| (profile, version)))
 }
 
+/// All profiles as a gateway needs them.
 pub(crate) async fn all_profiles(
     connection: &mut PgConnection,
 ) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
-    let rows: Vec<ProfileRow> = sqlx::query_as(
-        "SELECT key, id, registration, password_hash, check_mode, frame_bytes_max, version
-         FROM charger_profiles ORDER BY key",
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(error::refusal)?;
+    all(connection, GATEWAY_COLUMNS).await
+}
+
+async fn all(
+    connection: &mut PgConnection,
+    columns: &str,
+) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
+    let sql = format!("SELECT {columns} FROM charger_profiles ORDER BY key");
+    let rows: Vec<ProfileRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
     rows.into_iter()
         .map(|row| {
             let (key, profile, _) = profile(row)?;

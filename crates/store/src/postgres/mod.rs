@@ -38,6 +38,7 @@ mod query;
 mod quirks;
 mod rotations;
 mod schema;
+mod sites;
 mod states;
 mod succession;
 mod tokens;

@@ -3,11 +3,12 @@
 use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
-use super::{SqliteStore, audit, rotations};
-use crate::directory::{PROFILE_COLUMNS, charger_entry, profile, to_text};
+use super::{SqliteStore, audit, rotations, sites};
+use crate::directory::{GATEWAY_COLUMNS, PROFILE_COLUMNS, charger_entry, profile, to_text};
 use crate::refusal::Refusal;
 use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
 use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
+use central::query::label_key;
 use rusqlite::{Connection, OptionalExtension, params};
 
 impl ChargerAdmin for SqliteStore {
@@ -23,18 +24,26 @@ impl ChargerAdmin for SqliteStore {
                     Ok(after) => after,
                     Err(refused) => return Ok(Err(refused)),
                 };
+                if let Some(site) = change.new_site()
+                    && !sites::exists(connection, site)?
+                {
+                    return Ok(Err(NotChanged::NoSuchSite));
+                }
                 if change.patch.password_hash.is_some() {
                     rotations::replace(connection, &key, &change.request.origin)?;
                 }
                 let version = bump(connection)?;
                 connection.execute(
                     "INSERT INTO charger_profiles
-                         (key, id, registration, password_hash, check_mode, frame_bytes_max, version)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                         (key, id, registration, password_hash, check_mode, frame_bytes_max, version,
+                          label, label_key, site, charger_group)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                      ON CONFLICT (key) DO UPDATE SET id = excluded.id,
                         registration = excluded.registration,
                         password_hash = excluded.password_hash, check_mode = excluded.check_mode,
-                        frame_bytes_max = excluded.frame_bytes_max, version = excluded.version",
+                        frame_bytes_max = excluded.frame_bytes_max, version = excluded.version,
+                        label = excluded.label, label_key = excluded.label_key, site = excluded.site,
+                        charger_group = excluded.charger_group",
                     params![
                         key.as_str(),
                         after.charger_id,
@@ -43,6 +52,10 @@ impl ChargerAdmin for SqliteStore {
                         after.check.map(to_text).transpose()?,
                         after.frame_bytes_max,
                         version.cast_signed(),
+                        after.label,
+                        after.label.as_deref().map(label_key),
+                        after.site,
+                        after.group,
                     ],
                 )?;
                 let before = before.map(|(before, _)| before);
@@ -86,7 +99,7 @@ impl ChargerAdmin for SqliteStore {
     fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
         self.readers
             .read(|connection| {
-                let profiles = all_profiles(connection)?;
+                let profiles = all(connection, PROFILE_COLUMNS)?;
                 Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
             })
             .map_err(Refusal::into_unavailable)
@@ -107,10 +120,18 @@ pub(crate) fn one_profile(
     Ok(found.map(|(_, profile, version)| (profile, version)))
 }
 
+/// All profiles as a gateway needs them.
 pub(crate) fn all_profiles(
     connection: &Connection,
 ) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
-    let sql = format!("SELECT {PROFILE_COLUMNS} FROM charger_profiles ORDER BY key");
+    all(connection, GATEWAY_COLUMNS)
+}
+
+fn all(
+    connection: &Connection,
+    columns: &str,
+) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
+    let sql = format!("SELECT {columns} FROM charger_profiles ORDER BY key");
     let mut statement = connection.prepare_cached(&sql)?;
     statement
         .query_map([], |row| row.try_into())?

@@ -33,6 +33,7 @@ mod readers;
 mod retention;
 mod rotations;
 mod schema;
+mod sites;
 mod states;
 mod succession;
 mod tokens;

@@ -29,6 +29,7 @@ fn profile(charger_id: &str) -> ChargerProfile {
         password_hash: Some("$argon2id$x".to_owned()),
         check: Some(CheckMode::Strict),
         frame_bytes_max: Some(8 << 20),
+        ..ChargerProfile::new(charger_id)
     }
 }
 
@@ -217,6 +218,9 @@ fn each_change_is_in_the_audit_log_without_a_password<A: Adapter>() {
         "has_password": true,
         "check": CheckMode::Strict,
         "frame_bytes_max": 8 << 20,
+        "label": null,
+        "site": null,
+        "group": null,
     });
     assert_eq!(last.before.as_ref(), Some(&shown));
     shown["charger_id"] = json!("cp-1");

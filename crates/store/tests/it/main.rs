@@ -30,6 +30,7 @@ mod records;
 mod replay;
 mod retention;
 mod rotations;
+mod sites;
 mod size;
 mod sqlite_outages;
 mod tokens;

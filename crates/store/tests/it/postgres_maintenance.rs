@@ -472,7 +472,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 22));
+    assert!(done.iter().all(|done| done.to == 23));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();
@@ -589,10 +589,10 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
         charger_id: "CP-1".to_owned(),
         registration: Registration::Accepted,
         password_hash: None,
-        check: None,
-        frame_bytes_max: None,
+        ..ChargerProfile::new("CP-1")
     };
     crate::charger_settings::uses_every_call(&store, &profile);
+    crate::sites::uses_every_call(&store);
     crate::handshakes::uses_every_call(&store);
     let token = Token {
         id: "TAG".to_owned(),

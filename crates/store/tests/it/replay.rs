@@ -11,13 +11,14 @@ use crate::common::{
 };
 use central::model::{
     ApiKey, ApiKeyHash, ChargerKey, Claim, Command, CommandId, GatewayState, Registration, Scope,
-    UserPasswordHash,
+    SitePatch, UserPasswordHash,
 };
 use central::ports::{
-    ApiKeys, Applied, ChangeRequest, ChargerAdmin, ChargerProfile, Closings, CommandQueue,
-    Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, DeadLetters, DiscardRequest,
-    EventLog, Idempotency, LetterSelection, NewCommand, NewRotation, Once, PasswordRotations,
-    Store, Token, Tokens, Transfer, Unavailable, UnavailableKind, Users,
+    ApiKeys, Applied, ChangeKind, ChangeRequest, ChargerAdmin, ChargerProfile, Closings,
+    CommandQueue, Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, DeadLetters,
+    DiscardRequest, EventLog, Idempotency, LetterSelection, NewCommand, NewRotation, Once,
+    PasswordRotations, SiteChange, Sites, Store, Token, Tokens, Transfer, Unavailable,
+    UnavailableKind, Users,
 };
 use central::project::Changes;
 use central::query::{
@@ -387,8 +388,23 @@ fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys + PasswordRotations + Users>
         registration: Registration::Pending,
         password_hash: Some("$argon2id$not-a-secret".to_owned()),
         frame_bytes_max: Some(65_536),
+        label: Some("North gate".to_owned()),
+        site: Some("depot".to_owned()),
+        group: Some("fleet".to_owned()),
         ..ChargerProfile::new("Corpus-1")
     };
+    let site = SiteChange {
+        id: "depot".to_owned(),
+        kind: ChangeKind::Create,
+        patch: SitePatch {
+            latitude: Some(Some(52.520_006_6)),
+            longitude: Some(Some(13.404_954)),
+            ..SitePatch::default()
+        },
+        request: ChangeRequest::of(origin()),
+    };
+    let site = store.change_site(&site).unwrap();
+    assert!(matches!(site, Once::Done(_)), "{site:?}");
     put_profile(store, &profile);
     let rotation = NewRotation {
         charger_id: profile.charger_id.clone(),

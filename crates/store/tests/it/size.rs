@@ -30,6 +30,11 @@ fn fill(database: &PostgresDatabase, tenths: u32) {
         "INSERT INTO chargers (key, id, state)
              SELECT 'size-' || lpad(n::text, 6, '0'), 'SIZE-' || lpad(n::text, 6, '0'), c.state
              FROM chargers c, generate_series(2, {chargers}) n WHERE c.key = 'cp-1';
+         INSERT INTO sites (id, name) VALUES ('depot', 'Depot');
+         INSERT INTO charger_profiles (key, id, registration, version, label, label_key, site, charger_group)
+             SELECT 'size-' || lpad(n::text, 6, '0'), 'SIZE-' || lpad(n::text, 6, '0'), 'accepted', 1, 'Gate', 'gate',
+                 CASE WHEN n % 100 = 0 THEN 'depot' END, CASE WHEN n % 100 = 1 THEN 'fleet' END
+             FROM generate_series(2, {chargers}) n;
          INSERT INTO transactions (charger_no, wire_id, state, rev)
              SELECT 1 + n % {chargers}, 'w-' || n, t.state, 1
              FROM transactions t, generate_series(1, {rows}) n WHERE t.wire_id = '77';
@@ -86,6 +91,21 @@ fn cases() -> Vec<Case> {
         (
             "chargers online",
             Box::new(charger(|f| f.online = Some(true))),
+        ),
+        (
+            "chargers of a site",
+            Box::new(charger(|f| f.site = Some("depot".to_owned()))),
+        ),
+        (
+            "chargers of a group",
+            Box::new(charger(|f| f.group = Some("fleet".to_owned()))),
+        ),
+        (
+            "chargers with a text in their label",
+            Box::new(charger(|f| {
+                f.search = Some("nowhere".to_owned());
+                f.searches_labels = true;
+            })),
         ),
         (
             "chargers of an unknown vendor",

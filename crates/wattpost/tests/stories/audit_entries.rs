@@ -54,6 +54,8 @@ fn every_change_on_the_command_line_has_an_entry() {
             "charger.set",
         ),
         ("charger remove", &["CP-2"], "charger.removed"),
+        ("site add", &["depot-7"], "site.set"),
+        ("site remove", &["depot-7"], "site.removed"),
         ("token add", &["TAG-1"], "token.set"),
         ("token remove", &["TAG-1"], "token.removed"),
         ("token import", &[&tokens], "token.set"),

@@ -119,11 +119,8 @@ pub fn connect(version: Version) -> TestCharger {
 
 pub fn profile(registration: Registration) -> ChargerProfile {
     ChargerProfile {
-        charger_id: "CP-17".to_owned(),
         registration,
-        password_hash: None,
-        check: None,
-        frame_bytes_max: None,
+        ..ChargerProfile::new("CP-17")
     }
 }
 

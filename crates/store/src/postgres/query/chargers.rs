@@ -14,7 +14,7 @@ use central::model::{
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use central::{GatewayId, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{FromRow, Row};
+use sqlx::{AssertSqlSafe, FromRow, Row};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -33,35 +33,35 @@ pub(super) async fn page(
     let gateways = gateways(connection).await?;
     let search = filter.search.as_deref().map(ChargerKey::of);
     let search = search.map(|text| clean(text.as_str()).into_owned());
+    let label = filter.label_search();
+    let label = label.map(|text| clean(&text).into_owned());
+    let (keys, named) = selected_keys(filter);
     let mut reached = clean(after).into_owned();
     let mut found = Vec::new();
     // If few match, more are read at a time.
     let (mut rows_read, mut chunk) = (0, CHUNK.min(limit + 1));
     while rows_read < ROWS_READ_MAX {
-        // Both parts are read in the order of their indexes, up to the limit.
-        let rows: Vec<StoredRow> = sqlx::query_as(
-            "WITH keys AS (
-                 (SELECT key FROM chargers
-                  WHERE key > $1 AND state IS NOT NULL AND ($2::text IS NULL OR strpos(key, $2) > 0)
-                  ORDER BY key LIMIT $3)
-                 UNION
-                 (SELECT key FROM charger_profiles
-                  WHERE key > $1 AND ($2::text IS NULL OR strpos(key, $2) > 0)
-                  ORDER BY key LIMIT $3)
-                 ORDER BY key LIMIT $3)
+        let sql = format!(
+            "WITH keys AS ({keys})
              SELECT k.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
-                 p.version
+                 p.version, p.label, p.site, p.charger_group
              FROM keys k
              LEFT JOIN chargers c ON c.key = k.key AND c.state IS NOT NULL
              LEFT JOIN charger_profiles p ON p.key = k.key
-             ORDER BY k.key",
-        )
-        .bind(&reached)
-        .bind(&search)
-        .bind(at_most(chunk))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(error::refusal)?;
+             ORDER BY k.key"
+        );
+        let mut query = sqlx::query_as::<_, StoredRow>(AssertSqlSafe(sql))
+            .bind(&reached)
+            .bind(&search)
+            .bind(at_most(chunk))
+            .bind(&label);
+        for text in &named {
+            query = query.bind(text);
+        }
+        let rows = query
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
         let is_last = rows.len() < chunk;
         rows_read += rows.len();
         chunk = (chunk * 4).min(CHUNK);
@@ -88,6 +88,34 @@ pub(super) async fn page(
     })
 }
 
+/// The query of the keys of a page, and the texts that it takes from $5 on. Each part is read in the order of an index, up to
+/// the limit. A site or a group has its own query, so that its chargers are found by its index; other chargers than those
+/// that were added are in none.
+fn selected_keys(filter: &ChargerFilter) -> (String, Vec<String>) {
+    let mut added = "SELECT key FROM charger_profiles
+         WHERE key > $1 AND ($2::text IS NULL OR strpos(key, $2) > 0 OR strpos(label_key, $4::text) > 0)"
+        .to_owned();
+    let mut named = Vec::new();
+    for (column, text) in [("site", &filter.site), ("charger_group", &filter.group)] {
+        if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
+            named.push(clean(text).into_owned());
+            added.push_str(&format!(" AND {column} = ${}", named.len() + 4));
+        }
+    }
+    added.push_str(" ORDER BY key LIMIT $3");
+    if filter.needs_settings() {
+        return (added, named);
+    }
+    let keys = format!(
+        "(SELECT key FROM chargers
+          WHERE key > $1 AND state IS NOT NULL AND ($2::text IS NULL OR strpos(key, $2) > 0)
+          ORDER BY key LIMIT $3)
+         UNION ({added})
+         ORDER BY key LIMIT $3"
+    );
+    (keys, named)
+}
+
 pub(super) async fn one(
     connection: &mut PgConnection,
     id: &str,
@@ -95,7 +123,7 @@ pub(super) async fn one(
     let key = clean(ChargerKey::of(id).as_str()).into_owned();
     let row: Option<StoredRow> = sqlx::query_as(
         "SELECT k.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
-             p.version
+             p.version, p.label, p.site, p.charger_group
          FROM (SELECT $1::text AS key) k
          LEFT JOIN chargers c ON c.key = k.key AND c.state IS NOT NULL
          LEFT JOIN charger_profiles p ON p.key = k.key
@@ -124,6 +152,9 @@ struct StoredRow {
     check_mode: Option<String>,
     frame_bytes_max: Option<i64>,
     version: Option<i64>,
+    label: Option<String>,
+    site: Option<String>,
+    group: Option<String>,
 }
 
 impl<'r> FromRow<'r, PgRow> for StoredRow {
@@ -138,6 +169,9 @@ impl<'r> FromRow<'r, PgRow> for StoredRow {
             check_mode: row.try_get(6)?,
             frame_bytes_max: row.try_get(7)?,
             version: row.try_get(8)?,
+            label: row.try_get(9)?,
+            site: row.try_get(10)?,
+            group: row.try_get(11)?,
         })
     }
 }
@@ -162,6 +196,9 @@ impl StoredRow {
                     self.check_mode,
                     self.frame_bytes_max,
                     version,
+                    self.label,
+                    self.site,
+                    self.group,
                 );
                 let (_, profile, version) = profile(row)?;
                 Some(ChargerSettings::of(&profile, version))
@@ -193,7 +230,7 @@ pub(in crate::postgres) async fn numbered(
     let gateways = gateways(connection).await?;
     let rows: Vec<StoredRow> = sqlx::query_as(
         "SELECT c.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
-             p.version
+             p.version, p.label, p.site, p.charger_group
          FROM chargers c LEFT JOIN charger_profiles p ON p.key = c.key
          WHERE c.no = ANY($1::bigint[]::int[]) AND c.state IS NOT NULL",
     )

@@ -10,7 +10,7 @@ use central::model::{
 };
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use central::{GatewayId, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use std::collections::HashMap;
 
 pub(super) fn page(
@@ -21,14 +21,28 @@ pub(super) fn page(
 ) -> Result<Page<ChargerDetail>, Refusal> {
     let gateways = gateways(connection)?;
     let search = filter.search.as_deref().map(ChargerKey::of);
-    // Both parts are read in the order of their indexes, so rows come without sorting.
-    let mut statement = connection.prepare_cached(
-        "SELECT key FROM chargers
-             WHERE key > ?1 AND state IS NOT NULL AND (?2 IS NULL OR instr(key, ?2) > 0)
-         UNION SELECT key FROM charger_profiles WHERE key > ?1 AND (?2 IS NULL OR instr(key, ?2) > 0)
-         ORDER BY key",
-    )?;
-    let mut rows = statement.query((after, search.as_ref().map(ChargerKey::as_str)))?;
+    let search = search.map(|key| key.as_str().to_owned());
+    let mut values = vec![Some(after.to_owned()), search, filter.label_search()];
+    // Each part is read in the order of an index, so rows come without sorting. A site or a group has its own query, so that
+    // its chargers are found by its index; other chargers than those that were added are in none.
+    let mut sql = "SELECT key FROM charger_profiles
+         WHERE key > ?1 AND (?2 IS NULL OR instr(key, ?2) > 0 OR instr(label_key, ?3) > 0)"
+        .to_owned();
+    for (column, text) in [("site", &filter.site), ("charger_group", &filter.group)] {
+        if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
+            values.push(Some(text.to_owned()));
+            sql.push_str(&format!(" AND {column} = ?{}", values.len()));
+        }
+    }
+    if !filter.needs_settings() {
+        sql.push_str(
+            " UNION SELECT key FROM chargers
+             WHERE key > ?1 AND state IS NOT NULL AND (?2 IS NULL OR instr(key, ?2) > 0)",
+        );
+    }
+    sql.push_str(" ORDER BY key");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
     let mut found = Vec::new();
     while found.len() <= limit
         && let Some(row) = rows.next()?
