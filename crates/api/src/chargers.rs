@@ -15,7 +15,7 @@ use central::Timestamp;
 use central::model::truncate;
 use central::model::{QuirkView, Registration};
 use central::query::{
-    ChargerDetail, ChargerFilter, Page, PageRequest, QueryStore, TransactionFilter,
+    ChargerDetail, ChargerFilter, Page, PageRequest, QueryStore, RemovedChargers, TransactionFilter,
 };
 use common::clock::now_ms;
 use ocpp::Version;
@@ -35,6 +35,7 @@ pub(crate) const PARAMETERS: &[&str] = &[
     "admission",
     "site",
     "group",
+    "removed",
     "cursor",
     "limit",
     "fields",
@@ -53,6 +54,12 @@ const STATUSES: [&str; 11] = [
     "Faulted",
     "Occupied",
     "Unknown",
+];
+
+/// The values of the parameter `removed`.
+const REMOVED: [(&str, RemovedChargers); 2] = [
+    ("true", RemovedChargers::Only),
+    ("all", RemovedChargers::Shown),
 ];
 
 /// The values of the parameter `admission`.
@@ -78,6 +85,7 @@ const ADMISSIONS: [(&str, Option<Registration>); 4] = [
         ("admission" = Option<String>, Query, description = "`accepted`, `pending`, `rejected` or `not_added`"),
         ("site" = Option<String>, Query, description = "Only those of the site with this id; empty: those of none"),
         ("group" = Option<String>, Query, description = "Only those of this group, exactly as the answer shows it; empty: those of none"),
+        ("removed" = Option<String>, Query, description = "`true`: only those that an operator has removed; `all`: these too. Without it, a removed charger is listed only while it is connected"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
         ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
@@ -110,6 +118,9 @@ pub(crate) async fn list(
             .one_of("status", &STATUSES.map(|status| (status, status)))?
             .map(str::to_owned),
         admission: query.one_of("admission", &ADMISSIONS)?,
+        removed: query
+            .one_of("removed", &REMOVED)?
+            .unwrap_or(RemovedChargers::Hidden),
     };
     let wanted = request.wanted(&query, "Charger")?;
     state

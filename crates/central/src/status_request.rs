@@ -163,6 +163,8 @@ mod tests {
             charger,
             connectors,
             settings: None,
+            removed_at: None,
+            removed_by: None,
         }
     }
 

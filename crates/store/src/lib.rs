@@ -34,6 +34,7 @@ mod postgres;
 mod processes;
 mod quirks;
 mod refusal;
+mod removed;
 mod retention;
 mod rotations;
 mod sites;

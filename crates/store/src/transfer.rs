@@ -38,6 +38,7 @@ pub(crate) const COPIED: &[CopiedTable] = &[
     replaced("transaction_closings", &["key"]),
     replaced("sites", &["id"]),
     replaced("charger_profiles", &["key"]),
+    replaced("removed_chargers", &["key"]),
     replaced("password_rotations", &["key"]),
     replaced("tokens", &["key"]),
     replaced("api_keys", &["id"]),

@@ -16,7 +16,9 @@ use central::model::{
 };
 use central::operation::{Operation, Request};
 use central::ports::{ChangeRequest, NewBatch};
-use central::query::{ChargerDetail, ChargerFilter, PAGE_MAX, PageRequest, QueryStore};
+use central::query::{
+    ChargerDetail, ChargerFilter, PAGE_MAX, PageRequest, QueryStore, RemovedChargers,
+};
 use ocpp::Version;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -277,6 +279,7 @@ fn select(store: &dyn QueryStore, chargers: Chargers) -> Result<Vec<ChargerDetai
                 search: selection.q.clone(),
                 site: selection.site.clone(),
                 group: selection.group.clone(),
+                removed: RemovedChargers::Hidden,
                 ..ChargerFilter::default()
             };
             let Chargers::Selected(selection) = chargers else {

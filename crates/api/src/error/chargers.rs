@@ -16,6 +16,17 @@ impl ApiError {
         )
     }
 
+    /// The operator has removed the charger.
+    pub(crate) fn removed_charger(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_CHARGER,
+            format!(
+                "The charger {} was removed; add it again with POST /api/v1/chargers.",
+                quoted(id)
+            ),
+        )
+    }
+
     /// The operator has not added the charger, although it may have connected.
     pub(crate) fn not_added(id: &str) -> Self {
         Self::new(

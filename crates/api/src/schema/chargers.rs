@@ -45,6 +45,11 @@ pub(crate) struct Charger {
     firmware_status: Option<String>,
     /// What the operator has set; null if it was never added, or was removed.
     settings: Option<ChargerSettings>,
+    /// When an operator removed it; null if it is added, or was never removed.
+    #[schema(format = DateTime)]
+    removed_at: Option<String>,
+    /// Who removed it.
+    removed_by: Option<super::Actor>,
     /// Its connectors.
     connectors: Vec<Connector>,
 }

@@ -102,7 +102,11 @@ async fn a_change_needs_the_version_that_the_client_knows() {
 
 #[tokio::test]
 async fn a_charger_that_connected_without_being_added_has_no_settings_to_change() {
-    let api = start_api().await;
+    let store = Arc::new(MemoryRows {
+        chargers: vec![charger("CP-8", false), charger("CP-9", true)],
+        ..MemoryRows::default()
+    });
+    let api = start(config(), &store).await;
     let addr = api.local_addr();
     let known = "/api/v1/chargers/CP-9";
     assert_eq!(get(addr, known).await.json()["settings"], Value::Null);
@@ -113,8 +117,31 @@ async fn a_charger_that_connected_without_being_added_has_no_settings_to_change(
     assert!(detail.contains("POST /api/v1/chargers"), "{detail}");
     assert_eq!(add(addr, &json!({"charger_id": "CP-9"})).await.status, 201);
     assert_eq!(request(addr, "DELETE", known).await.status, 204);
-    // Its history stays.
-    assert_eq!(get(addr, known).await.json()["settings"], Value::Null);
+    // Its history stays, with who removed it. It is connected, so it is listed.
+    let shown = get(addr, known).await.json();
+    assert_eq!(shown["settings"], Value::Null);
+    assert!(shown["removed_at"].is_string());
+    assert_eq!(shown["removed_by"]["kind"], "without_key");
+    let listed = |query: &str| {
+        let path = format!("{CHARGERS}{query}");
+        async move {
+            let answer = get(addr, &path).await.json();
+            answer["items"].as_array().expect("items").len()
+        }
+    };
+    assert_eq!((listed("").await, listed("?removed=true").await), (2, 1));
+    // One that is not connected is listed only on request.
+    let away = "/api/v1/chargers/CP-8";
+    assert_eq!(add(addr, &json!({"charger_id": "CP-8"})).await.status, 201);
+    assert_eq!(request(addr, "DELETE", away).await.status, 204);
+    assert_eq!((listed("").await, listed("?removed=all").await), (1, 2));
+    assert_eq!(listed("?removed=true").await, 2);
+    assert_eq!(add(addr, &json!({"charger_id": "CP-8"})).await.status, 201);
+    assert_eq!(get(addr, away).await.json()["removed_at"], Value::Null);
+    assert_eq!(
+        get(addr, &format!("{CHARGERS}?removed=no")).await.status,
+        400
+    );
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! The chargers that an operator sets, in memory.
 
 use crate::model::{
-    ChargerKey, ChargerProfile, ChargerSettings, Origin, PasswordRotation, REFUSED_HANDSHAKES_MAX,
-    REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
-    RotationOutcome, RotationView, SITES_MAX, Site, SiteView,
+    Actor, ChargerKey, ChargerProfile, ChargerSettings, Origin, PasswordRotation,
+    REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, RefusedHandshake,
+    RefusedHandshakeView, RotationOutcome, RotationView, SITES_MAX, Site, SiteView,
 };
 use crate::ports::{
     ChangeRequest, ChargerAdmin, ChargerChange, Handshakes, IDEMPOTENCY_KEPT_MS, NewRotation,
@@ -26,6 +26,8 @@ struct Contents {
     revision: u64,
     profiles: BTreeMap<ChargerKey, (ChargerProfile, u64)>,
     sites: BTreeMap<String, Site>,
+    /// When each charger was removed, and by whom.
+    removed: BTreeMap<ChargerKey, (Timestamp, Actor)>,
     /// By requester and key: the digest, the result and the time.
     keys: BTreeMap<(String, String), ([u8; 32], ChargerSettings, Timestamp)>,
     /// The newest rotation of each charger, with the new hash while it is open.
@@ -43,6 +45,12 @@ impl MemoryDirectory {
         let contents = self.lock();
         let found = contents.profiles.get(&ChargerKey::of(charger_id));
         found.map(|(profile, version)| ChargerSettings::of(profile, *version))
+    }
+
+    /// When a charger was removed, and by whom.
+    pub(super) fn removal(&self, charger_id: &str) -> Option<(Timestamp, Actor)> {
+        let contents = self.lock();
+        contents.removed.get(&ChargerKey::of(charger_id)).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
@@ -88,6 +96,7 @@ impl ChargerAdmin for MemoryDirectory {
             let id = row.charger_id.as_deref();
             id.is_none_or(|id| ChargerKey::of(id) != key)
         });
+        contents.removed.remove(&key);
         contents.profiles.insert(key, (after, version));
         if let Some((key, digest)) = once {
             contents.keys.insert(key, (digest, settings.clone(), now));
@@ -109,6 +118,8 @@ impl ChargerAdmin for MemoryDirectory {
             return Ok(Err(NotChanged::OtherVersion));
         }
         contents.profiles.remove(&key);
+        let origin = &request.origin;
+        contents.removed.insert(key, (origin.at, origin.by.clone()));
         contents.revision += 1;
         Ok(Ok(()))
     }

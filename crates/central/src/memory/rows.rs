@@ -82,10 +82,14 @@ impl MemoryRows {
     }
 
     fn detail(&self, charger: &ChargerView) -> ChargerDetail {
+        let removal = self.directory.removal(&charger.charger_id);
+        let (removed_at, removed_by) = removal.unzip();
         let is_of = |row: &&ConnectorView| is_same(&row.charger_id, &charger.charger_id);
         ChargerDetail {
             charger: charger.clone(),
             settings: self.directory.settings(&charger.charger_id),
+            removed_at,
+            removed_by,
             connectors: self.connectors.iter().filter(is_of).cloned().collect(),
         }
     }
@@ -159,6 +163,7 @@ impl QueryStore for MemoryRows {
             let search = ChargerKey::of(filter.search.as_deref().unwrap_or_default());
             let detail = self.detail(row);
             filter.has(row, detail.settings.as_ref())
+                && filter.has_removal(detail.removed_at.is_some(), row.online)
                 && filter.has_status(&detail.connectors)
                 && (ChargerKey::of(&row.charger_id)
                     .as_str()

@@ -129,16 +129,19 @@ pub enum NotSent {
     NotSupportedByCharger,
     /// The charger is rejected, and no calls are sent to such chargers (B03.FR.03).
     ChargerRejected,
+    /// The charger was removed while the request waited.
+    ChargerRemoved,
 }
 
 impl NotSent {
     /// All reasons.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ChargerOffline,
         Self::Expired,
         Self::Cancelled,
         Self::NotSupportedByCharger,
         Self::ChargerRejected,
+        Self::ChargerRemoved,
     ];
 
     /// The name in the database and the HTTP API.
@@ -150,6 +153,7 @@ impl NotSent {
             Self::Cancelled => "cancelled",
             Self::NotSupportedByCharger => "not_supported_by_charger",
             Self::ChargerRejected => "charger_rejected",
+            Self::ChargerRemoved => "charger_removed",
         }
     }
 

@@ -9,7 +9,8 @@ use crate::model::{ChargerProfile, ChargerSettings, SettingsPatch};
 /// transaction: after `Ok` they are durable, after `Err` nothing has changed, or it has and was not reported. A change
 /// increases the revision of [`DirectorySnapshot`](super::DirectorySnapshot), and the version of the charger's settings
 /// becomes that revision, so no two states of one charger have the same version, also after it was removed and created
-/// again. Identities that differ only in letter case are one charger. The history of a charger is not touched. A charger
+/// again. Identities that differ only in letter case are one charger. The history of a charger is not touched: a charger that
+/// had sent messages and was removed is still listed, with who removed it and when, until it is added again. A charger
 /// belongs to a site of [`Sites`], or to none.
 pub trait ChargerAdmin: Sites {
     /// Creates or changes a charger's settings.
@@ -21,7 +22,8 @@ pub trait ChargerAdmin: Sites {
         change: &ChargerChange,
     ) -> Result<Once<ChargerSettings, NotChanged>, Unavailable>;
 
-    /// Removes a charger's settings. An idempotency key in the request is not used: repeating a removal is harmless.
+    /// Removes a charger's settings, and ends its commands that no gateway has claimed, in the same transaction; a claimed
+    /// one ends when its gateway gives it back ([`CommandQueue::release`](super::CommandQueue::release)). An idempotency key in the request is not used: repeating a removal is harmless.
     ///
     /// # Errors
     /// When the database refuses.

@@ -146,7 +146,8 @@ pub trait CommandQueue: Send + Sync + 'static {
     /// [`CommandQueue::claims`].
     fn claim(&self, claim: Claim, chargers: &[ChargerKey]) -> Result<Vec<Command>, Unavailable>;
 
-    /// Gives commands of a claim back: they were not sent and are queued again, at their old places.
+    /// Gives commands of a claim back: they were not sent and are queued again, at their old places. Those of a charger that
+    /// was removed after their request end instead ([`NotSent::ChargerRemoved`](crate::model::NotSent::ChargerRemoved)).
     ///
     /// # Errors
     /// When the database refuses; the caller tries again.

@@ -19,8 +19,8 @@ pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::Quirk;
 use crate::model::{
-    AuditView, ChargerKey, ChargerModel, ChargerSettings, ChargerView, ConnectorView, EffectPhase,
-    Registration, Token, TokenStatus,
+    Actor, AuditView, ChargerKey, ChargerModel, ChargerSettings, ChargerView, ConnectorView,
+    EffectPhase, Registration, Token, TokenStatus,
 };
 use crate::record::RecordKind;
 use crate::time::Timestamp;
@@ -56,6 +56,8 @@ pub struct ChargerFilter {
     pub firmware: Option<String>,
     /// Only those with a connector whose shown status is this one.
     pub status: Option<String>,
+    /// What it does with chargers that were removed.
+    pub removed: RemovedChargers,
     /// Only those with this admission; `Some(None)`: those that were not added.
     pub admission: Option<Option<Registration>>,
 }
@@ -104,6 +106,16 @@ impl ChargerFilter {
         is_named(&self.site) || is_named(&self.group)
     }
 
+    /// Whether it selects a charger by whether it was removed.
+    #[must_use]
+    pub fn has_removal(&self, is_removed: bool, is_online: bool) -> bool {
+        match self.removed {
+            RemovedChargers::Shown => true,
+            RemovedChargers::Hidden => !is_removed || is_online,
+            RemovedChargers::Only => is_removed,
+        }
+    }
+
     /// Whether it selects a charger by its connectors.
     #[must_use]
     pub fn has_status(&self, connectors: &[ConnectorView]) -> bool {
@@ -114,6 +126,18 @@ impl ChargerFilter {
                 .any(|connector| connector.status == wanted)
         })
     }
+}
+
+/// What a list does with chargers that an operator has removed. A charger that is added again is none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RemovedChargers {
+    /// They are listed like others.
+    #[default]
+    Shown,
+    /// They are not listed, unless they are connected.
+    Hidden,
+    /// Only they are listed.
+    Only,
 }
 
 /// A label as it is compared: in lower case.
@@ -383,6 +407,11 @@ pub struct ChargerDetail {
     pub charger: ChargerView,
     /// What the operator has set; `None` if the charger was never added, or was removed.
     pub settings: Option<ChargerSettings>,
+    /// When an operator removed it; `None` if it is added, or was never removed.
+    #[serde(serialize_with = "crate::model::rfc3339::option")]
+    pub removed_at: Option<Timestamp>,
+    /// Who removed it.
+    pub removed_by: Option<Actor>,
     /// Its connectors, by EVSE and number.
     pub connectors: Vec<ConnectorView>,
 }

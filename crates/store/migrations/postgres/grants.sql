@@ -16,7 +16,7 @@ GRANT SELECT, INSERT ON messages, message_days, meter_values, events, set_aside 
 GRANT SELECT ON messages_outside, meter_values_outside TO :"role";
 GRANT SELECT, INSERT, DELETE ON dead_letters TO :"role";
 GRANT SELECT, INSERT ON discarded_letters TO :"role";
-GRANT SELECT, INSERT, UPDATE, DELETE ON sites, charger_profiles, password_rotations, tokens, api_keys, users TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON sites, charger_profiles, removed_chargers, password_rotations, tokens, api_keys, users TO :"role";
 GRANT SELECT, INSERT, DELETE ON audit_log TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON local_list_wishes, local_lists, local_list_contents TO :"role";
 GRANT SELECT, INSERT, UPDATE ON commands, command_progress, command_effects TO :"role";

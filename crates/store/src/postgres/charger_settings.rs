@@ -4,11 +4,12 @@ use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
 use super::numbers::clean;
-use super::{PostgresStore, audit, error, rotations, sites};
+use super::{PostgresStore, audit, commands, error, rotations, sites};
 use crate::directory::{
     GATEWAY_COLUMNS, PROFILE_COLUMNS, ProfileRow, charger_entry, profile, to_text,
 };
 use crate::refusal::Refusal;
+use crate::removed::actor_column;
 use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
 use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
 use central::query::label_key;
@@ -74,6 +75,11 @@ impl ChargerAdmin for PostgresStore {
                 let entry = charger_entry(before.as_ref(), Some(&after), &change.request.origin);
                 audit::insert(connection, &entry).await?;
                 handshakes::forget(connection, &key).await?;
+                sqlx::query("DELETE FROM removed_chargers WHERE key = $1")
+                    .bind(&key)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(error::refusal)?;
                 Ok(Ok(ChargerSettings::of(&after, version)))
             })
             .await
@@ -101,10 +107,21 @@ impl ChargerAdmin for PostgresStore {
                 .await
                 .map_err(error::refusal)?;
             sqlx::query("DELETE FROM charger_profiles WHERE key = $1")
-                .bind(key)
+                .bind(&key)
                 .execute(&mut *connection)
                 .await
                 .map_err(error::refusal)?;
+            sqlx::query(
+                "INSERT INTO removed_chargers (key, at, actor) SELECT key, $2, $3 FROM chargers WHERE key = $1
+                 ON CONFLICT (key) DO UPDATE SET at = excluded.at, actor = excluded.actor",
+            )
+            .bind(&key)
+            .bind(request.origin.at.0)
+            .bind(clean(&actor_column(&request.origin.by)?).into_owned())
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+            commands::end_of_removed(connection, &key, request.origin.at).await?;
             let entry = charger_entry(Some(&before), None, &request.origin);
             audit::insert(connection, &entry).await?;
             bump(connection).await?;

@@ -202,20 +202,38 @@ impl CommandQueue for PostgresStore {
     fn release(&self, claim: Claim, ids: &[CommandId]) -> Result<(), Unavailable> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         self.change(async |connection| {
-            sqlx::query(
+            let released = sqlx::query_scalar::<_, Uuid>(
                 "UPDATE commands SET stage = 0, gateway = NULL, started = NULL, next_seq = NULL, claimed_at = NULL
                  WHERE id = ANY ($1) AND stage = 1 AND gateway = $2 AND started = $3 AND next_seq = $4
                      AND claimed_at = $5
-                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id) RETURNING id",
+            );
+            let released = released
+                .bind(&ids)
+                .bind(claim.gateway.0)
+                .bind(claim.started.0.cast_signed())
+                .bind(claim.next_seq.0.cast_signed())
+                .bind(claim.at.0)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+            if released.is_empty() {
+                return Ok(());
+            }
+            let ended: Vec<(Uuid, i64)> = sqlx::query_as(
+                "UPDATE commands SET stage = 2, reason = $2, detail = '', ended_at = r.at
+                 FROM removed_chargers r WHERE commands.id = ANY ($1) AND commands.stage = 0
+                     AND r.key = commands.charger_key AND commands.created_at <= r.at
+                 RETURNING commands.id, commands.ended_at",
             )
-            .bind(ids)
-            .bind(claim.gateway.0)
-            .bind(claim.started.0.cast_signed())
-            .bind(claim.next_seq.0.cast_signed())
-            .bind(claim.at.0)
-            .execute(connection)
+            .bind(&released)
+            .bind(NotSent::ChargerRemoved.as_str())
+            .fetch_all(&mut *connection)
             .await
             .map_err(error::refusal)?;
+            for (id, at) in ended {
+                push_finished(connection, [CommandId(id)], Timestamp(at)).await?;
+            }
             Ok(())
         })
     }
@@ -405,6 +423,26 @@ pub(super) async fn cancel_queued(
         push_finished(connection, [id], now).await?;
     }
     Ok(done.rows_affected() > 0)
+}
+
+/// Ends the queued commands of a charger that was removed, inside the caller's transaction.
+pub(super) async fn end_of_removed(
+    connection: &mut PgConnection,
+    key: &str,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let ended: Vec<Uuid> = sqlx::query_scalar(
+        "UPDATE commands SET stage = 2, reason = $2, detail = '', ended_at = $3
+         WHERE charger_key = $1 AND stage = 0
+             AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id) RETURNING id",
+    )
+    .bind(key)
+    .bind(NotSent::ChargerRemoved.as_str())
+    .bind(now.0)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    push_finished(connection, ended.into_iter().map(CommandId), now).await
 }
 
 /// Queues the event that these commands have an outcome, inside the caller's transaction.

@@ -3,9 +3,10 @@
 use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
-use super::{SqliteStore, audit, rotations, sites};
+use super::{SqliteStore, audit, commands, rotations, sites};
 use crate::directory::{GATEWAY_COLUMNS, PROFILE_COLUMNS, charger_entry, profile, to_text};
 use crate::refusal::Refusal;
+use crate::removed::actor_column;
 use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
 use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
 use central::query::label_key;
@@ -62,6 +63,8 @@ impl ChargerAdmin for SqliteStore {
                 let entry = charger_entry(before.as_ref(), Some(&after), &change.request.origin);
                 audit::insert(connection, &entry)?;
                 handshakes::forget(connection, &key)?;
+                let sql = "DELETE FROM removed_chargers WHERE key = ?1";
+                connection.execute(sql, [key.as_str()])?;
                 Ok(Ok(ChargerSettings::of(&after, version)))
             })
         })
@@ -89,6 +92,16 @@ impl ChargerAdmin for SqliteStore {
                 "DELETE FROM charger_profiles WHERE key = ?1",
                 [key.as_str()],
             )?;
+            connection.execute(
+                "INSERT OR REPLACE INTO removed_chargers (key, at, actor)
+                 SELECT key, ?2, ?3 FROM chargers WHERE key = ?1",
+                params![
+                    key.as_str(),
+                    request.origin.at.0,
+                    actor_column(&request.origin.by)?
+                ],
+            )?;
+            commands::end_of_removed(connection, &key, request.origin.at)?;
             let entry = charger_entry(Some(&before), None, &request.origin);
             audit::insert(connection, &entry)?;
             bump(connection)?;

@@ -182,14 +182,27 @@ impl CommandQueue for SqliteStore {
                  WHERE id = ?1 AND stage = 1 AND gateway = ?2 AND started = ?3 AND next_seq = ?4 AND claimed_at = ?5
                      AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
             )?;
+            let mut end = connection.prepare_cached(
+                "UPDATE commands SET stage = 2, reason = ?2, detail = '', ended_at = r.at
+                 FROM removed_chargers r WHERE commands.id = ?1 AND commands.stage = 0
+                     AND r.key = commands.charger_key AND commands.created_at <= r.at RETURNING ended_at",
+            )?;
             for id in ids {
-                release.execute(params![
+                let released = release.execute(params![
                     id.0.as_bytes(),
                     claim.gateway.0.as_bytes(),
                     claim.started.0.cast_signed(),
                     claim.next_seq.0.cast_signed(),
                     claim.at.0
                 ])?;
+                if released == 0 {
+                    continue;
+                }
+                let values = params![id.0.as_bytes(), NotSent::ChargerRemoved.as_str()];
+                let ended: Option<i64> = end.query_row(values, |row| row.get(0)).optional()?;
+                if let Some(at) = ended {
+                    push_finished(connection, *id, Timestamp(at))?;
+                }
             }
             Ok(())
         })
@@ -472,6 +485,29 @@ pub(super) fn cancel_queued(
         push_finished(connection, id, now)?;
     }
     Ok(changed > 0)
+}
+
+/// Ends the queued commands of a charger that was removed, inside the caller's transaction.
+pub(super) fn end_of_removed(
+    connection: &Connection,
+    charger: &ChargerKey,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let ended: Vec<Uuid> = connection
+        .prepare_cached(
+            "UPDATE commands SET stage = 2, reason = ?2, detail = '', ended_at = ?3
+             WHERE charger_key = ?1 AND stage = 0
+                 AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id) RETURNING id",
+        )?
+        .query_map(
+            params![charger.as_str(), NotSent::ChargerRemoved.as_str(), now.0],
+            |row| uuid_of(row, 0),
+        )?
+        .collect::<Result<_, _>>()?;
+    for id in ended {
+        push_finished(connection, CommandId(id), now)?;
+    }
+    Ok(())
 }
 
 /// Queues the event that a command has an outcome, inside the caller's transaction.

@@ -9,7 +9,7 @@ use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 23] = [
+const MIGRATIONS: [&str; 24] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
@@ -33,6 +33,7 @@ const MIGRATIONS: [&str; 23] = [
     include_str!("../../migrations/sqlite/0021_connections.sql"),
     include_str!("../../migrations/sqlite/0022_retention.sql"),
     include_str!("../../migrations/sqlite/0023_sites.sql"),
+    include_str!("../../migrations/sqlite/0024_removed_chargers.sql"),
 ];
 
 /// The migration after which open sessions are listed again, with the columns that it and earlier ones add. It is the

@@ -1,15 +1,17 @@
 //! The laws of the ports `Commands` and `CommandQueue`.
 
-use crate::common::{Adapter, Sent, apply, at, gateway, heartbeat, id, on_every_adapter};
+use crate::common::{
+    Adapter, Sent, apply, at, gateway, heartbeat, id, on_every_adapter, origin, put_profile,
+};
 use central::model::{
-    ChargerKey, Claim, Command, CommandId, CommandState, CommandView, NotSent, OutcomeClass,
-    Refusal,
+    ChargerKey, Claim, Command, CommandId, CommandState, CommandView, NotSent, Origin,
+    OutcomeClass, Refusal,
 };
 use central::ports::{
-    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
-    QUEUED_PER_CHARGER_MAX, Store,
+    Cancelled, ChangeRequest, ChargerAdmin, ChargerProfile, CommandQueue, Commands, Created,
+    IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand, QUEUED_PER_CHARGER_MAX, Store,
 };
-use central::query::{CommandFilter, PageRequest};
+use central::query::{ChargerFilter, CommandFilter, PageRequest, QueryStore, RemovedChargers};
 use central::record::Notes;
 use central::{AnswerKind, Epoch, Record, RecordKind, Seq, Timestamp};
 use ocpp::Version;
@@ -30,6 +32,7 @@ on_every_adapter!(
     lists_are_paged_with_the_newest_first,
     a_queue_has_a_bound,
     stored_records_are_known_up_to_the_gap,
+    a_removed_charger_keeps_its_history_and_its_commands_end,
 );
 
 /// The payload of an answer.
@@ -319,6 +322,73 @@ fn a_release_and_a_refusal_need_the_very_claim<A: Adapter>() {
     }
     store.release(again, &[command_id(1)]).unwrap();
     assert_eq!(show(&store, 1).state, CommandState::Done);
+}
+
+fn a_removed_charger_keeps_its_history_and_its_commands_end<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    apply(&store, &[heartbeat(1, "CP-1"), heartbeat(2, "CP-3")]).unwrap();
+    for id in ["CP-1", "CP-2"] {
+        put_profile(&store, &ChargerProfile::new(id));
+    }
+    for number in 1..=3 {
+        create(&store, number, "CP-1");
+    }
+    create(&store, 4, "CP-3");
+    let (claim, sent) = (claim_of(0, 5), claim_of(0, 6));
+    store.claim(sent, &keys(&["CP-1"])).unwrap();
+    store.claim(claim, &keys(&["CP-1"])).unwrap();
+    let removal = ChangeRequest::of(Origin {
+        at: at(3),
+        ..origin()
+    });
+    for id in ["CP-1", "CP-2"] {
+        assert_eq!(store.remove_charger(id, &removal).unwrap(), Ok(()));
+    }
+
+    // What no gateway has claimed ends at once, what was claimed when it is given back, unless it was sent.
+    assert_eq!(reason(&show(&store, 3)), "charger_removed");
+    assert_eq!(show(&store, 4).state, CommandState::Queued);
+    assert_eq!(show(&store, 2).state, CommandState::Claimed);
+    apply(&store, &[record(6, 1, RecordKind::CallToCharger, "{}")]).unwrap();
+    let ids = [command_id(1), command_id(2)];
+    store.release(sent, &ids).unwrap();
+    store.release(claim, &ids).unwrap();
+    let ended = show(&store, 2);
+    assert_eq!(reason(&ended), "charger_removed");
+    assert_eq!(show(&store, 1).state, CommandState::Sent);
+
+    let listed = |removed| {
+        let filter = ChargerFilter {
+            removed,
+            ..ChargerFilter::default()
+        };
+        let page = store.chargers(&filter, &PageRequest::default()).unwrap();
+        let ids = page.items.into_iter().map(|item| item.charger.charger_id);
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(listed(RemovedChargers::Hidden), ["CP-3"]);
+    assert_eq!(listed(RemovedChargers::Only), ["CP-1"]);
+    assert_eq!(listed(RemovedChargers::Shown), ["CP-1", "CP-3"]);
+    let detail = store.charger("cp-1").unwrap().unwrap();
+    assert_eq!(detail.settings, None);
+    assert_eq!(detail.removed_at, Some(at(3)));
+    assert_eq!(detail.removed_by, Some(origin().by));
+    // It never sent a message.
+    assert_eq!(store.charger("CP-2").unwrap(), None);
+
+    // A command that is requested later, while it is connected as an unknown charger, is a command like any other.
+    let mut later = new(5, "CP-1");
+    later.created_at = at(4);
+    store.create(&later).unwrap();
+    store.claim(claim, &keys(&["CP-1"])).unwrap();
+    store.release(claim, &[command_id(5)]).unwrap();
+    assert_eq!(show(&store, 5).state, CommandState::Queued);
+
+    put_profile(&store, &ChargerProfile::new("CP-1"));
+    let again = store.charger("CP-1").unwrap().unwrap();
+    assert_eq!((again.removed_at, again.removed_by), (None, None));
+    assert_eq!(again.charger.first_seen_at, detail.charger.first_seen_at);
 }
 
 fn with_key(number: u128, key: &str, digest: u8) -> NewCommand {

@@ -17,8 +17,8 @@ use central::ports::{
     ApiKeys, Applied, ChangeKind, ChangeRequest, ChargerAdmin, ChargerProfile, Closings,
     CommandQueue, Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, DeadLetters,
     DiscardRequest, EventLog, Idempotency, LetterSelection, NewCommand, NewRotation, Once,
-    PasswordRotations, SiteChange, Sites, Store, Token, Tokens, Transfer, Unavailable,
-    UnavailableKind, Users,
+    PasswordRotations, SiteChange, Store, Token, Tokens, Transfer, Unavailable, UnavailableKind,
+    Users,
 };
 use central::project::Changes;
 use central::query::{
@@ -370,7 +370,10 @@ where
     set_by_people(store);
 }
 
-fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys + PasswordRotations + Users>(store: &S) {
+fn set_by_people<S>(store: &S)
+where
+    S: ChargerAdmin + QueryStore + Tokens + ApiKeys + PasswordRotations + Users,
+{
     let user = crate::users::user("anna", 1, Scope::Admin);
     let hash = UserPasswordHash::from_text("$argon2id$not-a-secret".to_owned());
     store.add_user(&user, &hash, &origin()).unwrap().unwrap();
@@ -406,6 +409,17 @@ fn set_by_people<S: ChargerAdmin + Tokens + ApiKeys + PasswordRotations + Users>
     let site = store.change_site(&site).unwrap();
     assert!(matches!(site, Once::Done(_)), "{site:?}");
     put_profile(store, &profile);
+    put_profile(store, &ChargerProfile::new("Corpus-2"));
+    let removed = store.remove_charger("Corpus-2", &ChangeRequest::of(origin()));
+    removed.unwrap().unwrap();
+    assert!(
+        store
+            .charger("Corpus-2")
+            .unwrap()
+            .unwrap()
+            .removed_at
+            .is_some()
+    );
     let rotation = NewRotation {
         charger_id: profile.charger_id.clone(),
         new_hash: "$argon2id$new".to_owned(),

@@ -6,9 +6,10 @@ use crate::postgres::directory::NOW_MS;
 use crate::postgres::error;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
+use crate::removed::removal;
 use crate::state::{Gateways, last_spelling, read};
 use central::model::{
-    ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
+    Actor, ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
     GatewayState,
 };
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
@@ -44,10 +45,11 @@ pub(super) async fn page(
         let sql = format!(
             "WITH keys AS ({keys})
              SELECT k.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
-                 p.version, p.label, p.site, p.charger_group
+                 p.version, p.label, p.site, p.charger_group, r.at, r.actor
              FROM keys k
              LEFT JOIN chargers c ON c.key = k.key AND c.state IS NOT NULL
              LEFT JOIN charger_profiles p ON p.key = k.key
+             LEFT JOIN removed_chargers r ON r.key = k.key
              ORDER BY k.key"
         );
         let mut query = sqlx::query_as::<_, StoredRow>(AssertSqlSafe(sql))
@@ -69,7 +71,9 @@ pub(super) async fn page(
         for row in rows {
             reached.clone_from(&row.key);
             let stored = row.read(&gateways)?;
-            if filter.has(&stored.charger, stored.settings.as_ref()) {
+            if filter.has(&stored.charger, stored.settings.as_ref())
+                && filter.has_removal(stored.removal.is_some(), stored.charger.online)
+            {
                 places.push(Place::Charger(ChargerKey::of(&reached)));
                 selected.push(stored);
             }
@@ -123,10 +127,11 @@ pub(super) async fn one(
     let key = clean(ChargerKey::of(id).as_str()).into_owned();
     let row: Option<StoredRow> = sqlx::query_as(
         "SELECT k.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
-             p.version, p.label, p.site, p.charger_group
+             p.version, p.label, p.site, p.charger_group, r.at, r.actor
          FROM (SELECT $1::text AS key) k
          LEFT JOIN chargers c ON c.key = k.key AND c.state IS NOT NULL
          LEFT JOIN charger_profiles p ON p.key = k.key
+         LEFT JOIN removed_chargers r ON r.key = k.key
          WHERE c.no IS NOT NULL OR p.id IS NOT NULL",
     )
     .bind(key)
@@ -155,6 +160,8 @@ struct StoredRow {
     label: Option<String>,
     site: Option<String>,
     group: Option<String>,
+    removed_at: Option<i64>,
+    removed_by: Option<String>,
 }
 
 impl<'r> FromRow<'r, PgRow> for StoredRow {
@@ -172,6 +179,8 @@ impl<'r> FromRow<'r, PgRow> for StoredRow {
             label: row.try_get(9)?,
             site: row.try_get(10)?,
             group: row.try_get(11)?,
+            removed_at: row.try_get(12)?,
+            removed_by: row.try_get(13)?,
         })
     }
 }
@@ -182,10 +191,13 @@ struct Stored {
     no: Option<i32>,
     charger: ChargerView,
     settings: Option<ChargerSettings>,
+    /// When it was removed, and by whom.
+    removal: Option<(Timestamp, Actor)>,
 }
 
 impl StoredRow {
     fn read(self, gateways: &Gateways) -> Result<Stored, Refusal> {
+        let removal = removal(self.removed_at, self.removed_by.as_deref())?;
         let settings = match (self.id, self.registration, self.version) {
             (Some(id), Some(registration), Some(version)) => {
                 let row = (
@@ -215,6 +227,7 @@ impl StoredRow {
             no: self.no,
             charger: gateways.view(spelling, &state),
             settings,
+            removal,
         })
     }
 }
@@ -230,8 +243,9 @@ pub(in crate::postgres) async fn numbered(
     let gateways = gateways(connection).await?;
     let rows: Vec<StoredRow> = sqlx::query_as(
         "SELECT c.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
-             p.version, p.label, p.site, p.charger_group
+             p.version, p.label, p.site, p.charger_group, r.at, r.actor
          FROM chargers c LEFT JOIN charger_profiles p ON p.key = c.key
+         LEFT JOIN removed_chargers r ON r.key = c.key
          WHERE c.no = ANY($1::bigint[]::int[]) AND c.state IS NOT NULL",
     )
     .bind(numbers)
@@ -277,7 +291,10 @@ async fn with_connectors(
             Ok(state.view(&charger, evse, connector))
         };
         let connectors: Result<Vec<ConnectorView>, Refusal> = rows.into_iter().map(view).collect();
+        let (removed_at, removed_by) = stored.removal.unzip();
         Ok(ChargerDetail {
+            removed_at,
+            removed_by,
             connectors: connectors?,
             settings: stored.settings,
             charger,

@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use crate::sqlite::charger_settings::one_profile;
 use crate::state::{Gateways, last_spelling, read};
 use central::model::{
-    ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
+    Actor, ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
     GatewayState,
 };
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
@@ -51,7 +51,10 @@ pub(super) fn page(
         let Some(stored) = stored(connection, &gateways, &key)? else {
             continue;
         };
-        if !filter.has(&stored.charger, stored.settings.as_ref()) {
+        let is_online = stored.charger.online;
+        if !filter.has(&stored.charger, stored.settings.as_ref())
+            || !filter.has_removal(stored.removal.is_some(), is_online)
+        {
             continue;
         }
         let detail = stored.with_connectors(connection)?;
@@ -75,6 +78,8 @@ struct Stored {
     no: Option<i64>,
     charger: ChargerView,
     settings: Option<ChargerSettings>,
+    /// When it was removed, and by whom.
+    removal: Option<(Timestamp, Actor)>,
 }
 
 impl Stored {
@@ -83,7 +88,10 @@ impl Stored {
             None => Vec::new(),
             Some(no) => connectors(connection, no, &self.charger)?,
         };
+        let (removed_at, removed_by) = self.removal.unzip();
         Ok(ChargerDetail {
+            removed_at,
+            removed_by,
             charger: self.charger,
             settings: self.settings,
             connectors,
@@ -108,12 +116,21 @@ fn stored(
         (None, Some(_)) => (None, ChargerState::default()),
         (None, None) => return Ok(None),
     };
+    let removal = match settings {
+        Some(_) => None,
+        None => connection
+            .prepare_cached("SELECT at, actor FROM removed_chargers WHERE key = ?1")?
+            .query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?,
+    };
+    let (at, actor): (Option<i64>, Option<String>) = removal.unzip();
     let spelling = settings.as_ref();
     let spelling = spelling.map_or(key.as_str(), |settings| &settings.charger_id);
     Ok(Some(Stored {
         no,
         charger: gateways.view(spelling, &state),
         settings,
+        removal: crate::removed::removal(at, actor.as_deref())?,
     }))
 }
 
