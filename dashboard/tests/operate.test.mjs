@@ -319,3 +319,43 @@ test('dead letters of one cause are tried again and discarded together, after a 
   page.assertClean();
   await page.context().close();
 });
+
+test('a charger gets a label, a site and a group, is found by them, and leaves the list when it is removed', async () => {
+  const other = await Charger.connect(wattpost, 'CP-7');
+  await other.call('BootNotification', { chargePointVendor: 'Example', chargePointModel: 'AC-22' });
+  assert.equal((await post('/api/v1/sites', { id: 'depot-7', name: 'Depot <b>7</b>' })).status, 201);
+  assert.equal((await post('/api/v1/chargers', { charger_id: 'CP-7' })).status, 201);
+  await until('it is added', async () => (await wattpost.get('/api/v1/chargers/CP-7')).settings);
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers/CP-7`);
+  await page.getByRole('button', { name: 'Edit label and site' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Label').fill('<i>North</i> gate');
+  await dialog.getByLabel('Site').selectOption('depot-7');
+  await dialog.getByLabel('Group').fill('fleet');
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await page.getByText('<i>North</i> gate').waitFor();
+  await assertFit(page);
+
+  // The link of the site leads to its chargers; others are not among them.
+  await page.getByRole('link', { name: 'depot-7' }).click();
+  await page.getByText(/^1 of \d/).waitFor();
+  assert.match(page.url(), /site=depot-7/);
+  await page.getByRole('cell', { name: 'depot-7 fleet' }).waitFor();
+  await assertFit(page);
+  await page.goto(`${wattpost.url}/chargers?q=north`);
+  await page.getByRole('link', { name: 'CP-7' }).waitFor();
+  assert.equal(await page.getByRole('link', { name: 'CP-<i>1' }).count(), 0);
+
+  // Its connection is closed, and it leaves the list without a reload; its page has its history.
+  await page.goto(`${wattpost.url}/chargers`);
+  await page.getByRole('link', { name: 'CP-7' }).waitFor();
+  other.close();
+  assert.equal((await fetch(`${wattpost.url}/api/v1/chargers/CP-7`, { method: 'DELETE' })).status, 204);
+  await until('it is not listed', async () => (await page.getByRole('link', { name: 'CP-7' }).count()) === 0);
+  await page.goto(`${wattpost.url}/chargers/CP-7`);
+  await page.getByText('Its history stays.').waitFor();
+  await assertFit(page);
+});

@@ -191,11 +191,15 @@ export interface components {
         /** @description Selects the chargers of a batch; `{}` selects all. */
         BatchFilter: {
             firmware?: string | null;
+            /** @description A group of chargers, exactly. */
+            group?: string | null;
             model?: string | null;
             ocpp_version?: components["schemas"]["OcppVersion"] | null;
             online?: boolean | null;
             /** @description A part of the identity, in any letter case. */
             q?: string | null;
+            /** @description The `id` of a site. */
+            site?: string | null;
             /** @description As the latest BootNotification says, as the next two. */
             vendor?: string | null;
         };
@@ -277,6 +281,12 @@ export interface components {
             online: boolean;
             /** @description Its address in that connection. */
             remote?: string | null;
+            /**
+             * Format: date-time
+             * @description When an operator removed it; null if it is added, or was never removed.
+             */
+            removed_at?: string | null;
+            removed_by?: components["schemas"]["Actor"] | null;
             settings?: components["schemas"]["ChargerSettings"] | null;
         };
         /** @description A connection of a charger. */
@@ -332,11 +342,17 @@ export interface components {
              * @description Bytes of one of its messages at most.
              */
             frame_bytes_max?: number | null;
+            /** @description The group of chargers to which it belongs. */
+            group?: string | null;
+            /** @description The text that people see beside the identity. */
+            label?: string | null;
             /**
              * @description Its password for Basic authentication, 8 to 64 bytes, which the charger has already; null removes it. To change it at
              *     the charger too, use `PUT /api/v1/chargers/{id}/password`.
              */
             password?: string | null;
+            /** @description The `id` of the site where it stands, which must exist. */
+            site?: string | null;
         };
         /** @description What the operator has set of a charger. */
         ChargerSettings: {
@@ -349,8 +365,14 @@ export interface components {
              * @description Bytes of one of its messages at most, from its next connection on; null: `gateway.frame_bytes_max`.
              */
             frame_bytes_max?: number | null;
+            /** @description The group of chargers to which it belongs. */
+            group?: string | null;
             /** @description Whether it must send a password when it connects. The password is never shown. */
             has_password: boolean;
+            /** @description The text that people see beside the identity. */
+            label?: string | null;
+            /** @description The `id` of the site where it stands. */
+            site?: string | null;
             /**
              * Format: int64
              * @description Increases with each change of these settings.
@@ -1092,8 +1114,14 @@ export interface components {
              * @description Bytes of one of its messages at most. Default null: `gateway.frame_bytes_max`.
              */
             frame_bytes_max?: number | null;
+            /** @description The group of chargers to which it belongs. */
+            group?: string | null;
+            /** @description The text that people see beside the identity. */
+            label?: string | null;
             /** @description Its password for Basic authentication, 8 to 64 bytes; only a hash of it is stored. Default null: none is required. */
             password?: string | null;
+            /** @description The `id` of the site where it stands, which must exist. */
+            site?: string | null;
         };
         /** @description A command to be sent. */
         NewCommand: {
@@ -1136,6 +1164,32 @@ export interface components {
             password?: string;
             /** @description `wait` (the default: it is sent when the charger connects, until `expires_at`) or `fail`. */
             when_offline?: string;
+        };
+        /** @description A site to be added. */
+        NewSite: {
+            /** @description Its postal address, on one line. */
+            address?: string | null;
+            /**
+             * @description 1 to 64 characters of a-z, 0-9, `-`, `_` and `.`, of which the first is a letter or a digit.
+             * @example depot-7
+             */
+            id: string;
+            /**
+             * Format: double
+             * @description Degrees north; with `longitude` or not at all.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description Degrees east; with `latitude` or not at all.
+             */
+            longitude?: number | null;
+            name: string;
+            /**
+             * @description The name of its time zone in the IANA database. Only its form is checked.
+             * @example Europe/Berlin
+             */
+            time_zone?: string | null;
         };
         /** @description A user to be added. */
         NewUser: {
@@ -1456,6 +1510,12 @@ export interface components {
                 online: boolean;
                 /** @description Its address in that connection. */
                 remote?: string | null;
+                /**
+                 * Format: date-time
+                 * @description When an operator removed it; null if it is added, or was never removed.
+                 */
+                removed_at?: string | null;
+                removed_by?: components["schemas"]["Actor"] | null;
                 settings?: components["schemas"]["ChargerSettings"] | null;
             }[];
             /**
@@ -2033,6 +2093,55 @@ export interface components {
                  * @description Times its multiplier (2.x); null if it is no number.
                  */
                 value?: number | null;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
+        /** @description A page of a list. */
+        Page_Site: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                /** @description Its postal address. */
+                address?: string | null;
+                /**
+                 * Format: int64
+                 * @description How many chargers that were added are there. It is no part of the version that `ETag` names.
+                 */
+                chargers: number;
+                /**
+                 * @description Its id, which never changes.
+                 * @example depot-7
+                 */
+                id: string;
+                /**
+                 * Format: double
+                 * @description Degrees north; null if and only if `longitude` is.
+                 */
+                latitude?: number | null;
+                /**
+                 * Format: double
+                 * @description Degrees east.
+                 */
+                longitude?: number | null;
+                name: string;
+                /**
+                 * @description The name of its time zone in the IANA database.
+                 * @example Europe/Berlin
+                 */
+                time_zone?: string | null;
             }[];
             /**
              * Format: int64
@@ -2731,6 +2840,47 @@ export interface components {
             password?: string | null;
             /** @description The name of a user. */
             user?: string | null;
+        };
+        /** @description A site: a place with chargers. */
+        Site: {
+            /** @description Its postal address. */
+            address?: string | null;
+            /**
+             * Format: int64
+             * @description How many chargers that were added are there. It is no part of the version that `ETag` names.
+             */
+            chargers: number;
+            /**
+             * @description Its id, which never changes.
+             * @example depot-7
+             */
+            id: string;
+            /**
+             * Format: double
+             * @description Degrees north; null if and only if `longitude` is.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description Degrees east.
+             */
+            longitude?: number | null;
+            name: string;
+            /**
+             * @description The name of its time zone in the IANA database.
+             * @example Europe/Berlin
+             */
+            time_zone?: string | null;
+        };
+        /** @description A change of a site: a member that is absent stays as it is, and null removes the value. */
+        SitePatch: {
+            address?: string | null;
+            /** Format: double */
+            latitude?: number | null;
+            /** Format: double */
+            longitude?: number | null;
+            name?: string;
+            time_zone?: string | null;
         };
         /** @description A dead letter that still cannot be applied. */
         StillDead: {

@@ -2,7 +2,7 @@ import { kindNow, sockets } from './fleet.svelte';
 import type { Charger } from './types';
 
 /** The filters of the page Chargers, which are parameters of its address. */
-export const FILTERS = ['q', 'online', 'status', 'version', 'firmware', 'admission'] as const;
+export const FILTERS = ['q', 'online', 'status', 'version', 'firmware', 'admission', 'site', 'group'] as const;
 export type Filter = (typeof FILTERS)[number];
 export type Filters = Record<Filter, string>;
 
@@ -15,13 +15,15 @@ export function filtersOf(query: URLSearchParams): Filters {
 export function passes(charger: Charger, f: Filters, without?: Filter): boolean {
   const is = (name: Filter) => f[name] !== '' && name !== without;
   if (is('q')) {
-    const texts = [charger.charger_id, charger.boot?.vendor, charger.boot?.model, charger.boot?.serial, charger.remote];
+    const texts = [charger.charger_id, charger.settings?.label, charger.boot?.vendor, charger.boot?.model, charger.boot?.serial, charger.remote];
     if (!texts.some((text) => text?.toLowerCase().includes(f.q))) return false;
   }
   if (is('online') && String(charger.online) !== f.online) return false;
   if (is('version') && charger.ocpp_version !== f.version) return false;
   if (is('firmware') && (charger.boot?.firmware ?? '') !== f.firmware) return false;
   if (is('admission') && (charger.settings?.admission ?? 'not_added') !== f.admission) return false;
+  if (is('site') && (charger.settings?.site ?? '') !== f.site) return false;
+  if (is('group') && (charger.settings?.group ?? '') !== f.group) return false;
   if (is('status') && !sockets(charger).some((one) => kindNow(one) === f.status)) return false;
   return true;
 }

@@ -112,11 +112,17 @@ class Fleet {
   async reread(id: string): Promise<void> {
     try {
       const charger = await get<Charger>(`/api/v1/chargers/${encodeURIComponent(id)}`);
-      this.chargers.set(charger.charger_id, charger);
+      this.#keep(charger);
     } catch {
       this.chargers.delete(id);
     }
     this.version += 1;
+  }
+
+  /** A removed charger is one of the fleet only while it is connected, as in the list of the API. */
+  #keep(charger: Charger): void {
+    if (charger.removed_at && !charger.online) this.chargers.delete(charger.charger_id);
+    else this.chargers.set(charger.charger_id, charger);
   }
 
   #apply(events: WattpostEvent[]): void {
@@ -125,8 +131,7 @@ class Fleet {
         case 'charger.connected':
         case 'charger.disconnected':
         case 'charger.booted': {
-          const charger = event.data as Charger;
-          this.chargers.set(charger.charger_id, charger);
+          this.#keep(event.data as Charger);
           break;
         }
         case 'charger.set':

@@ -3,6 +3,7 @@ import type { components } from './api-types';
 type Schemas = components['schemas'];
 export type Charger = Schemas['Charger'];
 export type ChargerConnection = Schemas['ChargerConnection'];
+export type Site = Schemas['Site'];
 export type ChargerWithDetails = Schemas['ChargerWithDetails'];
 export type Connector = Schemas['Connector'];
 export type Transaction = Schemas['Transaction'];
