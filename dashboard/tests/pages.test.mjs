@@ -387,7 +387,7 @@ test('the page System shows figures and room on disk, and gives a support bundle
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/system`);
   const main = page.locator('main');
-  await main.getByText(/are free where the data directory of this process is/).waitFor();
+  await main.getByText(/where the data directory of this process is: .* free/i).waitFor();
   await main.getByText('durable seq').waitFor();
   await main.getByText(/schema \d+ of the database/).waitFor();
   const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Support bundle' }).click()]);
