@@ -220,22 +220,26 @@ impl SqliteStore {
     }
 
     fn expire_events(&self, before: i64) -> Result<u64, Unavailable> {
+        // A process of an earlier version, which may still run, does not write the day.
+        const DUE: &str = "stored_on < ?1 AND (stored_on > 0 OR at < ?2)";
         let day = before.div_euclid(DAY_MILLIS);
+        let find = format!("SELECT 1 FROM events WHERE {DUE}");
+        let remove = format!(
+            "DELETE FROM events WHERE (charger_no, at, key_hash) IN (SELECT charger_no, at, key_hash
+                 FROM events WHERE {DUE} ORDER BY stored_on LIMIT ?3)"
+        );
         sliced(
             self,
             |connection, rows| {
-                let is_due = connection
-                    .prepare_cached("SELECT 1 FROM events WHERE stored_on < ?1")?
-                    .exists([day])?;
+                let is_due = connection.prepare_cached(&find)?.exists([day, before])?;
                 Ok(is_due.then_some(rows))
             },
             |connection, rows| {
-                Ok(connection
-                    .prepare_cached(
-                        "DELETE FROM events WHERE (charger_no, at, key_hash) IN (SELECT charger_no, at, key_hash
-                             FROM events WHERE stored_on < ?1 ORDER BY stored_on LIMIT ?2)",
-                    )?
-                    .execute(params![day, *rows as i64])?)
+                Ok(connection.prepare_cached(&remove)?.execute(params![
+                    day,
+                    before,
+                    *rows as i64
+                ])?)
             },
         )
     }

