@@ -480,7 +480,7 @@ fn wait_of(text: &str) -> Result<Duration, ApiError> {
 
 /// `wait` of the header `Prefer` (RFC 7240), cut to the longest wait. An invalid preference is ignored, as the standard
 /// demands.
-fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let wait =
         preferences(headers).find_map(|text| text.strip_prefix("wait=")?.parse::<u64>().ok());
     wait.filter(|seconds| *seconds > 0)
@@ -495,6 +495,6 @@ fn preferences(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Whether the header `Prefer` has this preference, which has no value.
-fn prefers(headers: &HeaderMap, preference: &str) -> bool {
+pub(crate) fn prefers(headers: &HeaderMap, preference: &str) -> bool {
     preferences(headers).any(|text| text.eq_ignore_ascii_case(preference))
 }

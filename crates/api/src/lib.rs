@@ -23,7 +23,7 @@
 //! webhooks/      sends events to other systems, under a lease
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
-//! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  charger_password.rs  sites.rs  closings.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
+//! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  charger_password.rs  sites.rs  closings.rs  disconnects.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
 //! tokens.rs  local_lists.rs  traces.rs  transaction_messages.rs   one file per resource
 //! ```
 
@@ -41,6 +41,7 @@ mod commands;
 mod config;
 mod dashboard;
 mod dead_letters;
+mod disconnects;
 mod docs_page;
 mod error;
 mod etag;
@@ -92,8 +93,8 @@ pub use webhooks::{WebhookConfig, WebhookDeps};
 
 use central::model::ProcessReport;
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, DeadLetters, EventLog,
-    Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations, Tokens, Users,
+    ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, DeadLetters, Disconnects,
+    EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations, Tokens, Users,
 };
 use central::query::QueryStore;
 use common::settings::SettingError;
@@ -121,6 +122,8 @@ pub struct ApiDeps {
     pub rotations: Option<Arc<dyn PasswordRotations>>,
     /// Closes transactions; `None` in a process without a store.
     pub closings: Option<Arc<dyn Closings>>,
+    /// Requests to close the connections of chargers; `None` in a process without a store.
+    pub disconnects: Option<Arc<dyn Disconnects>>,
     /// The dead letters; `None` in a process without a store.
     pub dead_letters: Option<Arc<dyn DeadLetters>>,
     /// Tries dead letters again; `None` in a process without a store.

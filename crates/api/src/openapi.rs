@@ -10,10 +10,10 @@ use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
-    commands, dead_letters, docs_page, events, freshness, handshakes, health, local_lists,
-    messages, meter_values, operations, pipeline, quirks, reports, routes, schema, sessions, sites,
-    support_bundle, tokens, traces, transaction_messages, transactions, users, version,
-    webhook_routes,
+    commands, dead_letters, disconnects, docs_page, events, freshness, handshakes, health,
+    local_lists, messages, meter_values, operations, pipeline, quirks, reports, routes, schema,
+    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, users,
+    version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -54,6 +54,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         charger_password::one,
         charger_password::set,
         charger_password::cancel,
+        disconnects::disconnect,
         sites::list,
         sites::create,
         sites::one,

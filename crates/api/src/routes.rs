@@ -9,10 +9,10 @@ use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
-    commands, dashboard, dead_letters, events, freshness, handshakes, health, local_lists,
-    messages, meter_values, openapi, operations, pipeline, quirks, reports, schema, sessions,
-    sites, support_bundle, tokens, traces, transaction_messages, transactions, users, version,
-    webhook_routes,
+    commands, dashboard, dead_letters, disconnects, events, freshness, handshakes, health,
+    local_lists, messages, meter_values, openapi, operations, pipeline, quirks, reports, schema,
+    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, users,
+    version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -135,6 +135,11 @@ pub(crate) const ROUTES: &[Route] = &[
                 .delete(charger_password::cancel)
         },
     },
+    operation(
+        "/api/v1/chargers/{id}/disconnect",
+        "`POST` closes the connection of a charger, which then connects again",
+        || post(disconnects::disconnect),
+    ),
     Route {
         path: "/api/v1/sites",
         purpose: "the places where chargers stand, by id; `POST` adds one",

@@ -13,10 +13,12 @@ use crate::{ApiDeps, Build, SupportDeps, WebhookDeps};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
+use central::GatewayId;
 use central::model::{CommandId, ProcessReport, UserPasswordHash};
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvent, ClusterEvents, Commands, DeadLetters,
-    EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations, Tokens, Users,
+    Disconnects, EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations,
+    Tokens, Users,
 };
 use central::query::QueryStore;
 use serde::Serialize;
@@ -38,6 +40,7 @@ pub(crate) struct AppState {
     rotations: Option<Arc<dyn PasswordRotations>>,
     handshakes: Option<Arc<dyn Handshakes>>,
     closings: Option<Arc<dyn Closings>>,
+    disconnects: Option<Arc<dyn Disconnects>>,
     dead_letters: Option<Arc<dyn DeadLetters>>,
     letter_retries: Option<Arc<dyn LetterRetries>>,
     commands: Option<Arc<dyn Commands>>,
@@ -93,7 +96,9 @@ impl AppState {
                         overview.hear(*report);
                     }
                 }
-                ClusterEvent::Connected { .. } | ClusterEvent::CommandsWaiting { .. } => {}
+                ClusterEvent::Connected { .. }
+                | ClusterEvent::CommandsWaiting { .. }
+                | ClusterEvent::DisconnectWaiting { .. } => {}
             }));
         }
         Self {
@@ -104,6 +109,7 @@ impl AppState {
             rotations: deps.rotations,
             handshakes: deps.handshakes,
             closings: deps.closings,
+            disconnects: deps.disconnects,
             dead_letters: deps.dead_letters,
             letter_retries: deps.letter_retries,
             commands: deps.commands,
@@ -138,6 +144,13 @@ impl AppState {
             events.publish(ClusterEvent::CommandsWaiting {
                 charger_id: charger_id.to_owned(),
             });
+        }
+    }
+
+    /// Tells the gateway that one of its connections is to be closed.
+    pub(crate) fn disconnect_waits(&self, gateway: GatewayId) {
+        if let Some(events) = &self.events {
+            events.publish(ClusterEvent::DisconnectWaiting { gateway });
         }
     }
 
@@ -289,6 +302,11 @@ impl AppState {
     /// Closes transactions. A process without a store has no route that uses it.
     pub(crate) fn closings(&self) -> Result<Arc<dyn Closings>, ApiError> {
         self.closings.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// Requests to close connections. A process without a store has no route that uses them.
+    pub(crate) fn disconnects(&self) -> Result<Arc<dyn Disconnects>, ApiError> {
+        self.disconnects.clone().ok_or_else(ApiError::internal)
     }
 
     /// The dead letters. A process without a store has no route that uses them.

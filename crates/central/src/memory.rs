@@ -9,6 +9,7 @@ mod closings;
 mod commands;
 mod dead_letters;
 mod directory;
+mod disconnects;
 mod local_lists;
 mod rows;
 pub mod sample;
@@ -16,6 +17,7 @@ mod tokens;
 
 pub use closings::MemoryClosings;
 pub use directory::MemoryDirectory;
+pub use disconnects::MemoryDisconnects;
 pub use rows::{BeforeQuery, MemoryRows};
 
 use crate::effect;

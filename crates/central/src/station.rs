@@ -222,6 +222,13 @@ pub enum CloseReason {
     Unreadable,
     /// The operator removed, rejected or changed the charger.
     Refused,
+    /// The operator closed the connection.
+    ByOperator {
+        /// The close code that the charger gets.
+        code: u16,
+        /// The reason that the operator gave; empty if none.
+        reason: String,
+    },
 }
 
 impl CloseReason {
@@ -250,6 +257,12 @@ impl CloseReason {
             Self::Unfinished => "a message was not finished in time".into(),
             Self::Unreadable => "too many frames that cannot be read".into(),
             Self::Refused => "refused by the operator".into(),
+            Self::ByOperator { code, reason } if reason.is_empty() => {
+                format!("closed by operator with code {code}").into()
+            }
+            Self::ByOperator { code, reason } => {
+                format!("closed by operator with code {code}: {reason}").into()
+            }
         }
     }
 }

@@ -65,7 +65,8 @@ use crate::running::Running;
 use central::model::ChargerKey;
 use central::policy::Policy;
 use central::ports::{
-    ClusterEvents, CommandQueue, DirectorySource, Handshakes, HealthProbe, PasswordRotations, Sink,
+    ClusterEvents, CommandQueue, DirectorySource, Disconnects, Handshakes, HealthProbe,
+    PasswordRotations, Sink,
 };
 use central::resend::ResendMemory;
 use central::station::SizeLimit;
@@ -107,6 +108,8 @@ pub struct GatewayDeps {
     pub commands: Option<Arc<dyn CommandQueue>>,
     /// Where changes of passwords at chargers are decided; without it the gateway reports no log-in with a new password.
     pub rotations: Option<Arc<dyn PasswordRotations>>,
+    /// Requests to close connections; without it, and without a queue of commands, no operator closes one.
+    pub disconnects: Option<Arc<dyn Disconnects>>,
     /// Where refused handshakes are stored for the operator's list; without it they are only logged.
     pub handshakes: Option<Arc<dyn Handshakes>>,
 }
@@ -432,6 +435,7 @@ fn prepare(
         cluster_events,
         commands,
         rotations,
+        disconnects,
         handshakes,
     } = deps;
     let resumed = resume::resume(&journal, config.resend_replay_bytes_max)
@@ -484,6 +488,7 @@ fn prepare(
     let commands = Commands::new(
         commands,
         rotations,
+        disconnects,
         gateway_id,
         journal.clone(),
         Arc::clone(&registry),

@@ -4,7 +4,7 @@ use crate::directory::{from_text, to_text};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{Actor, AuditEntry, AuditView, Closed, Origin, TransactionView};
-use central::ports::Closing;
+use central::ports::{Closing, Disconnect};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -58,6 +58,22 @@ pub(crate) fn closing_entry(
         before: Some(session(true, Value::Null)),
         after: Some(session(false, shown(&closed)?)),
     })
+}
+
+/// The entry for a request to close a connection.
+pub(crate) fn disconnect_entry(request: &Disconnect, origin: &Origin) -> AuditEntry {
+    AuditEntry {
+        origin: origin.clone(),
+        action: "charger.disconnect_requested".to_owned(),
+        subject: request.charger_id.clone(),
+        before: None,
+        after: Some(json!({
+            "gateway_id": request.gateway_id,
+            "epoch": request.epoch,
+            "code": request.code,
+            "reason": request.reason,
+        })),
+    }
 }
 
 /// Number, time, kind and name of who, from where, request, action, subject, before, after.

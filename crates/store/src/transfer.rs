@@ -122,7 +122,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Tables of a store's own: the version of the schema, the processes that run, and what is found again while records are applied.
+    /// Tables of a store's own: the version of the schema, the processes that run, what gateways are asked
+    /// for now, and what is found again while records are applied.
     const OWN: &[&str] = &[
         "wattpost_schema",
         "message_days",
@@ -130,6 +131,7 @@ mod tests {
         "transactions_to_list",
         "event_queue",
         "processes",
+        "disconnect_requests",
     ];
 
     /// The tables that the migrations of `store` create.

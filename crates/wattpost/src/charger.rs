@@ -5,6 +5,7 @@
 use crate::SettingsArgs;
 use crate::config::{ByteSize, Settings};
 use crate::database::{self, Use};
+use crate::hint;
 use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
@@ -15,13 +16,17 @@ use central::model::{
 };
 use central::operation::password_change;
 use central::ports::{
-    ChangeKind, ChangeRequest, ChargerChange, NewRotation, NotChanged, Once, RotationNotBegun,
+    ChangeKind, ChangeRequest, ChargerChange, ClusterEvent, DISCONNECT_CODE_DEFAULT,
+    DISCONNECT_CODE_EXPECTED, DISCONNECT_REASON_EXPECTED, DisconnectRequest, DisconnectState,
+    NewRotation, NotChanged, NotConnected, Once, RotationNotBegun, disconnect_seen,
+    is_disconnect_code, is_disconnect_reason,
 };
 use central::query::parameters;
 use clap::{Args, Subcommand, ValueEnum};
 use common::password::{SENT_EXPECTED, SET_EXPECTED, can_be_sent, can_be_set, generate, hash};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Subcommands of `wattpost charger`.
@@ -52,6 +57,16 @@ pub(crate) enum ChargerCommand {
     RotatePassword(RotateArgs),
     /// Show the state of the newest change of a charger's password, as JSON.
     Password(OneArgs),
+    /// Close the connection of a charger, which then connects again.
+    ///
+    /// Prints what became of it as JSON; fails unless the connection has ended. A later connection of the charger is never
+    /// closed.
+    ///
+    /// Examples:
+    ///   wattpost charger disconnect CP-17
+    ///   wattpost charger disconnect CP-17 --code 1012 --reason "new certificate"
+    #[command(verbatim_doc_comment)]
+    Disconnect(DisconnectArgs),
     /// Remove a charger's settings; its messages and transactions stay.
     Remove(OneArgs),
 }
@@ -146,6 +161,21 @@ pub(crate) struct RotateArgs {
     wait_until: Option<String>,
 }
 
+/// Flags of `charger disconnect`.
+#[derive(Debug, Args)]
+pub(crate) struct DisconnectArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Identity
+    identity: String,
+    /// Close code of WebSocket: 1000, 1001, 1008, 1011, 1012, 1013, or 3000 to 4999
+    #[arg(long, default_value_t = DISCONNECT_CODE_DEFAULT)]
+    code: u16,
+    /// Reason for the charger and for the record of the end: 1 to 123 bytes
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
 /// Flags of `charger remove` and `charger password`.
 #[derive(Debug, Args)]
 pub(crate) struct OneArgs {
@@ -176,6 +206,7 @@ pub(crate) fn run(command: &ChargerCommand) -> Result<ExitCode> {
         ChargerCommand::List(settings) => list(&settings.load()?)?,
         ChargerCommand::RotatePassword(args) => rotate(args)?,
         ChargerCommand::Password(args) => show_rotation(args)?,
+        ChargerCommand::Disconnect(args) => return disconnect(args),
         ChargerCommand::Remove(args) => remove(args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -364,6 +395,65 @@ fn show_rotation(args: &OneArgs) -> Result<()> {
     };
     print_line!("{}", serde_json::to_string_pretty(&rotation)?);
     Ok(())
+}
+
+/// How long `charger disconnect` waits for the end.
+const DISCONNECT_WAIT: Duration = Duration::from_secs(5);
+
+fn disconnect(args: &DisconnectArgs) -> Result<ExitCode> {
+    if !is_disconnect_code(args.code) {
+        bail!("--code is {}; give {DISCONNECT_CODE_EXPECTED}", args.code);
+    }
+    if let Some(reason) = &args.reason
+        && !is_disconnect_reason(reason)
+    {
+        bail!("--reason is {reason:?}; give {DISCONNECT_REASON_EXPECTED}");
+    }
+    let settings = args.settings.load()?;
+    let database = database::open(&settings, Use::Change)?;
+    let id = args.identity.trim();
+    let detail = database
+        .queries
+        .charger(id)?
+        .with_context(|| format!("no charger is known by the identity {id:?}"))?;
+    let wanted = DisconnectRequest {
+        id: Uuid::now_v7(),
+        connection: detail.charger.newest_connection(),
+        charger_id: detail.charger.charger_id,
+        code: args.code,
+        reason: args.reason.clone().unwrap_or_default(),
+        request: ChangeRequest::of(command_line()),
+    };
+    let request = match database.disconnects.request_disconnect(&wanted)? {
+        Once::Done(request) | Once::Repeated(request) => request,
+        Once::Refused(NotConnected) => {
+            bail!("charger {id:?} is not connected, so there is no connection to close")
+        }
+        // It has no idempotency key.
+        Once::Mismatch | Once::InUse => bail!("the connection was not closed"),
+    };
+    hint::give(
+        &settings,
+        &ClusterEvent::DisconnectWaiting {
+            gateway: request.gateway_id,
+        },
+    );
+    let deadline = Instant::now() + DISCONNECT_WAIT;
+    let view = loop {
+        let heard = database.disconnects.disconnect_heard(request.id)?;
+        let view = disconnect_seen(&*database.queries, &request, heard, database::now())?;
+        if view.state.is_final() || Instant::now() >= deadline {
+            break view;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    print_line!("{}", serde_json::to_string(&view)?);
+    Ok(match view.state {
+        DisconnectState::Closed | DisconnectState::Ended => ExitCode::SUCCESS,
+        DisconnectState::Pending | DisconnectState::Closing | DisconnectState::Expired => {
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn list(settings: &Settings) -> Result<()> {

@@ -7,11 +7,10 @@
 mod batch;
 
 use crate::SettingsArgs;
-use crate::config::Settings;
 use crate::database::{self, Database, Use};
+use crate::hint;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
-use broker::Broker;
 use central::command_request::{ANSWER_WITHIN_DEFAULT_MS, CommandRequest};
 use central::local_list::changes_local_list;
 use central::model::{CommandId, CommandState, CommandView, EffectPhase, ShownMessage};
@@ -99,8 +98,6 @@ pub(crate) struct OneArgs {
 
 /// How often the database is queried for the outcome.
 const POLL: Duration = Duration::from_millis(200);
-/// A hint that takes longer is of no use: gateways look each second.
-const HINT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
     match command {
@@ -203,7 +200,13 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
             args.charger
         ),
     };
-    give_hint(&settings, &view.charger_id);
+    // Without it gateways look within a second.
+    hint::give(
+        &settings,
+        &ClusterEvent::CommandsWaiting {
+            charger_id: view.charger_id.clone(),
+        },
+    );
     let view = if args.no_wait {
         view
     } else {
@@ -220,31 +223,6 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Tells the gateways over RabbitMQ that this charger has a command. If that is not possible in [`HINT_TIMEOUT`], they find
-/// it by looking.
-fn give_hint(settings: &Settings, charger_id: &str) {
-    if !settings.has_broker() {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return;
-    };
-    runtime.block_on(async {
-        let broker = Broker::start(settings.broker.clone(), "command");
-        let event = ClusterEvent::CommandsWaiting {
-            charger_id: charger_id.to_owned(),
-        };
-        let announced = tokio::time::timeout(HINT_TIMEOUT, broker.announce(&event)).await;
-        if !matches!(announced, Ok(Ok(()))) {
-            tracing::debug!("no hint over RabbitMQ; gateways look within a second");
-        }
-        let _ = tokio::time::timeout(HINT_TIMEOUT, broker.close()).await;
-    });
 }
 
 /// The pages of the report that the command asked for.

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, Handshakes, LetterRetries, LocalLists, Maintenance, PasswordRotations, Processes,
-    QueryStore, Store, Tokens, Users, Webhooks,
+    Disconnects, EventLog, Handshakes, LetterRetries, LocalLists, Maintenance, PasswordRotations,
+    Processes, QueryStore, Store, Tokens, Users, Webhooks,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub(crate) struct Database {
     pub(crate) handshakes: Arc<dyn Handshakes>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) closings: Arc<dyn Closings>,
+    pub(crate) disconnects: Arc<dyn Disconnects>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) api_keys: Arc<dyn ApiKeys>,
     pub(crate) users: Arc<dyn Users>,
@@ -54,6 +55,7 @@ impl Database {
             + Handshakes
             + DeadLetters
             + Closings
+            + Disconnects
             + Maintenance
             + ApiKeys
             + Users
@@ -77,6 +79,7 @@ impl Database {
             handshakes: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
             closings: Arc::clone(&store) as _,
+            disconnects: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,
             api_keys: Arc::clone(&store) as _,
             users: Arc::clone(&store) as _,

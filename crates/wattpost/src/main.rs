@@ -20,6 +20,7 @@ mod deadletters;
 mod disk;
 mod drill_access;
 mod export;
+mod hint;
 mod journal;
 mod local_list;
 mod migrate;
@@ -287,6 +288,10 @@ mod tests {
         ("audit", READS),
         ("backup verify", READS),
         ("charger add", Audited::Entry("charger.set")),
+        (
+            "charger disconnect",
+            Audited::Entry("charger.disconnect_requested"),
+        ),
         ("charger list", READS),
         ("charger password", READS),
         ("charger remove", Audited::Entry("charger.removed")),

@@ -358,6 +358,7 @@ async fn serve(
         rotations: roles.has_api().then(|| Arc::clone(&database.rotations)),
         handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
         closings: roles.has_api().then(|| Arc::clone(&database.closings)),
+        disconnects: roles.has_api().then(|| Arc::clone(&database.disconnects)),
         dead_letters: roles.has_api().then(|| Arc::clone(&database.dead_letters)),
         letter_retries: roles.has_api().then(|| database.letter_retries()),
         commands: roles.has_api().then(|| Arc::clone(&database.commands)),

@@ -1,8 +1,9 @@
 //! Commands, batches and actions of OCPP.
 
 use super::kinds::{
-    ALREADY_SENT, BATCH_ENDED, CHARGER_OFFLINE, NO_REPORT, NOT_SUPPORTED, PAYLOAD_INVALID,
-    QUEUE_FULL, TOO_MANY_BATCHES, UNKNOWN_ACTION, UNKNOWN_BATCH, UNKNOWN_COMMAND, VERSION_UNKNOWN,
+    ALREADY_SENT, BATCH_ENDED, CHARGER_OFFLINE, NO_REPORT, NOT_CONNECTED, NOT_SUPPORTED,
+    PAYLOAD_INVALID, QUEUE_FULL, TOO_MANY_BATCHES, UNKNOWN_ACTION, UNKNOWN_BATCH, UNKNOWN_COMMAND,
+    VERSION_UNKNOWN,
 };
 use super::{ApiError, Fault, quoted, shortened};
 use central::command_request::RequestError;
@@ -84,6 +85,16 @@ impl ApiError {
         );
         error.command = Some(command.to_owned());
         error
+    }
+
+    pub(crate) fn not_connected(charger_id: &str) -> Self {
+        Self::new(
+            &NOT_CONNECTED,
+            format!(
+                "The charger {} is not connected, so there is no connection to close.",
+                quoted(charger_id)
+            ),
+        )
     }
 
     /// A command that cannot be stored. The places in a payload that breaks its schema are listed one by one.

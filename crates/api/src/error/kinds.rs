@@ -80,6 +80,7 @@ kinds! {
     IDEMPOTENCY_IN_USE, CONFLICT, "idempotency_in_use", "Request still running", "a request with this `Idempotency-Key` is running now";
     ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
     CHARGER_OFFLINE, CONFLICT, "charger_offline", "Charger not connected", "no gateway has a connection of the charger, and the command does not wait; `command` is the address of the command, which is stored as not sent";
+    NOT_CONNECTED, CONFLICT, "not_connected", "No connection", "the connection of a charger is to be closed, and it has none";
     BATCH_ENDED, CONFLICT, "batch_ended", "Batch ended", "the batch is done or cancelled, so it cannot be paused, resumed or cancelled";
     DEAD_LETTER_DISCARDED, CONFLICT, "dead_letter_discarded", "Dead letter discarded", "the dead letter was discarded before, and its content is deleted";
     OTHER_NUMBER, CONFLICT, "other_number", "Another number matches", "the number of dead letters that match is not `expected`; `detail` has it";

@@ -95,6 +95,55 @@ pub(crate) enum ConnectionEnd {
     Unknown,
 }
 
+/// How a connection is closed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewDisconnect {
+    /// The close code of WebSocket that the charger gets: 1000, 1001 (the default), 1008, 1011, 1012, 1013, or 3000 to 4999.
+    #[schema(minimum = 1000, maximum = 4999, example = 1001)]
+    code: Option<u16>,
+    /// The reason in the close frame and in the record of the end: 1 to 123 bytes of UTF-8 without control characters.
+    #[schema(min_length = 1, max_length = 123)]
+    reason: Option<String>,
+}
+
+/// A request to close a connection, and what became of it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Disconnect {
+    charger_id: String,
+    state: DisconnectState,
+    /// The gateway that holds or held the connection.
+    gateway_id: Uuid,
+    /// The connection: a later one of the charger is not closed.
+    epoch: u64,
+    code: u16,
+    /// Null if none was given.
+    reason: Option<String>,
+    #[schema(format = DateTime)]
+    requested_at: String,
+    /// From then on the gateway does nothing any more.
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// When the gateway heard of it; null if it has not said so.
+    #[schema(format = DateTime)]
+    heard_at: Option<String>,
+    /// The connection as the list of connections shows it, with its end; null if the database has no record of it.
+    connection: Option<ChargerConnection>,
+}
+
+/// `pending`: the gateway has not said anything yet. `closing`: the gateway has told the connection to end, and the record of
+/// the end is not in the database yet. `closed`: the connection has ended; its `reason` says how. `ended`: the connection has
+/// ended without a record: its gateway was killed, or does not have it. `expired`: the gateway did not hear of the request in
+/// time, and does nothing.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DisconnectState {
+    Pending,
+    Closing,
+    Closed,
+    Ended,
+    Expired,
+}
+
 /// What the operator has set of a charger.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ChargerSettings {

@@ -10,6 +10,7 @@ mod closings;
 mod commands;
 mod connections;
 mod dead_letters;
+mod disconnects;
 mod effects;
 mod errors;
 mod events;

@@ -258,6 +258,18 @@ pub struct ChargerView {
     pub firmware_status: Option<String>,
 }
 
+impl ChargerView {
+    /// The gateway and the epoch of the newest connection, unless it is known to have ended.
+    #[must_use]
+    pub fn newest_connection(&self) -> Option<(GatewayId, Epoch)> {
+        if self.connection == ConnectionState::Closed {
+            return None;
+        }
+        let epoch = u64::try_from(self.connected_at?.as_millis()).ok()?;
+        Some((self.gateway_id?, Epoch(epoch)))
+    }
+}
+
 /// What is known of a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GatewayState {

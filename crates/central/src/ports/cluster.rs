@@ -23,6 +23,11 @@ pub enum ClusterEvent {
         /// Its identity in any letter case.
         charger_id: String,
     },
+    /// The database has a request to close a connection of this gateway.
+    DisconnectWaiting {
+        /// The gateway.
+        gateway: GatewayId,
+    },
     /// The database has a change of a command.
     CommandChanged {
         /// The command.

@@ -12,6 +12,7 @@ mod commands;
 mod dead_letters;
 mod delivery;
 mod directory;
+mod disconnects;
 mod event_log;
 mod handshakes;
 mod health;
@@ -46,6 +47,12 @@ pub use dead_letters::{
 };
 pub use delivery::{Batch, CollectBounds, Collected, Queued, Sink, Source, Subscription};
 pub use directory::{DirectorySnapshot, DirectorySource};
+pub use disconnects::{
+    DISCONNECT_CODE_DEFAULT, DISCONNECT_CODE_EXPECTED, DISCONNECT_REASON_BYTES_MAX,
+    DISCONNECT_REASON_EXPECTED, DISCONNECT_VALID_MS, Disconnect, DisconnectRequest,
+    DisconnectState, DisconnectView, Disconnects, Heard, NotConnected, disconnect_seen,
+    is_disconnect_code, is_disconnect_reason,
+};
 pub use event_log::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
 };

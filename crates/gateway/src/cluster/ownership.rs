@@ -75,6 +75,7 @@ impl Ownership {
             ClusterEvent::Connected { gateway, .. } if gateway == self.gateway_id => {}
             // For `commands`, and for the API.
             ClusterEvent::CommandsWaiting { .. }
+            | ClusterEvent::DisconnectWaiting { .. }
             | ClusterEvent::CommandChanged { .. }
             | ClusterEvent::ProcessReported { .. } => {}
             ClusterEvent::Connected {

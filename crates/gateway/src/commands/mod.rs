@@ -6,9 +6,12 @@
 //! ready) and queries the queue each second, so that a lost hint delays a command by a second at most. While the database does
 //! not answer, only this thread waits.
 //!
+//! The same thread asks for connections that an operator wants closed ([`disconnects`]).
+//!
 //! After `kill -9`, or when it is not known whether a claim was committed, [`settle`] finds the outcome of each claim in the
 //! journal.
 
+mod disconnects;
 mod settle;
 
 use crate::clock::wall_clock;
@@ -17,7 +20,9 @@ use crate::connection::control::Control;
 use crate::connection::registry::Registry;
 use crate::directory::Directory;
 use central::model::{ChargerKey, Claim, Command, CommandId, Refusal};
-use central::ports::{ClusterEvent, ClusterEvents, CommandQueue, PasswordRotations, Unavailable};
+use central::ports::{
+    ClusterEvent, ClusterEvents, CommandQueue, Disconnects, PasswordRotations, Unavailable,
+};
 use central::secret::redacted;
 use central::{Epoch, GatewayId, Seq};
 use common::lock::{lock, wait_timeout};
@@ -66,6 +71,8 @@ enum Change {
 #[derive(Default)]
 struct State {
     hints: BTreeSet<ChargerKey>,
+    /// An operator may want a connection closed.
+    has_disconnect: bool,
     /// In the order in which they came; bounded by the commands that are claimed, one per connection.
     changes: VecDeque<(Claim, CommandId, Change)>,
     /// Commands that a connection has, or whose change is not stored yet.
@@ -94,6 +101,7 @@ impl State {
 pub(crate) struct Commands {
     queue: Option<Arc<dyn CommandQueue>>,
     rotations: Option<Arc<dyn PasswordRotations>>,
+    disconnects: Option<Arc<dyn Disconnects>>,
     directory: Arc<Directory>,
     gateway: GatewayId,
     /// The epoch at which this process started.
@@ -114,6 +122,7 @@ impl Commands {
     pub(crate) fn new(
         queue: Option<Arc<dyn CommandQueue>>,
         rotations: Option<Arc<dyn PasswordRotations>>,
+        disconnects: Option<Arc<dyn Disconnects>>,
         gateway: GatewayId,
         journal: Journal,
         registry: Arc<Registry>,
@@ -123,6 +132,7 @@ impl Commands {
         Self {
             queue,
             rotations,
+            disconnects,
             directory,
             gateway,
             started: registry.next_epoch(now_ms),
@@ -153,10 +163,22 @@ impl Commands {
             // The transport of the events may outlive this gateway.
             let commands = Arc::downgrade(self);
             events.subscribe(Box::new(move |event| {
-                if let ClusterEvent::CommandsWaiting { charger_id } = event
-                    && let Some(commands) = commands.upgrade()
-                {
-                    commands.hint(ChargerKey::of(&charger_id));
+                let Some(commands) = commands.upgrade() else {
+                    return;
+                };
+                match event {
+                    ClusterEvent::CommandsWaiting { charger_id } => {
+                        commands.hint(ChargerKey::of(&charger_id));
+                    }
+                    ClusterEvent::DisconnectWaiting { gateway } if gateway == commands.gateway => {
+                        lock(&commands.state).has_disconnect = true;
+                        commands.changed.notify_all();
+                    }
+                    // For `ownership`, and for the API.
+                    ClusterEvent::DisconnectWaiting { .. }
+                    | ClusterEvent::Connected { .. }
+                    | ClusterEvent::CommandChanged { .. }
+                    | ClusterEvent::ProcessReported { .. } => {}
                 }
             }));
         }
@@ -267,8 +289,10 @@ impl Commands {
         let mut state = lock(&self.state);
         loop {
             let left = at.saturating_duration_since(Instant::now());
-            let has_work =
-                !state.hints.is_empty() || !state.changes.is_empty() || state.is_stopping;
+            let has_work = !state.hints.is_empty()
+                || !state.changes.is_empty()
+                || state.has_disconnect
+                || state.is_stopping;
             if has_work || left.is_zero() {
                 return state.is_stopping;
             }
@@ -289,6 +313,9 @@ impl Commands {
             return Ok(());
         }
         // Hints are taken before the database is asked: one that comes later is for the next round.
+        if std::mem::take(&mut lock(&self.state).has_disconnect) || is_poll {
+            self.close_by_operator()?;
+        }
         let mut chargers = std::mem::take(&mut lock(&self.state).hints);
         chargers.retain(|key| self.ready(key).is_some());
         if is_poll {

@@ -10,8 +10,8 @@ use central::resend::ResendMemory;
 use central::station::Fact;
 use common::lock::lock;
 use futures_util::task::AtomicWaker;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -36,6 +36,16 @@ pub(crate) enum Stop {
     Unfinished = 7,
     /// Another process takes over, and cannot go on with this connection.
     NotCarried = 8,
+    /// The operator closed it; [`Control::ordered_close`] says how.
+    ByOperator = 9,
+}
+
+/// How the operator closes a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OrderedClose {
+    pub(crate) code: u16,
+    /// Empty if none was given.
+    pub(crate) reason: String,
 }
 
 /// How a command gets to the connection: one at a time.
@@ -71,6 +81,8 @@ pub(crate) struct Control {
     /// How many connections in a row were replaced soon, this one being the last.
     replacements: AtomicU32,
     stop: AtomicU8,
+    /// Set before a stop by the operator.
+    ordered_close: OnceLock<Box<OrderedClose>>,
     /// It shall be given to another process.
     is_frozen: AtomicBool,
     turn: AtomicU8,
@@ -100,6 +112,7 @@ impl Control {
             admitted_by,
             replacements: AtomicU32::new(0),
             stop: AtomicU8::new(0),
+            ordered_close: OnceLock::new(),
             is_frozen: AtomicBool::new(false),
             turn: AtomicU8::new(NO_TURN),
             is_known: AtomicBool::new(false),
@@ -167,6 +180,17 @@ impl Control {
         self.waker.wake();
     }
 
+    /// Tells the connection to end as the operator wants. The first order is kept.
+    pub(crate) fn close_by_operator(&self, close: OrderedClose) {
+        let _ = self.ordered_close.set(Box::new(close));
+        self.stop(Stop::ByOperator);
+    }
+
+    /// How the operator closes it, if he does.
+    pub(crate) fn ordered_close(&self) -> Option<&OrderedClose> {
+        self.ordered_close.get().map(|close| &**close)
+    }
+
     /// Why it was told to end, if it was.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         match self.stop.load(Ordering::Relaxed) {
@@ -178,6 +202,7 @@ impl Control {
             6 => Some(Stop::ReplacedElsewhere),
             7 => Some(Stop::Unfinished),
             8 => Some(Stop::NotCarried),
+            9 => Some(Stop::ByOperator),
             _ => Some(Stop::Poisoned),
         }
     }

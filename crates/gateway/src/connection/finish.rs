@@ -2,11 +2,13 @@
 
 use crate::clock::wall_clock;
 use crate::connection::Connection;
-use crate::connection::control::Stop;
+use crate::connection::control::{OrderedClose, Stop};
 use crate::connection::frames::Incoming;
+use central::ports::DISCONNECT_CODE_DEFAULT;
 use central::station::{CloseReason, Output};
 use central::{RecordKind, Timestamp};
 use journal::AppendError;
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -38,6 +40,7 @@ impl Connection {
             End::Stopped(Stop::NotDurable | Stop::Poisoned) => (CloseReason::NotDurable, 1013),
             End::Stopped(Stop::Unfinished) => (CloseReason::Unfinished, 1008),
             End::Stopped(Stop::NotCarried) | End::Frozen => (CloseReason::Shutdown, 1001),
+            End::Stopped(Stop::ByOperator) => by_operator(self.control.ordered_close()),
             End::Closed(reason) => (reason.clone(), close_code(reason)),
         };
         // It may have been frozen when it ended.
@@ -47,8 +50,11 @@ impl Connection {
             self.parts.commands.give_back(claimed);
         }
         let is_open = !matches!(reason, CloseReason::ByCharger(_) | CloseReason::Broken(_));
-        if matches!(end, End::Stopped(Stop::Shutdown | Stop::NotDurable)) || self.is_append_refused
-        {
+        let is_polite = matches!(
+            end,
+            End::Stopped(Stop::Shutdown | Stop::NotDurable | Stop::ByOperator)
+        );
+        if is_polite || self.is_append_refused {
             let last = poll_fn(|cx| self.poll_last_answers(cx));
             let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
         }
@@ -121,7 +127,7 @@ impl Connection {
 
         let mut frames = this.frames;
         if is_open {
-            frames.close(code, &reason.as_text());
+            frames.close(code, &frame_reason(&reason));
         }
         if reason == CloseReason::Unfinished {
             // Its buffers are freed at once, and nothing more is read.
@@ -188,6 +194,21 @@ impl Connection {
     }
 }
 
+/// The end that an operator wants.
+fn by_operator(close: Option<&OrderedClose>) -> (CloseReason, u16) {
+    let code = close.map_or(DISCONNECT_CODE_DEFAULT, |close| close.code);
+    let reason = close.map_or_else(String::new, |close| close.reason.clone());
+    (CloseReason::ByOperator { code, reason }, code)
+}
+
+/// What the close frame says; the operator's own words, which fit into one.
+fn frame_reason(reason: &CloseReason) -> Cow<'_, str> {
+    match reason {
+        CloseReason::ByOperator { reason, .. } if !reason.is_empty() => reason.into(),
+        other => other.as_text(),
+    }
+}
+
 /// RFC 6455, section 7.4.1.
 const fn close_code(reason: &CloseReason) -> u16 {
     match reason {
@@ -196,6 +217,7 @@ const fn close_code(reason: &CloseReason) -> u16 {
         CloseReason::Shutdown => 1001,
         CloseReason::Unreadable | CloseReason::Refused | CloseReason::Unfinished => 1008,
         CloseReason::PingTimeout | CloseReason::SendTimeout => 1011,
+        CloseReason::ByOperator { code, .. } => *code,
         CloseReason::ByCharger(_)
         | CloseReason::Broken(_)
         | CloseReason::Replaced

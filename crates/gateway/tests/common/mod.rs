@@ -11,8 +11,9 @@ use central::model::{ChargerKey, PasswordRotation, RotationView};
 use central::policy::Policy;
 use central::ports::{
     Batch, BoxFuture, ChangeRequest, ChargerProfile, ClusterEvents, CommandQueue,
-    DirectorySnapshot, DirectorySource, Handshakes, NewRotation, Once, PasswordRotations, Queued,
-    RotationNotBegun, RotationNotCancelled, Sink, Store, Token, Unavailable, UnavailableKind,
+    DirectorySnapshot, DirectorySource, Disconnects, Handshakes, NewRotation, Once,
+    PasswordRotations, Queued, RotationNotBegun, RotationNotCancelled, Sink, Store, Token,
+    Unavailable, UnavailableKind,
 };
 use central::project::Changes;
 use central::running::RunningTransaction;
@@ -361,6 +362,7 @@ pub(crate) struct Setup {
     pub(crate) cluster_events: Option<Arc<dyn ClusterEvents>>,
     pub(crate) commands: Option<Arc<dyn CommandQueue>>,
     pub(crate) rotations: Option<Arc<dyn PasswordRotations>>,
+    pub(crate) disconnects: Option<Arc<dyn Disconnects>>,
     pub(crate) handshakes: Option<Arc<dyn Handshakes>>,
     /// The contents of `directory.json` before the start.
     pub(crate) kept_directory: Option<Vec<u8>>,
@@ -387,6 +389,7 @@ impl Default for Setup {
             handshakes: None,
             commands: None,
             rotations: None,
+            disconnects: None,
             kept_directory: None,
         }
     }
@@ -409,6 +412,7 @@ impl Setup {
             cluster_events: self.cluster_events.take(),
             commands: self.commands.take(),
             rotations: self.rotations.take(),
+            disconnects: self.disconnects.take(),
             handshakes: self.handshakes.take(),
         };
         (self.config.clone(), deps)

@@ -15,6 +15,7 @@ mod broken_input;
 mod cluster;
 mod commands;
 mod connecting;
+mod disconnects;
 mod disk;
 mod durability;
 mod failover;

@@ -20,7 +20,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON sites, charger_profiles, removed_charger
 GRANT SELECT, INSERT, DELETE ON audit_log TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON local_list_wishes, local_lists, local_list_contents TO :"role";
 GRANT SELECT, INSERT, UPDATE ON commands, command_progress, command_effects TO :"role";
-GRANT SELECT, INSERT, UPDATE, DELETE ON command_keys, idempotency_keys, processes, refused_handshakes TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON command_keys, idempotency_keys, processes, refused_handshakes, disconnect_requests TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON event_queue TO :"role";
 GRANT SELECT, INSERT, DELETE ON event_log TO :"role";
 GRANT SELECT, UPDATE ON event_head TO :"role";

@@ -18,6 +18,7 @@ mod contents;
 mod copy;
 mod dead_letters;
 mod directory;
+mod disconnects;
 mod effects;
 mod error;
 mod event_log;

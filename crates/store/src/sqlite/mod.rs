@@ -12,6 +12,7 @@ mod connection;
 mod contents;
 mod dead_letters;
 mod directory;
+mod disconnects;
 mod effects;
 mod error;
 mod event_log;

@@ -4,8 +4,8 @@ use central::memory::Contents;
 use central::ports::Transfer;
 use central::ports::{
     ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, Handshakes, LocalLists, Maintenance, PasswordRotations, Processes, QueryStore, Store,
-    Tokens, Users, Webhooks,
+    Disconnects, EventLog, Handshakes, LocalLists, Maintenance, PasswordRotations, Processes,
+    QueryStore, Store, Tokens, Users, Webhooks,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -23,6 +23,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + ChargerAdmin
         + Handshakes
         + Closings
+        + Disconnects
         + Batches
         + Commands
         + EventLog

@@ -14,6 +14,7 @@ mod commands;
 mod crash;
 mod dead_letters;
 mod directory;
+mod disconnects;
 mod effects;
 mod event_log;
 mod handshakes;

@@ -472,7 +472,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 24));
+    assert!(done.iter().all(|done| done.to == 25));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();
@@ -609,6 +609,7 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
     assert_eq!(store.last_seq(common::gateway(0)).unwrap(), Some(Seq(9)));
     crate::commands::uses_every_call(&store);
     crate::rotations::use_rotations(&store);
+    crate::disconnects::uses_every_call(&store);
     crate::batches::uses_every_call(&store);
     crate::effects::uses_every_call(&store);
     crate::event_log::uses_every_call(&store);

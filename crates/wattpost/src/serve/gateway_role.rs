@@ -130,6 +130,7 @@ impl GatewayRole {
             cluster_events: Some(Arc::clone(events) as _),
             commands: Some(Arc::clone(&database.command_queue)),
             rotations: Some(Arc::clone(&database.rotations)),
+            disconnects: Some(Arc::clone(&database.disconnects)),
             handshakes: Some(Arc::clone(&database.handshakes)),
         };
         let config = settings.gateway.clone();

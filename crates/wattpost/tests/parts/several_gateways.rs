@@ -2,8 +2,9 @@
 
 use crate::charger::{Charger, Incoming};
 use crate::commands::{Log, shown};
-use crate::deployment::{Deployment, TIMEOUT, until};
+use crate::deployment::{Deployment, Role, TIMEOUT, until};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -167,4 +168,77 @@ fn answer_all(mut charger: Charger, log: &Log, count: &Mutex<u32>) {
             Err(_) => {}
         }
     }
+}
+
+/// Requests over the API that the connection of CP-17 is closed. Returns the status and the answer.
+fn disconnect(api: SocketAddr, key: &str, prefer: &str) -> (u16, Value) {
+    let lines = format!("Idempotency-Key: {key}\r\nPrefer: {prefer}\r\n");
+    let body = r#"{"code":3001,"reason":"a test"}"#;
+    let path = "/api/v1/chargers/CP-17/disconnect";
+    let answer = testbed::http::send(api, "POST", path, &lines, body);
+    let (status, body) = answer.expect("an answer");
+    let body = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status}: {body}"));
+    (status, body)
+}
+
+/// The newest connection of CP-17 as the API shows it.
+fn newest_connection(api: &Role) -> Value {
+    let (_, body) = api.get("/api/v1/chargers/CP-17/connections?limit=1");
+    let page: Value = serde_json::from_str(&body).unwrap_or_default();
+    page["items"][0].clone()
+}
+
+#[test]
+fn an_operator_closes_a_connection_at_its_gateway_and_sees_what_became_of_it() {
+    let (deployment, rabbitmq) = Deployment::through_proxy("");
+    let mut first = deployment.start("gateway", "first");
+    let second = deployment.start("gateway", "second");
+    let _consumer = deployment.start("consumer", "consumer");
+    let api = deployment.start("api", "api");
+    let is_open = |epoch: &Value| {
+        let newest = newest_connection(&api);
+        newest["end"] == "open" && newest["epoch"] != *epoch
+    };
+    let mut charger = Charger::connect(first.ocpp, "CP-17", "ocpp1.6");
+    assert!(until(TIMEOUT, || is_open(&Value::Null)));
+    let (status, done) = disconnect(api.http, "k1", "wait=20");
+    assert_eq!((status, &done["state"]), (200, &"closed".into()), "{done}");
+    assert_eq!(charger.receive(), Incoming::Close(3001));
+    assert_eq!(
+        done["connection"]["reason"],
+        "closed by operator with code 3001: a test"
+    );
+
+    // The charger connects to the other gateway. A repeat says what became of the first request, and closes nothing.
+    let mut charger = Charger::connect(second.ocpp, "CP-17", "ocpp1.6");
+    assert!(until(TIMEOUT, || is_open(&done["epoch"])));
+    let (_, repeat) = disconnect(api.http, "k1", "wait=20");
+    assert_eq!(
+        (&repeat["state"], &repeat["epoch"]),
+        (&"closed".into(), &done["epoch"])
+    );
+    charger.call("1", "Heartbeat", "{}");
+
+    // Without RabbitMQ the gateway finds the request in the database, and its record takes the bypass.
+    rabbitmq.cut();
+    let (_, cut) = disconnect(api.http, "k2", "wait=30");
+    assert_eq!(cut["state"], "closed", "{cut}");
+    assert_eq!(charger.receive(), Incoming::Close(3001));
+    rabbitmq.restore();
+
+    // A gateway that was killed says nothing; once it has started again it says that it has no such connection.
+    let _charger = Charger::connect(first.ocpp, "CP-17", "ocpp1.6");
+    assert!(until(TIMEOUT, || is_open(&cut["epoch"])));
+    first.kill();
+    let (status, silent) = disconnect(api.http, "k3", "wait=1");
+    assert_eq!(
+        (status, &silent["state"]),
+        (202, &"pending".into()),
+        "{silent}"
+    );
+    assert_eq!(silent["heard_at"], Value::Null);
+    first.restart();
+    assert!(until(TIMEOUT, || {
+        disconnect(api.http, "k3", "respond-async").1["state"] == "ended"
+    }));
 }

@@ -1,9 +1,10 @@
 //! Each command that changes the database has an entry in the audit log; which ones do is in the table of
 //! `crates/wattpost/src/main.rs`.
 
-use crate::charger::Charger;
-use crate::deployment::Deployment;
+use crate::charger::{Charger, Incoming};
+use crate::deployment::{Deployment, until};
 use serde_json::Value;
+use std::time::Duration;
 
 #[test]
 fn every_change_on_the_command_line_has_an_entry() {
@@ -12,6 +13,15 @@ fn every_change_on_the_command_line_has_an_entry() {
     let start =
         r#"{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"2026-02-01T10:00:00Z"}"#;
     charger.call("1", "StartTransaction", start);
+    let is_stored = || deployment.transactions().len() == 1;
+    assert!(until(Duration::from_secs(20), is_stored));
+    let closed = deployment.run(
+        "charger disconnect",
+        &["CP-1", "--code", "3001", "--reason", "a test"],
+    );
+    assert!(closed.contains(r#""state":"closed""#), "{closed}");
+    assert_eq!(charger.receive(), Incoming::Close(3001));
+    assert_eq!(last_entry(&deployment).1, "charger.disconnect_requested");
     // Nobody drives the batch while no process runs.
     deployment.stop_when_stored();
     let database = rusqlite::Connection::open(deployment.database_file()).expect("the database");

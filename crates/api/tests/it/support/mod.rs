@@ -11,7 +11,7 @@ mod users;
 pub(crate) use central::memory::sample::{
     START, charger, connector, dead_letter, message, transaction,
 };
-pub(crate) use central::memory::{MemoryRows, MemoryStore};
+pub(crate) use central::memory::{MemoryDisconnects, MemoryRows, MemoryStore};
 pub(crate) use client::{Answer, Client, TIMEOUT, get, get_with, request, send};
 pub(crate) use events::MemoryEvents;
 pub(crate) use keys::MemoryKeys;
@@ -93,6 +93,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         local_lists: Some(Arc::new(MemoryStore::default())),
         rotations: Some(Arc::clone(&store.directory) as _),
         closings: Some(Arc::clone(store) as _),
+        disconnects: Some(Arc::new(MemoryDisconnects::default())),
         dead_letters: Some(Arc::clone(&memory) as _),
         letter_retries: Some(Arc::new(LetterRetry {
             store: Arc::clone(&memory) as _,
