@@ -75,6 +75,7 @@ mod tokens;
 mod traces;
 mod transaction_messages;
 mod transactions;
+mod uptime;
 mod users;
 mod version;
 mod webhook_routes;

@@ -12,8 +12,8 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dead_letters, disconnects, docs_page, events, freshness, handshakes, health,
     local_lists, messages, meter_values, operations, pipeline, quirks, reports, routes, schema,
-    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, users,
-    version, webhook_routes,
+    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, uptime,
+    users, version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -48,6 +48,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         chargers::one,
         chargers::connectors,
         chargers::connections,
+        uptime::one,
         charger_settings::create,
         charger_settings::change,
         charger_settings::remove,

@@ -11,8 +11,8 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dashboard, dead_letters, disconnects, events, freshness, handshakes, health,
     local_lists, messages, meter_values, openapi, operations, pipeline, quirks, reports, schema,
-    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, users,
-    version, webhook_routes,
+    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, uptime,
+    users, version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -122,6 +122,14 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(chargers::connections),
+    },
+    Route {
+        path: "/api/v1/chargers/{id}/uptime",
+        purpose: "for how much of a time a charger was connected",
+        parameters: uptime::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(uptime::one),
     },
     Route {
         path: "/api/v1/chargers/{id}/password",

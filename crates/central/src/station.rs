@@ -188,6 +188,9 @@ impl SizeLimit {
     }
 }
 
+/// How the reason of a connection begins that an operator closed.
+const BY_OPERATOR: &str = "closed by operator";
+
 /// Why a connection ends or ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseReason {
@@ -258,12 +261,23 @@ impl CloseReason {
             Self::Unreadable => "too many frames that cannot be read".into(),
             Self::Refused => "refused by the operator".into(),
             Self::ByOperator { code, reason } if reason.is_empty() => {
-                format!("closed by operator with code {code}").into()
+                format!("{BY_OPERATOR} with code {code}").into()
             }
             Self::ByOperator { code, reason } => {
-                format!("closed by operator with code {code}: {reason}").into()
+                format!("{BY_OPERATOR} with code {code}: {reason}").into()
             }
         }
+    }
+}
+
+impl CloseReason {
+    /// Whether a reason that is recorded ([`CloseReason::as_text`]) is that of the central system or its operator: it stopped,
+    /// could not store, or closed the connection on purpose. Then it is not the charger's doing that it is away.
+    #[must_use]
+    pub fn is_of_central_system(recorded: &str) -> bool {
+        let ours = [Self::Shutdown, Self::NotDurable, Self::Refused];
+        let mut ours = ours.iter().map(Self::as_text);
+        ours.any(|text| recorded.starts_with(&*text)) || recorded.starts_with(BY_OPERATOR)
     }
 }
 

@@ -37,6 +37,7 @@ mod refusal;
 mod removed;
 mod retention;
 mod rotations;
+mod runs;
 mod sites;
 mod sqlite;
 mod state;

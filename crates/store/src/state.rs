@@ -80,6 +80,12 @@ pub(crate) fn last_spelling(first: String, state: Option<&str>) -> Result<String
     Ok(last.unwrap_or(first))
 }
 
+/// When a gateway with this state last reported that it runs.
+pub(crate) fn gateway_alive_at(json: Option<&str>) -> Result<Option<Timestamp>, Refusal> {
+    let state = json.map(|json| read::<GatewayState>(json, &"a gateway"));
+    Ok(state.transpose()?.and_then(|state| state.alive_at))
+}
+
 /// The gateways, and the time by the clock that their [`GatewayState::alive_at`] is from.
 pub(crate) struct Gateways {
     pub(crate) states: HashMap<GatewayId, GatewayState>,

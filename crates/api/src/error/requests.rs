@@ -47,6 +47,15 @@ impl ApiError {
         )
     }
 
+    /// `why`: what of a range is too much.
+    pub(crate) fn range_too_long(why: &str) -> Self {
+        Self::about_parameter(
+            &BAD_PARAMETER,
+            "from",
+            format!("The range from `from` to `to` is too long: {why}; give a shorter one."),
+        )
+    }
+
     pub(crate) fn undecodable(what: &str, value: &str) -> Self {
         Self::new(
             &BAD_ENCODING,

@@ -95,6 +95,55 @@ pub(crate) enum ConnectionEnd {
     Unknown,
 }
 
+/// For how much of a time a charger was connected. `up_ms`, `down_ms`, `unknown_ms` and `excluded_ms` add up to the range.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Uptime {
+    charger_id: String,
+    #[schema(format = DateTime)]
+    from: String,
+    #[schema(format = DateTime)]
+    to: String,
+    /// 100 * `up_ms` / (`up_ms` + `down_ms`); null if both are 0.
+    #[schema(minimum = 0, maximum = 100)]
+    uptime_percent: Option<f64>,
+    /// Milliseconds in which it was connected.
+    up_ms: i64,
+    /// Milliseconds in which it was not connected, and could have been.
+    down_ms: i64,
+    /// Milliseconds of which it is not known, or in which the central system was the cause.
+    unknown_ms: i64,
+    /// Milliseconds that were excluded.
+    excluded_ms: i64,
+    /// Connections in the range.
+    connections: u64,
+    /// The newest 1,000 times in which it is not known to have been connected, the newest first.
+    gaps: Vec<UptimeGap>,
+    /// Earlier ones.
+    gaps_omitted: u64,
+    /// How it is computed, in words.
+    formula: String,
+}
+
+/// A time in which a charger is not known to have been connected.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UptimeGap {
+    kind: UptimeGapKind,
+    #[schema(format = DateTime)]
+    from: String,
+    #[schema(format = DateTime)]
+    to: String,
+    duration_ms: i64,
+}
+
+/// `down`: the charger was not connected, and could have been. `unknown`: it is not known, or the central system was the
+/// cause.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UptimeGapKind {
+    Down,
+    Unknown,
+}
+
 /// How a connection is closed.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewDisconnect {

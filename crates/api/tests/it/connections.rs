@@ -65,3 +65,89 @@ async fn the_connections_of_a_charger_are_listed_newest_first() {
         assert_eq!(get(addr, path).await.status, status, "{path}");
     }
 }
+
+#[tokio::test]
+async fn the_uptime_of_a_charger_counts_no_outage_of_its_gateway() {
+    const MINUTE: i64 = 60_000;
+    let of = |seq: u64, kind: RecordKind, epoch: i64, at: i64, reason: &str| MessageRow {
+        kind,
+        charger_id: match kind {
+            RecordKind::GatewayStarted => String::new(),
+            _ => "CP-1".to_owned(),
+        },
+        epoch: Epoch((epoch * MINUTE).unsigned_abs()),
+        received_at: Timestamp(at * MINUTE),
+        payload: r#"{"remote":"192.0.2.1:4000"}"#.to_owned(),
+        reason: reason.to_owned(),
+        ..message("CP-1", seq, "")
+    };
+    let gateway = message("CP-1", 1, "").id.gateway;
+    // Connected from 10 to 20 and from 30 to 60; then the gateway stops, and starts at 80.
+    let store = MemoryRows {
+        chargers: vec![
+            central::model::ChargerView {
+                gateway_id: Some(gateway),
+                connected_at: Some(Timestamp(30 * MINUTE)),
+                first_seen_at: Some(Timestamp(10 * MINUTE)),
+                ..charger("CP-1", false)
+            },
+            charger("CP-2", false),
+        ],
+        messages: vec![
+            of(1, RecordKind::GatewayStarted, 5, 5, ""),
+            of(2, RecordKind::Connected, 10, 10, ""),
+            of(3, RecordKind::Disconnected, 10, 20, "no pong in time"),
+            of(4, RecordKind::Connected, 30, 30, ""),
+            of(
+                5,
+                RecordKind::Disconnected,
+                30,
+                60,
+                "the gateway is stopping",
+            ),
+            of(6, RecordKind::GatewayStarted, 80, 80, ""),
+        ],
+        ..MemoryRows::default()
+    };
+    let api = start(config(), &std::sync::Arc::new(store)).await;
+    let addr = api.local_addr();
+    let path = "/api/v1/chargers/cp-1/uptime";
+    let range = format!("from={}&to={}", 10 * MINUTE, 70 * MINUTE);
+    let found = get(addr, &format!("{path}?{range}")).await;
+    assert_eq!(found.status, 200, "{}", found.body);
+    let found = found.json();
+    let minutes = |name: &str| found[name].as_i64().map(|ms| ms / MINUTE);
+    assert_eq!(minutes("up_ms"), Some(40));
+    assert_eq!(minutes("down_ms"), Some(10));
+    assert_eq!(minutes("unknown_ms"), Some(10));
+    assert_eq!(found["uptime_percent"], 80.0);
+    assert_eq!(found["connections"], 2);
+    assert_eq!(found["gaps"][0]["kind"], "unknown");
+    assert_eq!(found["gaps"][1]["kind"], "down");
+    assert!(found["formula"].as_str().expect("words").contains("up_ms"));
+    let excluded = format!("{range}&exclude={}/{}", 15 * MINUTE, 30 * MINUTE);
+    let found = get(addr, &format!("{path}?{excluded}")).await.json();
+    assert_eq!(found["uptime_percent"], 100.0);
+    assert_eq!(found["excluded_ms"], 15 * MINUTE);
+    // Before its first connection it may not have existed.
+    let earlier = format!("from=0&to={}", 70 * MINUTE);
+    let found = get(addr, &format!("{path}?{earlier}")).await.json();
+    assert_eq!(found["uptime_percent"], 80.0);
+    assert_eq!(found["unknown_ms"], 20 * MINUTE);
+    // Nothing is known of a charger that never connected.
+    let never = get(addr, "/api/v1/chargers/CP-2/uptime").await.json();
+    assert_eq!(never["uptime_percent"], serde_json::Value::Null);
+    for (query, status) in [
+        ("from=9&to=5", 400),
+        ("from=0&to=31622400001", 400),
+        ("from=0&to=31622400000", 200),
+        ("exclude=5", 400),
+        ("exclude=9/5", 400),
+        ("limit=5", 400),
+    ] {
+        let answer = get(addr, &format!("{path}?{query}")).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+    }
+    let unknown = get(addr, "/api/v1/chargers/CP-9/uptime").await;
+    assert_eq!(unknown.status, 404);
+}

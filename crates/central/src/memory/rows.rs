@@ -8,11 +8,11 @@ use crate::model::{
 use crate::ports::{ChargerAdmin, CloseRequest, Closing, Closings, NotClosed, Once, Unavailable};
 use crate::query::{
     AuditFilter, ChargerDetail, ChargerFilter, ConnectionRecord, ConnectionRow, DeadLetterFilter,
-    DeadLetterRow, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError,
-    QueryStore, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
-    label_key,
+    DeadLetterRow, GatewayRun, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place,
+    QueryError, QueryStore, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter,
+    WireId, label_key,
 };
-use crate::record::{RecordId, RecordKind};
+use crate::record::{GatewayId, RecordId, RecordKind};
 use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -271,6 +271,36 @@ impl QueryStore for MemoryRows {
         let rows = ConnectionRow::of_records(records);
         let place = |_, row: &ConnectionRow| Place::Connection(row.epoch, row.gateway);
         self.page(&rows, page, place, |_| true)
+    }
+
+    fn gateway_runs(
+        &self,
+        gateways: &[GatewayId],
+        from: Timestamp,
+        to: Timestamp,
+        starts_max: usize,
+    ) -> Result<Option<Vec<GatewayRun>>, QueryError> {
+        self.begin(0)?;
+        let mut runs: Vec<GatewayRun> = Vec::new();
+        let mut starts = 0;
+        for row in &self.messages {
+            let (gateway, at) = (row.id.gateway, row.received_at);
+            let is_start = row.kind == RecordKind::GatewayStarted;
+            starts += usize::from(is_start && (from..to).contains(&at));
+            if !gateways.contains(&gateway) {
+                continue;
+            }
+            let last = runs.iter_mut().rfind(|run| run.gateway == gateway);
+            match last.filter(|_| !is_start) {
+                Some(run) => run.to = run.to.max(at),
+                None => runs.push(GatewayRun {
+                    gateway,
+                    from: at,
+                    to: at,
+                }),
+            }
+        }
+        Ok(Some(runs).filter(|_| starts <= starts_max))
     }
 
     fn transactions_on_wire(&self, ids: &[WireId]) -> Result<Vec<TransactionView>, QueryError> {

@@ -13,11 +13,12 @@ use crate::model::{
     AuditView, CommandId, DeadLetterRow, MessageRow, QuirkSummary, QuirkView, TransactionView,
 };
 use crate::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, MentionFilter,
-    MessageFilter, Page, PageRequest, QuirkFilter, ReadingFilter, ReadingRows, RowPlace,
-    TransactionFilter, WireId,
+    AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, GatewayRun,
+    MentionFilter, MessageFilter, Page, PageRequest, QuirkFilter, ReadingFilter, ReadingRows,
+    RowPlace, TransactionFilter, WireId,
 };
-use crate::record::RecordId;
+use crate::record::{GatewayId, RecordId};
+use crate::time::Timestamp;
 use uuid::Uuid;
 
 /// Reads from the database. Calls block.
@@ -112,6 +113,19 @@ pub trait QueryStore: Send + Sync + 'static {
         charger: &str,
         page: &PageRequest,
     ) -> Result<Page<ConnectionRow>, QueryError>;
+
+    /// The times in which these gateways ran, as far as they overlap the time between `from` and `to`; others may be among
+    /// them. `None` if all gateways together started more than `starts_max` times in it.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn gateway_runs(
+        &self,
+        gateways: &[GatewayId],
+        from: Timestamp,
+        to: Timestamp,
+        starts_max: usize,
+    ) -> Result<Option<Vec<GatewayRun>>, QueryError>;
 
     /// The transactions with these ids on the wire, in no order. Several may have one id.
     ///

@@ -6,6 +6,7 @@ mod pairs;
 pub mod parameters;
 mod readings;
 mod scan;
+mod uptime;
 
 pub use crate::model::{DeadLetterRow, DeadLetterState, Discarded, MessageRow};
 pub use crate::ports::{QueryError, QueryStore};
@@ -16,6 +17,11 @@ pub use readings::{
     ROWS_PER_INTERVAL, ReadingFilter, ReadingRows, RowPlace, SampleFilter, SampleView, samples,
 };
 pub use scan::{all_connectors, all_messages, all_transactions};
+pub use uptime::{
+    Gap, GapKind, GatewayRun, RECONNECT_MS, UPTIME_CONNECTIONS_MAX, UPTIME_DAYS_MAX,
+    UPTIME_EXCLUDED_MAX, UPTIME_FORMULA, UPTIME_GAPS_MAX, UPTIME_STARTS_MAX, Uptime, UptimeRange,
+    uptime,
+};
 
 use crate::Quirk;
 use crate::model::{

@@ -1,7 +1,8 @@
 //! Single messages by their ids and by their calls, and messages of a charger by time: the same on both databases.
 
 use crate::common::{
-    Adapter, Sent, apply, at, call, heartbeat, id, meter_values, on_every_adapter, start, stop,
+    Adapter, Sent, apply, at, call, gateway, heartbeat, id, meter_values, on_every_adapter, start,
+    stop,
 };
 use crate::effects::{claimed, command_id, sent_and_answered};
 use central::model::ChargerKey;
@@ -9,7 +10,7 @@ use central::query::{
     Cursor, MentionFilter, MessageFilter, PageRequest, QueryStore, SessionMessages,
     TransactionFilter, WireId, with_pairs, without_answered_calls,
 };
-use central::{RecordId, RecordKind, Timestamp};
+use central::{GatewayId, RecordId, RecordKind, Timestamp};
 
 on_every_adapter!(
     a_message_is_found_by_its_id_on_whatever_day_it_was_received,
@@ -17,6 +18,7 @@ on_every_adapter!(
     messages_by_time_are_in_order_across_gateways_and_days,
     the_messages_of_a_transaction_are_found,
     connections_are_listed_with_their_ends,
+    the_runs_of_gateways_end_with_their_last_record,
 );
 
 const DAY: i64 = 24 * 60;
@@ -213,6 +215,59 @@ fn gateway_record(id: RecordId, kind: RecordKind, epoch: u64, minute: i64, reaso
         id,
         bytes: record.encode(),
     }
+}
+
+fn the_runs_of_gateways_end_with_their_last_record<A: Adapter>() {
+    use RecordKind::{Connected, GatewayStarted};
+    let database = A::new();
+    let store = database.open();
+    let epoch = |minute: i64| at(minute).0.unsigned_abs();
+    let start =
+        |seq, minute: i64| gateway_record(id(0, seq), GatewayStarted, epoch(minute), minute, "");
+    let heard = |seq, minute| gateway_record(id(0, seq), Connected, epoch(20), minute, "");
+    let sent = [
+        start(1, 0),
+        heard(2, 30),
+        start(3, 40),
+        start(4, 50),
+        heard(5, 90),
+        // Another gateway, which has no record of a start.
+        gateway_record(id(1, 8), Connected, epoch(60), 60, ""),
+        gateway_record(id(1, 9), Connected, epoch(61), 70, ""),
+    ];
+    for one in sent.iter().rev() {
+        apply(&store, std::slice::from_ref(one)).unwrap();
+    }
+    let runs = |gateways: &[GatewayId], from, to, max| {
+        let runs = store
+            .gateway_runs(gateways, at(from), at(to), max)
+            .unwrap()?;
+        let mut times: Vec<_> = runs.iter().map(|run| (run.from, run.to)).collect();
+        times.sort_unstable();
+        Some(times)
+    };
+    let times = |times: &[(i64, i64)]| {
+        let times = times.iter().map(|(from, to)| (at(*from), at(*to)));
+        Some(times.collect::<Vec<_>>())
+    };
+    let first = &[gateway(0)][..];
+    assert_eq!(
+        runs(first, 0, 100, 9),
+        times(&[(0, 30), (40, 40), (50, 90)])
+    );
+    // Before the range only that it ran counts.
+    assert_eq!(runs(first, 45, 100, 9), times(&[(0, 40), (50, 90)]));
+    assert_eq!(runs(first, 10, 20, 9), times(&[(0, 30)]));
+    // Within an outage.
+    assert_eq!(runs(first, 32, 38, 9), times(&[(0, 30)]));
+    assert_eq!(runs(first, 60, 70, 9), times(&[(0, 90)]));
+    assert_eq!(runs(&[gateway(1)], 0, 100, 9), times(&[(60, 70)]));
+    assert_eq!(
+        runs(&[gateway(0), gateway(1)], 45, 100, 1),
+        times(&[(0, 40), (50, 90), (60, 70)])
+    );
+    assert_eq!(runs(first, 0, 100, 2), None);
+    assert_eq!(runs(&[gateway(5)], 0, 100, 9), times(&[]));
 }
 
 fn connections_are_listed_with_their_ends<A: Adapter>() {

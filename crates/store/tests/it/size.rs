@@ -3,7 +3,7 @@
 //! `WATTPOST_FULL=1` runs it over 1,000,000 messages, 100,000 transactions and commands, and 10,000 chargers, and no
 //! query may take 100 ms (`make stories`); without it over a tenth.
 
-use crate::common::{Adapter, PostgresDatabase, apply, at, heartbeat, id, start};
+use crate::common::{Adapter, PostgresDatabase, apply, at, gateway, heartbeat, id, start};
 use central::RecordKind;
 use central::model::ChargerKey;
 use central::ports::Commands;
@@ -165,6 +165,13 @@ fn cases() -> Vec<Case> {
         (
             "connections of a charger",
             Box::new(move |store| drop(store.connections("SIZE-000077", &page()).unwrap())),
+        ),
+        (
+            "the runs of a gateway",
+            Box::new(|store| {
+                let runs = store.gateway_runs(&[gateway(0)], at(0), at(60), 2_000);
+                assert!(!runs.unwrap().unwrap().is_empty());
+            }),
         ),
         (
             "a transaction on the wire",

@@ -6,6 +6,7 @@ mod connections;
 mod messages;
 mod meter_values;
 mod records;
+mod runs;
 pub(super) mod transactions;
 
 use super::numbers::clean;
@@ -16,13 +17,13 @@ use crate::paging::{
     after_transaction, at_most, before_connection, cut,
 };
 use crate::refusal::Refusal;
-use central::RecordId;
 use central::model::{AuditView, ChargerKey, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
     AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, DeadLetterRow,
-    MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore,
-    QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
+    GatewayRun, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError,
+    QueryStore, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
+use central::{GatewayId, RecordId, Timestamp};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -117,6 +118,16 @@ impl QueryStore for PostgresStore {
             connections::page(connection, charger, before, page.rows()).await
         })?
         .ok_or(QueryError::BadCursor)
+    }
+
+    fn gateway_runs(
+        &self,
+        gateways: &[GatewayId],
+        from: Timestamp,
+        to: Timestamp,
+        starts_max: usize,
+    ) -> Result<Option<Vec<GatewayRun>>, QueryError> {
+        self.query(async |connection| runs::runs(connection, gateways, from, to, starts_max).await)
     }
 
     fn transactions_on_wire(&self, ids: &[WireId]) -> Result<Vec<TransactionView>, QueryError> {

@@ -5,6 +5,7 @@ pub(super) mod chargers;
 mod connections;
 mod messages;
 mod records;
+mod runs;
 pub(super) mod transactions;
 
 use crate::audit;
@@ -17,10 +18,10 @@ use crate::sqlite::{SqliteStore, dead_letters, meter_values, quirks};
 use central::model::{AuditView, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
     AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, DeadLetterRow,
-    MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError, QueryStore,
-    QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
+    GatewayRun, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError,
+    QueryStore, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
-use central::{GatewayId, RecordId};
+use central::{GatewayId, RecordId, Timestamp};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -107,6 +108,16 @@ impl QueryStore for SqliteStore {
         let before = before_connection(page)?;
         self.query(|connection| connections::page(connection, charger, before, page.rows()))?
             .ok_or(QueryError::BadCursor)
+    }
+
+    fn gateway_runs(
+        &self,
+        gateways: &[GatewayId],
+        from: Timestamp,
+        to: Timestamp,
+        starts_max: usize,
+    ) -> Result<Option<Vec<GatewayRun>>, QueryError> {
+        self.query(|connection| runs::runs(connection, gateways, from, to, starts_max))
     }
 
     fn transactions_on_wire(&self, ids: &[WireId]) -> Result<Vec<TransactionView>, QueryError> {
