@@ -55,6 +55,26 @@ impl Upgraded {
         kill_process(self.pid(), Signal::USR2).expect("runs");
     }
 
+    /// A new process receives everything and then fails in this way (see [`plays_the_new_process_if_told_so`]); it is
+    /// killed, by itself or by the running process.
+    fn fails_as_new_process(&self, how: &str) {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "take_over::plays_the_new_process_if_told_so"])
+            .env(PLAYS, self.deployment.data_dir())
+            .env(PLAYS_HOW, how)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("start it");
+        let status = child.wait().expect("ends");
+        assert_eq!(status.signal(), Some(9), "{how}: {status}");
+    }
+
+    /// No process runs any more; a supervisor starts one.
+    fn restart(&mut self) {
+        self.deployment.restart();
+        self.pids = vec![self.owner().expect("runs")];
+    }
+
     fn install(&self, program: &Path) {
         std::fs::remove_file(&self.program).expect("remove the link");
         symlink(program, &self.program).expect("make a link");
@@ -216,16 +236,7 @@ fn the_running_process_goes_on_when_the_new_one_fails_in_the_middle() {
     let mut answers = 100.0;
     for (round, how) in ["dies", "says nonsense"].into_iter().enumerate() {
         world.deployment.wait_for_answers(answers);
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "take_over::plays_the_new_process_if_told_so"])
-            .env(PLAYS, world.deployment.data_dir())
-            .env(PLAYS_HOW, how)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("start it");
-        let status = child.wait().expect("ends");
-        // Killed, by itself or by the running process.
-        assert_eq!(status.signal(), Some(9), "{how}: {status}");
+        world.fails_as_new_process(how);
         world.wait_for_log("could not take over; this one goes on", round + 1);
         answers = world.answers() + 100.0;
     }
@@ -243,7 +254,7 @@ fn the_running_process_goes_on_when_the_new_one_fails_in_the_middle() {
 const PLAYS: &str = "WATTPOST_TEST_TAKES_OVER_FROM";
 const PLAYS_HOW: &str = "WATTPOST_TEST_TAKES_OVER_HOW";
 
-/// Not a test of its own: the one above starts it in another process, which receives everything and then fails.
+/// Not a test of its own: others start it in another process, which receives everything and then fails.
 #[test]
 fn plays_the_new_process_if_told_so() {
     let Some(data_dir) = std::env::var_os(PLAYS) else {
@@ -269,7 +280,14 @@ fn plays_the_new_process_if_told_so() {
         let mut content = vec![0; length as usize];
         stream.read_exact(&mut content).expect("its content");
     }
-    if std::env::var(PLAYS_HOW).is_ok_and(|how| how == "dies") {
+    let how = std::env::var(PLAYS_HOW).expect("is set");
+    if how == "dies after go" {
+        stream.write_all(&[7, 0, 0, 0, 0, 0]).expect("sends");
+        let mut go = [0; 6];
+        stream.read_exact(&mut go).expect("the word to go on");
+        assert_eq!(go[0], 8);
+    }
+    if how.starts_with("dies") {
         kill_process(rustix::process::getpid(), Signal::KILL).expect("kills itself");
     }
     stream.write_all(&[99; 6]).expect("sends");
@@ -279,9 +297,9 @@ fn plays_the_new_process_if_told_so() {
 }
 
 /// `kill -9` of the running process during a take-over, when the new one has everything and before: the new process goes
-/// on, or a new start does, and nothing is lost.
+/// on, or a new start does. `kill -9` of the new process right after *go*: a new start goes on. Nothing is lost.
 #[test]
-fn nothing_is_lost_when_the_running_process_is_killed_in_a_take_over() {
+fn nothing_is_lost_when_either_process_is_killed_in_a_take_over() {
     const CHARGERS: u32 = 30;
     const ATTEMPTS: usize = 15;
     let mut world = Upgraded::start(QUICK);
@@ -331,10 +349,15 @@ fn nothing_is_lost_when_the_running_process_is_killed_in_a_take_over() {
     if world.runs(new) {
         world.pids.push(new);
     } else {
-        world.deployment.restart();
-        let pid = world.owner().expect("runs");
-        world.pids = vec![pid];
+        world.restart();
     }
+    // And the new process right after it was told to go on: the running one must not touch what it gave away, so it ends.
+    world.deployment.wait_for_answers(100.0);
+    let old = world.pid();
+    world.fails_as_new_process("dies after go");
+    world.ends(old);
+    world.restart();
+    world.deployment.wait_for_answers(100.0);
     println!("{}", fleet.end());
     world.nothing_is_lost(&ledger);
 }
