@@ -18,7 +18,7 @@ use central::model::{CommandId, RotationView};
 use central::operation::password_change;
 use central::ports::{NewRotation, Once, RotationNotBegun, RotationNotCancelled};
 use central::query::{ChargerDetail, QueryStore};
-use common::password::{SENT_EXPECTED, can_be_sent, generate, hash};
+use common::password::{SENT_EXPECTED, can_be_sent, generate, hash, hash_generated};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -99,9 +99,9 @@ pub(crate) async fn set(
                     tracing::error!(error, "cannot make a password");
                     ApiError::internal()
                 };
-                let password = match given.value() {
-                    Some(password) => password,
-                    None => generate().map_err(failed)?,
+                let (password, hash): (_, fn(&str) -> _) = match given.value() {
+                    Some(password) => (password, hash),
+                    None => (generate().map_err(failed)?, hash_generated),
                 };
                 let detail = rotated_charger(store, &id)?;
                 let command = command(&detail, &password, &delivery)?;

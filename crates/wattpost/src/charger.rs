@@ -23,7 +23,9 @@ use central::ports::{
 };
 use central::query::parameters;
 use clap::{Args, Subcommand, ValueEnum};
-use common::password::{SENT_EXPECTED, SET_EXPECTED, can_be_sent, can_be_set, generate, hash};
+use common::password::{
+    SENT_EXPECTED, SET_EXPECTED, can_be_sent, can_be_set, generate, hash, hash_generated,
+};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -316,9 +318,9 @@ fn read_password() -> Result<String> {
 }
 
 fn rotate(args: &RotateArgs) -> Result<()> {
-    let password = match args.password_stdin {
-        true => read_password()?,
-        false => generate().map_err(anyhow::Error::msg)?,
+    let (password, hash): (_, fn(&str) -> _) = match args.password_stdin {
+        true => (read_password()?, hash),
+        false => (generate().map_err(anyhow::Error::msg)?, hash_generated),
     };
     if !can_be_sent(&password) {
         bail!(

@@ -1,7 +1,7 @@
 //! Checks a charger's Basic-auth password (security profile 1) and prevents reconnecting chargers, or a peer that
 //! guesses passwords, from using up the cores that answers need.
 //!
-//! Argon2 takes tens of milliseconds on purpose. So it runs on blocking threads, few at a time, and its result is cached
+//! Argon2 takes tens of milliseconds on purpose, except for passwords that Wattpost has generated, which nobody can guess. So it runs on blocking threads, few at a time, and its result is cached
 //! under a keyed hash of (stored hash, password): a reconnect of a charger that was checked before costs one BLAKE3.
 //! Passwords are never logged and never stored.
 //!
