@@ -29,6 +29,9 @@ use tokio::net::TcpStream;
 const HANDSHAKES: Duration = Duration::from_millis(500);
 /// How often the progress of a hand-over is looked at.
 const TICK: Duration = Duration::from_millis(2);
+/// How long connections may take to be between two messages as long as more and more of them are. On a busy machine chargers
+/// wait so long at most; their own timeouts are longer, usually 30 s and more.
+const FREEZING_MAX: Duration = Duration::from_secs(8);
 /// How long connections that cannot be given away may take to record their end.
 const ENDINGS: Duration = Duration::from_secs(2);
 /// Bytes of a close frame with code 1001 (RFC 6455, section 5.5.1).
@@ -136,8 +139,9 @@ impl TakenOver {
 
 impl Gateway {
     /// Stops for another process: finishes handshakes, freezes all connections between two messages, and stops delivery
-    /// between two batches. Connections that are not ready within `patience` (a question to the database is open, a long
-    /// message is incomplete) are closed with 1001. Returns when nothing is read from or sent to any charger; records
+    /// between two batches. When no further connection has become ready for `patience`, the others (a question to the
+    /// database is open, a long message is incomplete) are closed with 1001; eight seconds after the beginning in any case.
+    /// Returns when nothing is read from or sent to any charger; records
     /// may still be on their way to the sink, and are delivered again. Does not close the journal.
     ///
     /// # Errors
@@ -157,14 +161,14 @@ impl Gateway {
         for control in parts.registry.all() {
             control.freeze();
         }
-        self.all_have_stopped(patience).await;
+        self.all_have_stopped(patience, FREEZING_MAX).await;
         let late = parts.registry.all();
         let closed = late.len().saturating_sub(lock(&parts.carried).len());
         if closed > 0 {
             for control in late {
                 control.stop(Stop::NotCarried);
             }
-            self.all_have_stopped(ENDINGS).await;
+            self.all_have_stopped(ENDINGS, ENDINGS).await;
             tracing::warn!(
                 connections = closed,
                 "closed connections that were not between two messages in time"
@@ -204,13 +208,15 @@ impl Gateway {
         })
     }
 
-    /// Waits until every connection is ready for another process or has ended.
-    async fn all_have_stopped(&self, patience: Duration) {
-        let end = Instant::now() + patience;
+    /// Waits until every connection is ready for another process or has ended; not longer than `patience` after the last
+    /// one, nor than `most`.
+    async fn all_have_stopped(&self, patience: Duration, most: Duration) {
         let parts = &self.parts;
-        while parts.registry.connected() > lock(&parts.carried).len() && Instant::now() < end {
-            tokio::time::sleep(TICK).await;
-        }
+        let left = || {
+            let connected = parts.registry.connected();
+            connected.saturating_sub(lock(&parts.carried).len())
+        };
+        while_less(left, patience, most).await;
     }
 
     /// Takes over from a gateway that has stopped by [`Gateway::hand_over`] and whose journal this process has opened
@@ -257,6 +263,24 @@ impl Gateway {
     }
 }
 
+/// Waits until `left` is 0; not longer than `patience` after it was less than ever before, nor than `most`.
+async fn while_less(left: impl Fn() -> usize, patience: Duration, most: Duration) {
+    let last_end = tokio::time::Instant::now() + most;
+    let mut least = usize::MAX;
+    let mut end = last_end;
+    loop {
+        let (left, now) = (left(), tokio::time::Instant::now());
+        if left < least {
+            least = left;
+            end = last_end.min(now + patience);
+        }
+        if left == 0 || now >= end {
+            return;
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
 /// Remembers what the journal says of chargers that are not connected.
 pub(crate) fn remember(parts: &Parts, memories: HashMap<ChargerKey, ResendMemory>) {
     for (key, memory) in memories {
@@ -285,5 +309,39 @@ impl State {
     pub(crate) fn starts(&self) -> Starts {
         clock::hold(self.newest);
         Starts::of(self.recorded_start, self.refused_start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(8);
+
+    /// How long a hand-over waits for connections of which so many are left at these times, in milliseconds.
+    async fn waits(left: impl Fn(u128) -> usize) -> u128 {
+        let began = tokio::time::Instant::now();
+        while_less(|| left(began.elapsed().as_millis()), PATIENCE, MOST).await;
+        began.elapsed().as_millis()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn busy_connections_are_waited_for_while_their_number_falls() {
+        let about = |took: u128, expected: u128| (expected..expected + 20).contains(&took);
+        let at_once = waits(|_| 0).await;
+        assert!(about(at_once, 0), "{at_once}");
+        // A saturated machine: one every 900 ms.
+        let slowly = waits(|ms| 5 - (ms as usize / 900).min(5)).await;
+        assert!(about(slowly, 4_500), "{slowly}");
+        // Two that are never ready.
+        let stuck = waits(|ms| 5 - (ms as usize / 100).min(3)).await;
+        assert!(about(stuck, 1_300), "{stuck}");
+        // Without an end.
+        let long = waits(|ms| 1_000 - ms as usize / 100).await;
+        assert!(about(long, 8_000), "{long}");
+        // It does not count as progress that one more connects and leaves again.
+        let flapping = waits(|ms| 3 + (ms as usize / 10) % 2).await;
+        assert!(about(flapping, 1_000), "{flapping}");
     }
 }
