@@ -130,7 +130,7 @@ after a broken program was installed, and no connection of a charger may be clos
 network of all chargers breaks at once, then the gateway is killed. All chargers must come back
 within five minutes; 99 of 100 messages of those that are back must be answered within 10 s; the
 gateway may need 64 MiB and 6 KiB for each charger more memory than before; and /health/ready and
-/metrics must be answered within --health-within. In 18, two gateways, two consumers and the API
+/metrics must be answered within --health-within; the log may have 30 warnings. In 18, two gateways, two consumers and the API
 are stopped and started in turn.
 
 Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk

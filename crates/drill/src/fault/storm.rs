@@ -16,6 +16,9 @@ const MEMORY_FIXED: u64 = 64 << 20;
 /// And for each charger that comes back.
 const MEMORY_PER_CHARGER: u64 = 6 << 10;
 
+/// Lines of the log that ask for a person, warnings and errors, in the whole scenario.
+const WARNINGS_MAX: usize = 30;
+
 /// What the scenario measures, and what it promises.
 struct Storm<'a> {
     deployment: &'a Deployment,
@@ -47,10 +50,19 @@ pub(super) fn returning(
         deployment.gateway().name(),
         mib(before)
     ));
+    let warnings = storm.warnings();
     storm.network_breaks(before)?;
     watch.pause(outage / 2)?;
     storm.gateway_is_killed(before)?;
     storm.judge_answers(health_within);
+    let warnings = storm.warnings() - warnings;
+    storm.note(format!(
+        "{warnings} lines of the log are warnings or errors"
+    ));
+    if warnings > WARNINGS_MAX {
+        let promise = format!("{warnings} warnings and errors in the log of the gateway");
+        storm.repair.broken_promises.push(promise);
+    }
     let mut repair = storm.repair;
     repair.at = TimestampUs::wall_clock();
     Ok(repair)
@@ -149,6 +161,14 @@ impl Storm<'_> {
                 asked.slowest.as_secs_f64() * 1e3
             ));
         }
+    }
+
+    /// Warnings and errors in the log of the gateway so far.
+    fn warnings(&self) -> usize {
+        let supervisor = &self.deployment.supervisor;
+        let log = std::fs::read_to_string(supervisor.log_file(self.deployment.gateway()));
+        let is_one = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        log.unwrap_or_default().lines().filter(is_one).count()
     }
 
     fn memory(&self) -> Result<Memory> {
