@@ -21,6 +21,7 @@
 //! etag.rs            entity tags                    freshness.rs     how fresh answers are, waiting for a record
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline
 //! webhooks/      sends events to other systems, under a lease
+//! alerts/        evaluates alerts, under a lease; alerts, their rules and silences
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
 //! actions.rs  api_keys.rs  users.rs  chargers.rs  charger_settings.rs  charger_password.rs  sites.rs  closings.rs  disconnects.rs  handshakes.rs  commands.rs  dead_letters.rs  transactions.rs  messages.rs  audit.rs  health.rs
@@ -28,6 +29,7 @@
 //! ```
 
 mod actions;
+mod alerts;
 mod api_keys;
 mod audit;
 mod auth;
@@ -84,6 +86,7 @@ mod write_timeout;
 mod wrong_port;
 
 pub use self::metrics::METRICS;
+pub use alerts::{AlertConfig, AlertDeps, MailConfig, MailTls, Mailer, RuleView, rule_views};
 pub use batches::{BatchRefused, BatchRequest};
 pub use config::ApiConfig;
 pub use openapi::openapi;
@@ -140,6 +143,8 @@ pub struct ApiDeps {
     pub event_log: Option<Arc<dyn EventLog>>,
     /// The webhooks, and what sends their messages; `None` in a process without a store. This process then sends.
     pub webhooks: Option<WebhookDeps>,
+    /// The alerts and silences, and how they are evaluated; `None` in a process without a store.
+    pub alerts: Option<AlertDeps>,
     /// The API keys. `None`: no request needs one, for a process without a store.
     pub keys: Option<Arc<dyn ApiKeys>>,
     /// The local users; `None`: there are none. They need [`ApiDeps::keys`] too.
@@ -300,6 +305,10 @@ impl Api {
         if has_store && has_batches {
             let stopped = stop.graceful.clone();
             tasks.spawn(batches::drive(Arc::clone(&state), stopped));
+        }
+        if let Some((sources, config)) = state.alert_sources() {
+            let stopped = stop.graceful.clone();
+            tasks.spawn(alerts::evaluator::run(sources, config, stopped));
         }
         let wrong_port = Arc::clone(&state.wrong_port);
         let services = server::Services {

@@ -42,6 +42,38 @@ pub const METRICS: &[Metric] = &[
         "Answered requests",
     )
     .labels(&["route", "status"]),
+    Metric::gauge(
+        "wattpost_alerts_evaluating",
+        Unit::Bool,
+        "Whether this process evaluates alerts; one at a time does",
+    ),
+    Metric::counter(
+        "wattpost_alerts_failures_total",
+        Unit::Count,
+        "Rounds of the evaluation of alerts that could not use the database; what has changed is stored later",
+    ),
+    Metric::gauge(
+        "wattpost_alerts_firing",
+        Unit::Count,
+        "Alerts that fire, in the process that evaluates them",
+    )
+    .labels(&["severity"]),
+    Metric::counter(
+        "wattpost_alerts_mails_total",
+        Unit::Count,
+        "Mails of alerts: `accepted` or `refused` by the server; a refused one is tried again",
+    )
+    .labels(&["result"]),
+    Metric::counter(
+        "wattpost_alerts_refused_total",
+        Unit::Count,
+        "Conditions that were not taken, because 20,000 alerts are pending or firing",
+    ),
+    Metric::gauge(
+        "wattpost_alerts_round_seconds",
+        Unit::Seconds,
+        "How long the last round of the evaluation of alerts took",
+    ),
     Metric::counter(
         "wattpost_webhooks_attempts_total",
         Unit::Count,

@@ -3,6 +3,7 @@
 //! The operations come from the attributes at the handlers, the schemas from [`crate::schema`]. What holds for every
 //! route (errors, keys, the summary in the table of routes) is added here, so that it is written once.
 
+use crate::alerts::routes as alerts;
 use crate::auth::Access;
 use crate::error::{ApiError, KINDS, Kind};
 use crate::query::Query;
@@ -93,6 +94,13 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         local_lists::remove_default,
         audit::list,
         actions::list,
+        alerts::list,
+        alerts::one,
+        alerts::acknowledge,
+        alerts::list_rules,
+        alerts::list_silences,
+        alerts::create_silence,
+        alerts::remove_silence,
         webhook_routes::list,
         webhook_routes::create,
         webhook_routes::one,

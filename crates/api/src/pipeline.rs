@@ -14,7 +14,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use central::model::{PROCESS_REPORT_EVERY_MS, ProcessReport};
-use central::pipeline::{Counted, DatabaseSeen, Observed, pipeline, unexplained};
+use central::pipeline::{Counted, DatabaseSeen, Observed, ProcessState, pipeline, unexplained};
 use central::ports::{Figure, Health, KnownProcess, Processes, Unavailable};
 use central::trace::{GatewaySeen, Positions};
 use central::{GatewayId, RecordId, Timestamp};
@@ -202,6 +202,48 @@ impl Overview {
         Health::new("database", seen.up == Some(true), detail)
             .ready_if(seen.answered_at.is_some())
             .figure("lag_seconds", lag)
+    }
+
+    /// What alerts about the pipeline are made of: the processes, the database, and acknowledged records that nothing
+    /// explains.
+    pub(crate) fn for_pipeline(&self) -> (Vec<Observed>, DatabaseSeen, Option<u64>) {
+        self.hear((self.deps.own)());
+        let known = lock(&self.known);
+        let database = known.database_now(Timestamp(now_ms()));
+        let observed = known.observed(Instant::now());
+        let missing = match database.up {
+            Some(true) => unexplained(self.deps.has_broker, &observed),
+            _ => None,
+        };
+        (observed, database, missing)
+    }
+
+    /// Of which chargers the database shows what is so now: of those whose gateway reports, while the database answers and
+    /// is at most so many milliseconds behind the running gateways.
+    pub(crate) fn for_chargers(&self, lag_ms_max: i64) -> central::alert::chargers::Known {
+        self.hear((self.deps.own)());
+        let known = lock(&self.known);
+        let database = known.database_now(Timestamp(now_ms()));
+        let at = Instant::now();
+        let mut found = central::alert::chargers::Known {
+            is_current: database.up == Some(true),
+            ..Default::default()
+        };
+        for entry in known.processes.values() {
+            let Some(gateway) = &entry.report.gateway else {
+                continue;
+            };
+            match entry.observed(at).state() {
+                ProcessState::Running => {
+                    found.is_current &= entry.lag_ms().is_some_and(|lag| lag <= lag_ms_max);
+                }
+                ProcessState::Gone => {
+                    found.gone.insert(gateway.id);
+                }
+                ProcessState::Stopped | ProcessState::Retired => {}
+            }
+        }
+        found
     }
 
     /// Whether records go through RabbitMQ.
@@ -468,6 +510,7 @@ mod tests {
                 gateway: Some(gateway),
                 consumed_records: None,
                 queues: None,
+                figures_milli: std::collections::BTreeMap::new(),
             },
             heard: Instant::now(),
             earlier: VecDeque::new(),

@@ -2,6 +2,7 @@
 //!
 //! The router and the index at `/` are built from the table; a test holds `docs/api.md` equal to it.
 
+use crate::alerts::routes as alerts;
 use crate::auth::{self, Access, Caller};
 use crate::error::{ApiError, PROBLEM_JSON};
 use crate::query::Query;
@@ -544,6 +545,54 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(events::list),
+    },
+    Route {
+        path: "/api/v1/alerts",
+        purpose: "alerts, the newest first",
+        parameters: alerts::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(alerts::list),
+    },
+    Route {
+        path: "/api/v1/alerts/{id}",
+        purpose: "one alert",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(alerts::one),
+    },
+    Route {
+        path: "/api/v1/alerts/{id}/acknowledge",
+        purpose: "`POST` notes who has taken note of an alert",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Operate),
+        handler: || post(alerts::acknowledge),
+    },
+    Route {
+        path: "/api/v1/alert-rules",
+        purpose: "the catalogue of alerts with the times that are set",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(alerts::list_rules),
+    },
+    Route {
+        path: "/api/v1/silences",
+        purpose: "silences of alerts, the newest first; `POST` adds one",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(alerts::list_silences).post(alerts::create_silence),
+    },
+    Route {
+        path: "/api/v1/silences/{id}",
+        purpose: "`DELETE` removes a silence",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Operate),
+        handler: || delete(alerts::remove_silence),
     },
     Route {
         path: "/api/v1/webhooks",

@@ -1,6 +1,7 @@
 //! The state shared by all handlers. It runs queries on blocking threads, with a maximum number and a timeout, so that
 //! neither a slow database nor many requests use up the threads of the process.
 
+use crate::alerts::{self, AlertConfig};
 use crate::auth::Keys;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
@@ -9,7 +10,7 @@ use crate::freshness::Freshness;
 use crate::page::ListAnswer;
 use crate::pipeline::Overview;
 use crate::wrong_port::WrongPort;
-use crate::{ApiDeps, Build, SupportDeps, WebhookDeps};
+use crate::{AlertDeps, ApiDeps, Build, SupportDeps, WebhookDeps};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -46,6 +47,7 @@ pub(crate) struct AppState {
     commands: Option<Arc<dyn Commands>>,
     batches: Option<Arc<dyn Batches>>,
     webhooks: Option<WebhookDeps>,
+    alerts: Option<AlertDeps>,
     /// Wakes the driver of batches.
     driver: Notify,
     event_log: Option<Arc<dyn EventLog>>,
@@ -115,6 +117,7 @@ impl AppState {
             commands: deps.commands,
             batches: deps.batches,
             webhooks: deps.webhooks,
+            alerts: deps.alerts,
             driver: Notify::new(),
             event_hub: deps.event_log.clone().map(EventHub::new),
             event_log: deps.event_log,
@@ -162,6 +165,29 @@ impl AppState {
     /// The webhooks, and what sends their messages. A process without a store has no route that uses them.
     pub(crate) fn webhooks(&self) -> Result<WebhookDeps, ApiError> {
         self.webhooks.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The alerts, and how they are evaluated. A process without a store has no route that uses them.
+    pub(crate) fn alerts(&self) -> Result<AlertDeps, ApiError> {
+        self.alerts.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// What the evaluation of alerts reads and writes; `None` in a process without a store, or that does not evaluate.
+    pub(crate) fn alert_sources(&self) -> Option<(alerts::evaluator::Sources, AlertConfig)> {
+        let deps = self.alerts.as_ref().filter(|deps| deps.config.enabled)?;
+        let sources = alerts::evaluator::Sources {
+            alerts: Arc::clone(&deps.alerts),
+            queries: self.store.clone()?,
+            log: self.event_log.clone()?,
+            handshakes: self.handshakes.clone(),
+            webhooks: self
+                .webhooks
+                .as_ref()
+                .map(|deps| Arc::clone(&deps.webhooks)),
+            overview: self.pipeline.clone()?,
+            mailer: deps.mailer.clone(),
+        };
+        Some((sources, deps.config.clone()))
     }
 
     /// The store, for the driver of batches.

@@ -1,13 +1,30 @@
-//! The catalogue of alerts about the pipeline: the one source of the rules for Prometheus
-//! (`packaging/prometheus/wattpost.rules.yml`) and of `docs/alerts.md`, so that a rule and its description never differ.
+//! The catalogue of alerts: the one source of the rules for Prometheus (`packaging/prometheus/wattpost.rules.yml`), of
+//! `docs/alerts.md`, and of the evaluation inside Wattpost, so that a rule and its description never differ.
 //!
 //! An alert is raised only for what needs a person. Each says what is at stake and what to do. Names of metrics are those
 //! of `docs/metrics.md`.
+//!
+//! [`figures`] keeps what processes report, [`pipeline`] and [`chargers`] find the conditions that hold, and [`machine`]
+//! decides which alerts are pending, fire and end, and who is told. None of them does I/O: the process that evaluates
+//! hands in what it has read.
+
+pub mod charger;
+pub mod chargers;
+pub mod figures;
+pub mod machine;
+pub mod pipeline;
+mod settings;
+
+pub use charger::{CHARGER_ALERTS, ChargerAlert};
+pub use settings::{OutOfRange, Thresholds};
+
+use serde::{Deserialize, Serialize};
 
 use std::fmt::Write as _;
 
 /// How soon a person is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Now, also at night.
     Page,
@@ -27,7 +44,83 @@ impl Severity {
             Self::Info => "info",
         }
     }
+
+    /// The severity that this word spells.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Page, Self::Ticket, Self::Info]
+            .into_iter()
+            .find(|severity| severity.word() == word)
+    }
 }
+
+/// An alert of either catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    /// Its name. An alert of two severities has two rules.
+    pub name: &'static str,
+    /// How soon a person is needed.
+    pub severity: Severity,
+    /// `pipeline` or `chargers`.
+    pub about: &'static str,
+    /// The condition in words; empty if only Prometheus evaluates it.
+    pub condition: &'static str,
+    /// When it ends, in words.
+    pub clears: &'static str,
+    /// The condition as a query of Prometheus, for an alert of the pipeline.
+    pub expr: Option<&'static str>,
+    /// For how many seconds the condition holds before the alert fires.
+    pub for_s: u32,
+    /// For how many seconds the condition must not hold before the alert ends.
+    pub keep_firing_s: u32,
+    /// What is lost or at risk.
+    pub at_stake: &'static str,
+    /// What to do.
+    pub to_do: &'static str,
+    /// Whether it is judged only while the database is not late.
+    #[serde(skip)]
+    pub is_of_charger: bool,
+}
+
+/// All alerts, those of the pipeline first.
+pub fn rules() -> impl Iterator<Item = Rule> {
+    let pipeline = PIPELINE_ALERTS.iter().map(|alert| Rule {
+        name: alert.name,
+        severity: alert.severity,
+        about: "pipeline",
+        condition: alert.condition,
+        clears: "the condition has not held for keep_firing_s",
+        expr: Some(alert.expr),
+        for_s: alert.for_s,
+        keep_firing_s: alert.keep_firing_s,
+        at_stake: alert.at_stake,
+        to_do: alert.to_do,
+        is_of_charger: false,
+    });
+    let chargers = CHARGER_ALERTS.iter().map(|alert| Rule {
+        name: alert.name,
+        severity: alert.severity,
+        about: "chargers",
+        condition: alert.condition,
+        clears: alert.clears,
+        expr: None,
+        for_s: alert.for_s,
+        keep_firing_s: alert.keep_firing_s,
+        at_stake: alert.at_stake,
+        to_do: alert.to_do,
+        is_of_charger: alert.is_of_charger,
+    });
+    pipeline.chain(chargers)
+}
+
+/// The alert of this name and severity.
+#[must_use]
+pub fn rule(name: &str, severity: Severity) -> Option<Rule> {
+    rules().find(|rule| rule.name == name && rule.severity == severity)
+}
+
+/// The longest time of a rule that can be set, in seconds: 30 days.
+pub const RULES_KEEP_S_MAX: u32 = 30 * 24 * 3_600;
 
 /// An alert about the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +129,8 @@ pub struct PipelineAlert {
     pub name: &'static str,
     /// How soon a person is needed.
     pub severity: Severity,
+    /// The condition in words, as Wattpost itself evaluates it; empty if only Prometheus does.
+    pub condition: &'static str,
     /// The condition, as a query of Prometheus. It yields one series per alert; the label `instance` names the process, where one is meant.
     pub expr: &'static str,
     /// For how many seconds the condition holds before the alert fires.
@@ -61,6 +156,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "MessagesMissing",
         severity: Page,
+        condition: "acknowledged messages are neither stored, nor waiting, nor dead letters",
         expr: "max(wattpost_pipeline_missing_records) > 0",
         for_s: 2 * MINUTE,
         keep_firing_s: 15 * MINUTE,
@@ -71,6 +167,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "StoredTooLate",
         severity: Page,
+        condition: "of the messages of the last hour, and of the last 5 minutes, more than 1.44 % were stored later than 10 s after their reception",
         expr: "(\n  1 - sum(rate(wattpost_consumer_stored_after_seconds_bucket{le=\"10\"}[1h])) / sum(rate(wattpost_consumer_stored_after_seconds_count[1h]))\n) > 14.4 * 0.001\nand (\n  1 - sum(rate(wattpost_consumer_stored_after_seconds_bucket{le=\"10\"}[5m])) / sum(rate(wattpost_consumer_stored_after_seconds_count[5m]))\n) > 14.4 * 0.001",
         for_s: 0,
         keep_firing_s: 15 * MINUTE,
@@ -81,6 +178,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "StoredTooLateSlow",
         severity: Ticket,
+        condition: "",
         expr: "(\n  1 - sum(rate(wattpost_consumer_stored_after_seconds_bucket{le=\"10\"}[3d])) / sum(rate(wattpost_consumer_stored_after_seconds_count[3d]))\n) > 0.001\nand (\n  1 - sum(rate(wattpost_consumer_stored_after_seconds_bucket{le=\"10\"}[6h])) / sum(rate(wattpost_consumer_stored_after_seconds_count[6h]))\n) > 0.001",
         for_s: 0,
         keep_firing_s: HOUR,
@@ -91,6 +189,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "AnsweredTooLate",
         severity: Page,
+        condition: "of the answers of the last hour, and of the last 5 minutes, more than 1.44 % took longer than a second",
         expr: "(\n  1 - sum(rate(wattpost_gateway_answer_seconds_bucket{le=\"1\"}[1h])) / sum(rate(wattpost_gateway_answer_seconds_count[1h]))\n) > 14.4 * 0.001\nand (\n  1 - sum(rate(wattpost_gateway_answer_seconds_bucket{le=\"1\"}[5m])) / sum(rate(wattpost_gateway_answer_seconds_count[5m]))\n) > 14.4 * 0.001",
         for_s: 0,
         keep_firing_s: 15 * MINUTE,
@@ -101,6 +200,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DeadLetters",
         severity: Page,
+        condition: "more than 100 messages became dead letters within 15 minutes",
         expr: "sum(increase(wattpost_store_dead_letters_total[15m])) > 100",
         for_s: 0,
         keep_firing_s: HOUR,
@@ -111,6 +211,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DeadLetters",
         severity: Ticket,
+        condition: "a message became a dead letter within the last 15 minutes",
         expr: "sum(increase(wattpost_store_dead_letters_total[15m])) > 0",
         for_s: 0,
         keep_firing_s: HOUR,
@@ -122,6 +223,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "JournalFull",
         severity: Page,
+        condition: "the journal of a gateway takes no more messages",
         expr: "wattpost_journal_full == 1",
         for_s: 0,
         keep_firing_s: 5 * MINUTE,
@@ -132,6 +234,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "NotDurableClosed",
         severity: Page,
+        condition: "a gateway has closed connections within the last 15 minutes because messages could not be made durable",
         expr: "increase(wattpost_gateway_connections_closed_not_durable_total[15m]) > 0",
         for_s: 0,
         keep_firing_s: 5 * MINUTE,
@@ -142,6 +245,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "JournalFilling",
         severity: Page,
+        condition: "the journal of a gateway is half full, or it is a tenth full and at the rate of the last 15 minutes full within 4 hours",
         expr: "wattpost_journal_used_bytes / wattpost_journal_max_bytes > 0.5\nor (\n  predict_linear(wattpost_journal_used_bytes[15m], 4 * 3600) > wattpost_journal_max_bytes\n  and wattpost_journal_used_bytes / wattpost_journal_max_bytes > 0.1\n)",
         for_s: 5 * MINUTE,
         keep_firing_s: 10 * MINUTE,
@@ -152,6 +256,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "JournalOld",
         severity: Page,
+        condition: "a message has waited in the journal of a gateway for more than 10 minutes",
         expr: "wattpost_journal_oldest_record_seconds > 600",
         for_s: MINUTE,
         keep_firing_s: 5 * MINUTE,
@@ -162,6 +267,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "JournalOld",
         severity: Ticket,
+        condition: "a message has waited in the journal of a gateway for more than a minute",
         expr: "wattpost_journal_oldest_record_seconds > 60",
         for_s: MINUTE,
         keep_firing_s: 5 * MINUTE,
@@ -172,6 +278,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "JournalDamaged",
         severity: Page,
+        condition: "the journal of a gateway has damaged places",
         expr: "wattpost_gateway_journal_damaged_places > 0",
         for_s: 0,
         keep_firing_s: 5 * MINUTE,
@@ -182,6 +289,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "SyncSlow",
         severity: Ticket,
+        condition: "of the syncs of a journal in the last 5 minutes, more than 1 % took longer than 25 ms",
         expr: "histogram_quantile(0.99, sum by (instance, le) (rate(wattpost_journal_sync_seconds_bucket[5m]))) > 0.02",
         for_s: 10 * MINUTE,
         keep_firing_s: 10 * MINUTE,
@@ -192,6 +300,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DiskLow",
         severity: Page,
+        condition: "less than 5 % of the disk of a process is free",
         expr: "wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < 0.05",
         for_s: 5 * MINUTE,
         keep_firing_s: 10 * MINUTE,
@@ -202,6 +311,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DiskLow",
         severity: Ticket,
+        condition: "less than 15 % of the disk of a process is free, or less than half and at the rate of the last hour none within a day",
         expr: "wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < 0.15\nor (\n  predict_linear(wattpost_process_data_dir_free_bytes[6h], 24 * 3600) < 0\n  and wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < 0.5\n)",
         for_s: 30 * MINUTE,
         keep_firing_s: HOUR,
@@ -213,6 +323,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "BrokerLost",
         severity: Page,
+        condition: "a process has no connection to RabbitMQ",
         expr: "max by (instance) (wattpost_broker_connected) == 0",
         for_s: 15 * MINUTE,
         keep_firing_s: 2 * MINUTE,
@@ -223,6 +334,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "BrokerLost",
         severity: Ticket,
+        condition: "a process has no connection to RabbitMQ",
         expr: "max by (instance) (wattpost_broker_connected) == 0",
         for_s: MINUTE,
         keep_firing_s: 2 * MINUTE,
@@ -233,6 +345,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "BrokerRefuses",
         severity: Page,
+        condition: "RabbitMQ has refused messages of a process within the last 5 minutes",
         expr: "sum by (instance) (rate(wattpost_broker_refusals_total[5m])) > 0",
         for_s: MINUTE,
         keep_firing_s: 5 * MINUTE,
@@ -243,6 +356,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "BrokerQueueDeep",
         severity: Ticket,
+        condition: "the queues of RabbitMQ are half full, or they hold more than 10,000 messages and more than 30 minutes ago",
         expr: "max(wattpost_broker_queued_records) > 0.5 * max(wattpost_broker_queued_records_max)\nor (\n  min_over_time(max(deriv(wattpost_broker_queued_records[10m]))[30m:5m]) > 0\n  and max(wattpost_broker_queued_records) > 10000\n)",
         for_s: 5 * MINUTE,
         keep_firing_s: 10 * MINUTE,
@@ -253,6 +367,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "NoConsumer",
         severity: Page,
+        condition: "no running process takes messages from RabbitMQ",
         expr: "sum(wattpost_consumer_consuming) == 0",
         for_s: MINUTE,
         keep_firing_s: MINUTE,
@@ -263,6 +378,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "Unroutable",
         severity: Ticket,
+        condition: "RabbitMQ had no queue for a message within the last 15 minutes",
         expr: "sum(increase(wattpost_broker_returned_records_total[15m])) >= 1",
         for_s: 0,
         keep_firing_s: 5 * MINUTE,
@@ -273,6 +389,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DurabilityFallback",
         severity: Ticket,
+        condition: "a gateway answers chargers without waiting for RabbitMQ",
         expr: "wattpost_gateway_durability_fallback == 1",
         for_s: 5 * MINUTE,
         keep_firing_s: 5 * MINUTE,
@@ -283,6 +400,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "BypassActive",
         severity: Ticket,
+        condition: "a gateway delivers to the database without RabbitMQ",
         expr: "wattpost_gateway_sink_direct == 1",
         for_s: 10 * MINUTE,
         keep_firing_s: 5 * MINUTE,
@@ -294,6 +412,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DatabaseLost",
         severity: Page,
+        condition: "no process that stores messages reaches the database, or the API does not reach it",
         expr: "max(wattpost_consumer_database_up) == 0",
         for_s: MINUTE,
         keep_firing_s: MINUTE,
@@ -304,6 +423,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DatabaseNotDurable",
         severity: Page,
+        condition: "PostgreSQL may lose what it has committed",
         expr: "wattpost_store_durable == 0",
         for_s: 0,
         keep_firing_s: 5 * MINUTE,
@@ -314,6 +434,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "Paced",
         severity: Ticket,
+        condition: "a gateway has delayed answers within the last 5 minutes because storing does not keep up",
         expr: "rate(wattpost_gateway_paced_total[5m]) > 0",
         for_s: 15 * MINUTE,
         keep_firing_s: 15 * MINUTE,
@@ -324,6 +445,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "MaintenanceOverdue",
         severity: Ticket,
+        condition: "the maintenance of the database has not succeeded for a day",
         expr: "time() - max(wattpost_maintenance_last_success_seconds) > 86400",
         for_s: 10 * MINUTE,
         keep_firing_s: 0,
@@ -334,6 +456,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "EventsLate",
         severity: Ticket,
+        condition: "10,000 changes or more are not in the log of events",
         expr: "max(wattpost_events_queued) >= 10000",
         for_s: 10 * MINUTE,
         keep_firing_s: 10 * MINUTE,
@@ -344,6 +467,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "WebhookSwitchedOff",
         severity: Ticket,
+        condition: "a webhook was switched off within the last hour",
         expr: "sum(increase(wattpost_webhooks_switched_off_total[1h])) > 0",
         for_s: 0,
         keep_firing_s: HOUR,
@@ -355,6 +479,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "PartGone",
         severity: Page,
+        condition: "a process has not reported for 20 s, and none of its role has replaced it on its machine; one without a journal is forgotten 10 minutes later",
         expr: "up{job=\"wattpost\"} == 0",
         for_s: MINUTE,
         keep_firing_s: MINUTE,
@@ -365,6 +490,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "RestartLoop",
         severity: Page,
+        condition: "a gateway was started more than 3 times within 15 minutes",
         expr: "changes(wattpost_process_start_time_seconds[15m]) > 3",
         for_s: 0,
         keep_firing_s: 30 * MINUTE,
@@ -375,6 +501,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DirectoryUnknown",
         severity: Page,
+        condition: "a gateway does not know which chargers there are",
         expr: "wattpost_gateway_directory_loaded == 0",
         for_s: MINUTE,
         keep_firing_s: MINUTE,
@@ -385,6 +512,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DirectoryOld",
         severity: Ticket,
+        condition: "a gateway has not read chargers and tokens for more than 5 minutes",
         expr: "wattpost_gateway_directory_age_seconds > 300",
         for_s: 5 * MINUTE,
         keep_firing_s: 5 * MINUTE,
@@ -395,6 +523,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "ClockWrong",
         severity: Page,
+        condition: "the clock of a gateway is absurd",
         expr: "wattpost_gateway_clock_wrong == 1",
         for_s: 0,
         keep_firing_s: MINUTE,
@@ -406,6 +535,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "FleetDrop",
         severity: Page,
+        condition: "fewer chargers are connected than 80 % of the most of the last 30 minutes, which were 20 or more",
         expr: "sum(wattpost_gateway_connections) < 0.8 * max_over_time(sum(wattpost_gateway_connections)[30m:1m])\nand max_over_time(sum(wattpost_gateway_connections)[30m:1m]) >= 20",
         for_s: 2 * MINUTE,
         keep_firing_s: 5 * MINUTE,
@@ -416,6 +546,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "ConnectStorm",
         severity: Ticket,
+        condition: "more than 10 % of the handshakes of the last 5 minutes were put off with 503",
         expr: "sum(rate(wattpost_gateway_handshakes_total{result=\"503\"}[5m])) / sum(rate(wattpost_gateway_handshakes_total[5m])) > 0.1",
         for_s: 2 * MINUTE,
         keep_firing_s: 5 * MINUTE,
@@ -426,6 +557,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "WrongPasswords",
         severity: Info,
+        condition: "more than 0.2 handshakes a second of the last 15 minutes had a wrong or no password",
         expr: "sum(rate(wattpost_gateway_auth_failures_total[15m])) > 0.2",
         for_s: 15 * MINUTE,
         keep_firing_s: HOUR,
@@ -436,6 +568,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "ApiErrors",
         severity: Ticket,
+        condition: "of the answers of the API in the last hour, and in the last 5 minutes, more than 1.44 % were errors of the server",
         expr: "sum(rate(wattpost_api_requests_total{status=~\"5..\"}[1h])) / sum(rate(wattpost_api_requests_total[1h])) > 14.4 * 0.001\nand sum(rate(wattpost_api_requests_total{status=~\"5..\"}[5m])) / sum(rate(wattpost_api_requests_total[5m])) > 14.4 * 0.001",
         for_s: 5 * MINUTE,
         keep_firing_s: 15 * MINUTE,
@@ -492,9 +625,44 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The table of `docs/alerts.md`.
+/// The tables of `docs/alerts.md`.
 #[must_use]
-pub fn pipeline_alerts_page() -> String {
+pub fn alerts_page() -> String {
+    let mut text = "### Of chargers\n\nOnly Wattpost itself evaluates these.\n\n| alert | severity | fires when | for | ends when | what is at stake | what to do |\n| --- | --- | --- | --- | --- | --- | --- |\n".to_owned();
+    for alert in CHARGER_ALERTS {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} | {} | {} |",
+            alert.name,
+            alert.severity.word(),
+            alert.condition,
+            duration(alert.for_s),
+            alert.clears,
+            alert.at_stake,
+            alert.to_do,
+        );
+    }
+    text.push_str("\n### Of the pipeline, as Wattpost evaluates them\n\nEach ends when its condition has not held for the last column.\n\n| alert | severity | fires when | for | ends after |\n| --- | --- | --- | --- | --- |\n");
+    for alert in PIPELINE_ALERTS {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} |",
+            alert.name,
+            alert.severity.word(),
+            match alert.condition {
+                "" => "only Prometheus evaluates it",
+                condition => condition,
+            },
+            duration(alert.for_s),
+            duration(alert.keep_firing_s),
+        );
+    }
+    text.push_str("\n### Of the pipeline, as Prometheus evaluates them\n\n");
+    text.push_str(&pipeline_alerts_table());
+    text
+}
+
+fn pipeline_alerts_table() -> String {
     let mut text = "| alert | severity | fires when | for | what is at stake | what to do |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
     for alert in PIPELINE_ALERTS {
         let expr = alert.expr.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -528,7 +696,7 @@ mod tests {
     #[test]
     fn every_alert_says_what_is_at_stake_and_what_to_do() {
         let mut seen = BTreeSet::new();
-        for alert in PIPELINE_ALERTS {
+        for alert in rules() {
             assert!(
                 seen.insert((alert.name, alert.severity)),
                 "{} is there twice",
@@ -537,8 +705,13 @@ mod tests {
             for words in [alert.at_stake, alert.to_do] {
                 assert!(words.ends_with('.'), "{}: {words}", alert.name);
             }
-            assert!(!alert.summary.ends_with('.'), "{}", alert.name);
+            for words in [alert.condition, alert.clears] {
+                assert!(!words.ends_with('.'), "{}: {words}", alert.name);
+            }
             assert_eq!(alert.for_s % MINUTE, 0, "{}", alert.name);
+        }
+        for alert in PIPELINE_ALERTS {
+            assert!(!alert.summary.ends_with('.'), "{}", alert.name);
         }
     }
 

@@ -243,7 +243,7 @@ impl Observed {
         self.state() == ProcessState::Running
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let role = match self.report.role {
             ProcessRole::Serve => "serve",
             ProcessRole::Gateway => "gateway",
@@ -321,6 +321,18 @@ pub fn unexplained(has_broker: bool, processes: &[Observed]) -> Option<u64> {
     }
 }
 
+/// Whether a process without a journal has been started again: a later one of its role runs on its machine.
+pub(crate) fn is_replaced(processes: &[Observed], gone: &Observed) -> bool {
+    let before = &gone.report;
+    before.gateway.is_none()
+        && processes.iter().any(|other| {
+            let after = &other.report;
+            other.is_running()
+                && (after.role, &after.host) == (before.role, &before.host)
+                && after.started_at > before.started_at
+        })
+}
+
 fn process(one: &Observed) -> Process {
     let report = &one.report;
     Process {
@@ -383,14 +395,7 @@ impl View<'_> {
 
     /// Whether a process without a journal has been started again: a later one of its role runs on its machine.
     fn is_replaced(&self, gone: &Observed) -> bool {
-        let before = &gone.report;
-        before.gateway.is_none()
-            && self.processes.iter().any(|other| {
-                let after = &other.report;
-                other.is_running()
-                    && (after.role, &after.host) == (before.role, &before.host)
-                    && after.started_at > before.started_at
-            })
+        is_replaced(self.processes, gone)
     }
 
     /// The sum of a rate over running processes; the reason if none is known.

@@ -9,10 +9,11 @@
 use crate::dead_letters::charger_of_entry;
 use crate::quirks::NewRecords;
 use crate::refusal::Refusal;
+use central::alert::machine::Stage;
 use central::model::truncate;
 use central::model::{
-    AuditView, CommandId, CommandProgress, CommandView, EffectPhase, Event, EventId, EventType,
-    RefusedHandshakeView, SecurityEventView, TransactionView,
+    AlertView, AuditView, CommandId, CommandProgress, CommandView, EffectPhase, Event, EventId,
+    EventType, RefusedHandshakeView, SecurityEventView, TransactionView,
 };
 use central::ports::{EventBounds, EventFilter};
 use central::query::{ChargerDetail, DeadLetterRow};
@@ -69,10 +70,12 @@ pub(crate) enum Change {
     Effect,
     /// A refused handshake, by the number of its row.
     Refused,
+    /// An alert fires, was acknowledged or has ended.
+    Alert,
 }
 
 impl Change {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Transaction,
         Self::Connected,
         Self::Disconnected,
@@ -85,6 +88,7 @@ impl Change {
         Self::Security,
         Self::Effect,
         Self::Refused,
+        Self::Alert,
     ];
 
     /// Whether it says only that a state is another one, so that several changes together are one. Every other change has
@@ -108,6 +112,7 @@ impl Change {
             Self::Security => 10,
             Self::Effect => 11,
             Self::Refused => 12,
+            Self::Alert => 13,
         }
     }
 
@@ -164,6 +169,14 @@ impl Queued {
     pub(crate) const fn command(change: Change, id: Uuid, at: Timestamp) -> Self {
         let mut entry = Self::new(change, at.0);
         entry.id = Some(id);
+        entry
+    }
+
+    /// That this is told of an alert.
+    pub(crate) const fn alert(id: Uuid, stage: Stage, at: Timestamp) -> Self {
+        let mut entry = Self::new(Change::Alert, at.0);
+        entry.id = Some(id);
+        entry.number = Some(stage.number());
         entry
     }
 
@@ -327,7 +340,16 @@ impl Round {
     }
 
     pub(crate) fn commands(&self) -> Vec<Uuid> {
-        let mut ids: Vec<Uuid> = self.entries.iter().filter_map(|entry| entry.id).collect();
+        self.ids(|change| change != Change::Alert)
+    }
+
+    pub(crate) fn alerts(&self) -> Vec<Uuid> {
+        self.ids(|change| change == Change::Alert)
+    }
+
+    fn ids(&self, is_wanted: fn(Change) -> bool) -> Vec<Uuid> {
+        let wanted = self.entries.iter().filter(|entry| is_wanted(entry.change));
+        let mut ids: Vec<Uuid> = wanted.filter_map(|entry| entry.id).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -429,6 +451,7 @@ pub(crate) struct Objects {
     pub(crate) transactions: HashMap<i64, Vec<TransactionView>>,
     pub(crate) sessions: HashMap<Uuid, Session>,
     pub(crate) commands: HashMap<Uuid, CommandView>,
+    pub(crate) alerts: HashMap<Uuid, AlertView>,
     pub(crate) dead_letters: HashMap<i64, Letter>,
     pub(crate) audit: HashMap<i64, AuditView>,
     pub(crate) security: HashMap<SecurityEventKey, SecurityEventText>,
@@ -596,6 +619,15 @@ impl Log {
                     }
                 }
             }
+            Change::Alert => {
+                let alert = entry.id.and_then(|id| objects.alerts.get(&id));
+                if let Some(alert) = alert
+                    && let Some(kind) = entry.number.and_then(alert_event)
+                {
+                    let charger = alert.charger_id.as_deref();
+                    self.push(kind, at, charger, alert.id.to_string(), json(alert)?);
+                }
+            }
             Change::DeadLetter => {
                 let letter = entry.number.and_then(|no| objects.dead_letters.get(&no));
                 if let Some(letter) = letter {
@@ -742,6 +774,17 @@ pub(crate) fn page_of(
         }
     }
     (events, last.filter(|_| bytes > PAGE_BYTES))
+}
+
+/// The type of the event for this stage of an alert; `None` for one that a newer version has.
+fn alert_event(stage: i64) -> Option<EventType> {
+    let is = |one: Stage| one.number() == stage;
+    match stage {
+        _ if is(Stage::Firing) => Some(EventType::AlertFiring),
+        _ if is(Stage::Acknowledged) => Some(EventType::AlertAcknowledged),
+        _ if is(Stage::Resolved) => Some(EventType::AlertResolved),
+        _ => None,
+    }
 }
 
 /// When the effect of a command was seen, if it was.

@@ -2,7 +2,7 @@
 //!
 //! This crate exists so that SQL is in one place. It implements the ports of [`central::ports`]: `Store` writes,
 //! `QueryStore` reads, `DirectorySource` gives the gateway the chargers and tokens that `ChargerAdmin` and `Tokens` set,
-//! `DeadLetters` shows and discards dead letters, `ApiKeys` keeps the keys of the API, `Users` its local users, `Webhooks` keeps webhooks and how far they are, `Processes` keeps the reports of processes, `Maintenance` checks the database and keeps it in order. Two
+//! `DeadLetters` shows and discards dead letters, `ApiKeys` keeps the keys of the API, `Users` its local users, `Webhooks` keeps webhooks and how far they are, `Alerts` keeps alerts and silences, `Processes` keeps the reports of processes, `Maintenance` checks the database and keeps it in order. Two
 //! adapters pass the same test suite: [`SqliteStore`], which needs no server, and [`PostgresStore`] for several
 //! processes that write at the same time.
 //!
@@ -12,6 +12,7 @@
 //! connections read, and never wait for the writer.
 
 mod admins;
+mod alerts;
 mod api_keys;
 mod audit;
 mod batches;

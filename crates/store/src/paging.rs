@@ -109,6 +109,15 @@ pub(crate) fn item_after(page: &PageRequest) -> Result<i64, QueryError> {
     }
 }
 
+/// The id before which a page of alerts ends: the newest is first.
+pub(crate) fn alert_before(page: &PageRequest) -> Result<Uuid, QueryError> {
+    match place(page)? {
+        None => Ok(Uuid::max()),
+        Some(Place::Alert(id)) => Ok(id),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 /// The number before which a page of a webhook's attempts ends: the newest is first.
 pub(crate) fn attempt_before(page: &PageRequest) -> Result<i64, QueryError> {
     match place(page)? {

@@ -51,6 +51,8 @@ pub(crate) const COPIED: &[CopiedTable] = &[
     replaced("batch_items", &["batch", "place"]),
     replaced("webhooks", &["id"]),
     replaced("webhook_attempts", &["no"]),
+    replaced("alerts", &["id"]),
+    replaced("alert_silences", &["id"]),
     replaced("local_list_wishes", &["charger_key"]),
     replaced("local_lists", &["charger_key"]),
     replaced("local_list_contents", &["digest"]),
@@ -132,6 +134,7 @@ mod tests {
         "event_queue",
         "processes",
         "disconnect_requests",
+        "alert_evaluation",
     ];
 
     /// The tables that the migrations of `store` create.

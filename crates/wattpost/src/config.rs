@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub events: EventSettings,
     /// Webhooks.
     pub webhooks: api::WebhookConfig,
+    /// Alerts.
+    pub alerts: api::AlertConfig,
     /// Health, metrics and API.
     pub http: api::ApiConfig,
     /// Health and metrics of roles that run alone.
@@ -65,6 +67,7 @@ impl Default for Settings {
             database: DatabaseSettings::default(),
             events: EventSettings::default(),
             webhooks: api::WebhookConfig::default(),
+            alerts: api::AlertConfig::default(),
             http: api::ApiConfig::default(),
             health: HealthSettings::default(),
             log: LogSettings::default(),
@@ -373,6 +376,10 @@ mod tests {
                 ["database.url", "mysql://x", "sqlite:PATH"],
             ),
             ("[gatewy]\nlisten = \"x\"", ["gatewy", "unknown", "gateway"]),
+            (
+                "[alerts.rules]\noff = [\"ChargerOfline\"]",
+                ["alerts.rules.off", "ChargerOfline", "ChargerOffline"],
+            ),
             ("[log]\nformat = \"xml\"", ["log.format", "xml", "json"]),
         ] {
             let said = complaint(toml);

@@ -7,9 +7,9 @@ use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
 use central::ports::Transfer;
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    Disconnects, EventLog, Handshakes, LetterRetries, LocalLists, Maintenance, PasswordRotations,
-    Processes, QueryStore, Store, Tokens, Users, Webhooks,
+    Alerts, ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters,
+    DirectorySource, Disconnects, EventLog, Handshakes, LetterRetries, LocalLists, Maintenance,
+    PasswordRotations, Processes, QueryStore, Store, Tokens, Users, Webhooks,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub(crate) struct Database {
     pub(crate) command_queue: Arc<dyn CommandQueue>,
     pub(crate) rotations: Arc<dyn PasswordRotations>,
     pub(crate) event_log: Arc<dyn EventLog>,
+    /// The alerts and silences.
+    pub(crate) alerts: Arc<dyn Alerts>,
     /// The webhooks.
     pub(crate) webhooks: Arc<dyn Webhooks>,
     pub(crate) processes: Arc<dyn Processes>,
@@ -65,6 +67,7 @@ impl Database {
             + PasswordRotations
             + EventLog
             + Processes
+            + Alerts
             + Webhooks,
     {
         let store = Arc::new(store);
@@ -88,6 +91,7 @@ impl Database {
             command_queue: Arc::clone(&store) as _,
             rotations: Arc::clone(&store) as _,
             event_log: Arc::clone(&store) as _,
+            alerts: Arc::clone(&store) as _,
             webhooks: Arc::clone(&store) as _,
             processes: store,
         }

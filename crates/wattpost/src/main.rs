@@ -6,6 +6,7 @@
 // Commands print with `output::print_line`, which does not panic when the reader closes the pipe.
 #![deny(clippy::print_stdout)]
 
+mod alerts;
 mod apikey;
 mod audit;
 mod backup;
@@ -155,6 +156,9 @@ enum Command {
     /// password
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Alerts: list, acknowledge, silence, and the rules.
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// Webhooks, to which events are sent: add, list, change, test, rotate the secret, send again, remove.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
@@ -244,6 +248,7 @@ fn main() -> ExitCode {
         Command::ToCharger(command) => command::run(&command),
         Command::Apikey(command) => apikey::run(&command),
         Command::User(command) => user::run(&command),
+        Command::Alerts(command) => alerts::run(&command),
         Command::Webhook(command) => webhook::run(&command),
         Command::Transaction(command) => transaction::run(&command),
         Command::Status(args) => status::run(&args),
@@ -281,6 +286,13 @@ mod tests {
 
     /// The decision for each command. `tests/stories/audit_entries.rs` makes each change that has an entry.
     const AUDITED: &[(&str, Audited)] = &[
+        ("alerts ack", Audited::Entry("alert.acknowledged")),
+        ("alerts list", READS),
+        ("alerts rules", READS),
+        ("alerts silence", Audited::Entry("alert_silence.added")),
+        ("alerts silences", READS),
+        ("alerts test-mail", READS),
+        ("alerts unsilence", Audited::Entry("alert_silence.removed")),
         ("api", RUNS),
         ("apikey add", Audited::Entry("api_key.added")),
         ("apikey list", READS),

@@ -326,12 +326,19 @@ async fn serve(
         // Not on the health page: the API works without RabbitMQ.
         reported_probes.push(Arc::clone(broker) as _);
     }
+    let metrics: Arc<dyn Fn() -> String + Send + Sync> = Arc::new(move || {
+        if let Some(journal) = &journal {
+            telemetry::set_journal_metrics(&journal.status());
+        }
+        metrics.render()
+    });
     let reporter = Reporter::new(Sources::of(
         roles.reported(),
         reported_probes,
         gateway.as_ref(),
         consumer.as_ref(),
         brokers.iter().flatten().next(),
+        Arc::clone(&metrics),
     ));
     let reporting = reporter.start(&database, &events);
     let pipeline = roles.has_api().then(|| {
@@ -344,6 +351,14 @@ async fn serve(
     });
     let webhooks = match roles.has_api() {
         true => Some(webhooks(settings, &database)?),
+        false => None,
+    };
+    let alerts = match roles.has_api() {
+        true => Some(api::AlertDeps {
+            alerts: Arc::clone(&database.alerts),
+            config: settings.alerts.clone(),
+            mailer: api::Mailer::new(&settings.alerts.mail).map_err(anyhow::Error::msg)?,
+        }),
         false => None,
     };
     let config = api::ApiConfig {
@@ -366,6 +381,7 @@ async fn serve(
         event_log: roles.has_api().then(|| Arc::clone(&database.event_log)),
         events: roles.has_api().then(|| Arc::clone(&events) as _),
         webhooks,
+        alerts,
         keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
         users: roles.has_api().then(|| Arc::clone(&database.users)),
         probes,
@@ -374,12 +390,7 @@ async fn serve(
             Arc::new(move || reporter.report())
         }),
         pipeline,
-        metrics: Arc::new(move || {
-            if let Some(journal) = &journal {
-                telemetry::set_journal_metrics(&journal.status());
-            }
-            metrics.render()
-        }),
+        metrics,
         version: env!("CARGO_PKG_VERSION"),
         build: api::Build {
             commit: option_env!("WATTPOST_COMMIT").filter(|commit| !commit.is_empty()),

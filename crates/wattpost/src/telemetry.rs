@@ -310,7 +310,7 @@ mod tests {
         let page = root().join("docs/alerts.md");
         let text = std::fs::read_to_string(&page).expect("docs/alerts.md");
         let (by_hand, _) = text.split_once(BEGIN).expect("the mark in docs/alerts.md");
-        let table = central::alert::pipeline_alerts_page();
+        let table = central::alert::alerts_page();
         let rules = root().join("packaging/prometheus/wattpost.rules.yml");
         for (path, wanted) in [
             (page, format!("{by_hand}{BEGIN}{table}")),

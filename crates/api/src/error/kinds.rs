@@ -56,6 +56,8 @@ kinds! {
     UNKNOWN_USER, NOT_FOUND, "unknown_user", "Unknown user", "no user has this name";
     UNKNOWN_SITE, NOT_FOUND, "unknown_site", "Unknown site", "no site has this id";
     UNKNOWN_HANDSHAKE, NOT_FOUND, "unknown_handshake", "Unknown handshake", "not in the list of refused handshakes";
+    UNKNOWN_ALERT, NOT_FOUND, "unknown_alert", "Unknown alert", "no alert has this id, or it is no longer kept";
+    UNKNOWN_SILENCE, NOT_FOUND, "unknown_silence", "Unknown silence", "no silence has this id";
     UNKNOWN_WEBHOOK, NOT_FOUND, "unknown_webhook", "Unknown webhook", "no webhook has this id";
     UNKNOWN_EVENT, NOT_FOUND, "unknown_event", "Unknown event", "the event from which a webhook is to be sent events again is not in the log, or no longer kept";
     UNKNOWN_TOKEN, NOT_FOUND, "unknown_token", "Unknown token", "the token was not added";
@@ -71,6 +73,8 @@ kinds! {
     TOO_MANY_SITES, CONFLICT, "too_many_sites", "Too many sites", "10,000 sites exist";
     API_KEY_EXISTS, CONFLICT, "api_key_exists", "API key exists", "another key has this name";
     TOO_MANY_API_KEYS, CONFLICT, "too_many_api_keys", "Too many API keys", "1,000 keys exist";
+    ALERT_NOT_FIRING, CONFLICT, "alert_not_firing", "Alert does not fire", "only an alert that fires can be acknowledged";
+    TOO_MANY_SILENCES, CONFLICT, "too_many_silences", "Too many silences", "500 silences are kept";
     TOO_MANY_WEBHOOKS, CONFLICT, "too_many_webhooks", "Too many webhooks", "100 webhooks exist";
     LAST_ADMIN_KEY, CONFLICT, "last_admin_key", "Last admin key", "neither another valid key nor a user would have the scope `admin`; `force=true` revokes it nevertheless";
     NOT_A_USER, CONFLICT, "not_a_user", "Not a user", "the password of who sends the request is to be set, and it is not the session of a user";

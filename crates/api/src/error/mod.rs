@@ -10,6 +10,7 @@
 //! [`ApiError`]; the body is written by the outermost layer, which knows the request ([`ApiError::body`]).
 
 mod access;
+mod alerts;
 mod availability;
 mod chargers;
 mod commands;

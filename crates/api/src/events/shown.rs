@@ -29,6 +29,8 @@ struct Links {
     command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alert: Option<String>,
 }
 
 impl Shown {
@@ -37,7 +39,7 @@ impl Shown {
             let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
             format!("/api/v1/chargers/{id}")
         });
-        let (mut transaction, mut command, mut dead_letter) = (None, None, None);
+        let (mut transaction, mut command, mut dead_letter, mut alert) = (None, None, None, None);
         match event.kind {
             EventType::TransactionStarted
             | EventType::TransactionUpdated
@@ -52,6 +54,9 @@ impl Shown {
             // One that was applied is no dead letter any more.
             EventType::DeadLetterAdded | EventType::DeadLetterDiscarded => {
                 dead_letter = Some(format!("/api/v1/dead-letters/{}", event.subject));
+            }
+            EventType::AlertFiring | EventType::AlertAcknowledged | EventType::AlertResolved => {
+                alert = Some(format!("/api/v1/alerts/{}", event.subject));
             }
             EventType::ChargerConnected
             | EventType::ChargerDisconnected
@@ -79,6 +84,7 @@ impl Shown {
                 transaction,
                 command,
                 dead_letter,
+                alert,
             },
         }
     }

@@ -196,6 +196,7 @@ mod tests {
                     gateway: None,
                     consumed_records: None,
                     queues: None,
+                    figures_milli: std::collections::BTreeMap::new(),
                 },
                 age_ms: 0,
                 all_stored: Seq(*lock(&self.1)),

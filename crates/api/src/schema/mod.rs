@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "these types are only described, never built")]
 
 mod access;
+mod alerts;
 mod answers;
 mod batches;
 mod chargers;
@@ -18,6 +19,7 @@ mod transactions;
 mod webhooks;
 
 pub(crate) use access::*;
+pub(crate) use alerts::*;
 pub(crate) use answers::*;
 pub(crate) use batches::*;
 pub(crate) use chargers::*;

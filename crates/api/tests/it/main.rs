@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
+mod alerts;
 mod api_keys;
 mod batches;
 mod charger_filters;

@@ -49,6 +49,7 @@ pub fn connector(charger_id: &str, connector: i64) -> ConnectorView {
         error_code: None,
         info: None,
         vendor_error_code: None,
+        clock_error_ms: None,
     }
 }
 

@@ -73,6 +73,15 @@ impl StatusOrder {
         }
     }
 
+    /// When a live status was received, and by how many milliseconds its time is after that.
+    fn clock_error_ms(&self) -> Option<(Timestamp, i64)> {
+        let Stamp {
+            at, received_at, ..
+        } = self.stamp;
+        let error = at.0.saturating_sub(received_at.0);
+        self.is_live.then_some((received_at, error))
+    }
+
     /// Whether the status arrived on the charger's newest connection.
     fn is_of(&self, charger: &ChargerView) -> bool {
         let connection = (charger.connected_at, charger.gateway_id);
@@ -162,6 +171,7 @@ impl ConnectorState {
             error_code: said.and_then(|said| said.error_code.clone()),
             info: said.and_then(|said| said.info.clone()),
             vendor_error_code: said.and_then(|said| said.vendor_error_code.clone()),
+            clock_error_ms: last.and_then(|(order, _)| order.clock_error_ms()),
         }
     }
 }
@@ -209,4 +219,8 @@ pub struct ConnectorView {
     pub info: Option<String>,
     /// The vendor's error code.
     pub vendor_error_code: Option<String>,
+    /// When the last status was received, and by how many milliseconds its time is after that: the error of the charger's
+    /// clock, if the charger reported the status when it changed. `None` for a status that waited while it was offline.
+    #[serde(skip)]
+    pub clock_error_ms: Option<(Timestamp, i64)>,
 }

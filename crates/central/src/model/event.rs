@@ -15,6 +15,12 @@ pub const EVENT_LATE_AFTER_MS: i64 = 60_000;
 /// The type of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventType {
+    /// An alert fires.
+    AlertFiring,
+    /// A person has taken note of an alert that fires.
+    AlertAcknowledged,
+    /// An alert that was told of has ended.
+    AlertResolved,
     /// A charger has connected.
     ChargerConnected,
     /// A connection of a charger has ended.
@@ -61,7 +67,10 @@ pub enum EventType {
 
 impl EventType {
     /// All types, by name.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
+        Self::AlertAcknowledged,
+        Self::AlertFiring,
+        Self::AlertResolved,
         Self::ChargerBooted,
         Self::ChargerConnected,
         Self::ChargerDisconnected,
@@ -89,6 +98,9 @@ impl EventType {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AlertFiring => "alert.firing",
+            Self::AlertAcknowledged => "alert.acknowledged",
+            Self::AlertResolved => "alert.resolved",
             Self::ChargerConnected => "charger.connected",
             Self::ChargerDisconnected => "charger.disconnected",
             Self::ChargerBooted => "charger.booted",

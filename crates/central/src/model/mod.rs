@@ -8,6 +8,7 @@
 //! *Rows* (meter values, events) do not change: their identity is (charger, time, content hash), all their values follow
 //! from it, and they are inserted once or ignored.
 
+mod alert;
 mod api_key;
 mod audit;
 mod batch;
@@ -34,6 +35,11 @@ pub mod truncate;
 mod user;
 mod webhook;
 
+pub use alert::{
+    ALERT_NOTE_CHARS_MAX, ALERTS_ACTIVE_MAX, Acknowledged, Alert, AlertState, AlertView,
+    SILENCE_KEPT_MS, SILENCE_MATCHER_CHARS_MAX, SILENCE_MS_MAX, SILENCES_MAX, Silence,
+    SilenceMatcher, SilenceView, Told,
+};
 pub use api_key::{
     API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
 };

@@ -3,6 +3,7 @@
 use crate::Timestamp;
 use crate::record::GatewayId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// How often a process reports, in milliseconds. It also reports at once when one of its parts begins or ceases to work.
@@ -60,9 +61,28 @@ pub struct ProcessReport {
     pub consumed_records: Option<u64>,
     /// RabbitMQ's queues, if they were measured within the last seconds.
     pub queues: Option<QueuesReport>,
+    /// The figures of [`crate::alert::figures::FIGURES`] that it exports, in thousandths; empty from an older version.
+    #[serde(default)]
+    pub figures_milli: BTreeMap<String, i64>,
 }
 
 impl ProcessReport {
+    /// A figure of the process; `None` if it does not export it.
+    #[must_use]
+    pub fn figure(&self, key: &str) -> Option<f64> {
+        let milli = self.figures_milli.get(key)?;
+        Some(*milli as f64 / 1_000.0)
+    }
+
+    /// Figures as reports have them. One that is not finite is left out.
+    #[must_use]
+    pub fn in_milli(figures: &BTreeMap<String, f64>) -> BTreeMap<String, i64> {
+        let finite = figures.iter().filter(|(_, value)| value.is_finite());
+        finite
+            .map(|(key, value)| (key.clone(), (value * 1_000.0).round() as i64))
+            .collect()
+    }
+
     /// Records in its journal that are not delivered; 0 without a journal.
     #[must_use]
     pub fn undelivered(&self) -> u64 {

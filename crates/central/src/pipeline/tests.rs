@@ -31,6 +31,7 @@ fn report(id: u128, role: ProcessRole, parts: &[(&str, bool)]) -> ProcessReport 
         gateway: None,
         consumed_records: None,
         queues: None,
+        figures_milli: std::collections::BTreeMap::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Services depend on these traits only. Their adapters are in `store` and `broker`; `wattpost` chooses them.
 
+mod alerts;
 mod api_keys;
 mod batches;
 mod change;
@@ -29,6 +30,7 @@ mod users;
 mod webhooks;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
+pub use alerts::{ALERTS_KEPT_MAX, AlertFilter, Alerts, NotAcknowledged, SilenceNotAdded};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
 pub use batches::{BatchNotChanged, BatchNotCreated, Batches, ItemEnd, NewBatch};
 pub use change::{ChangeRequest, Condition, NotChanged, Once};

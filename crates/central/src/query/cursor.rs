@@ -67,6 +67,8 @@ pub enum Place {
     Sample(Timestamp, i64, u32),
     /// In the list of a webhook's attempts: before this number.
     WebhookAttempt(i64),
+    /// In the list of alerts: before this one.
+    Alert(Uuid),
     /// In the list of a charger's connections: before this one.
     Connection(Epoch, GatewayId),
 }
@@ -99,6 +101,7 @@ impl Place {
             Self::Batch(number) => format!("b{:x}", number.cast_unsigned()),
             Self::BatchItem(place) => format!("i{:x}", place.cast_unsigned()),
             Self::WebhookAttempt(number) => format!("w{:x}", number.cast_unsigned()),
+            Self::Alert(id) => format!("l{}", id.simple()),
             Self::Token(key) => format!("k{}", hex(key)),
             Self::Site(id) => format!("l{}", hex(id)),
             Self::Connection(epoch, gateway) => {
@@ -202,6 +205,7 @@ fn read_place(text: &str) -> Option<Place> {
         "o" => Some(Place::Command(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
+        "l" => Some(Place::Alert(Uuid::try_parse(rest).ok()?)),
         "w" => Some(Place::WebhookAttempt(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
@@ -274,6 +278,7 @@ mod tests {
             Place::Batch(7),
             Place::BatchItem(0),
             Place::WebhookAttempt(7),
+            Place::Alert(gateway().0),
             Place::Token("04a1-ü".to_owned()),
             Place::Site("depot-7".to_owned()),
             Place::Connection(Epoch(1_769_860_800_000), gateway()),

@@ -27,6 +27,8 @@ GRANT SELECT, UPDATE ON event_head TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON event_sessions TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON batches, batch_items, webhooks TO :"role";
 GRANT SELECT, INSERT, DELETE ON webhook_attempts TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON alerts, alert_silences TO :"role";
+GRANT SELECT, UPDATE ON alert_evaluation TO :"role";
 GRANT EXECUTE ON FUNCTION
     wattpost_move(text, text, bigint, bigint),
     wattpost_maintain(bigint, integer, boolean),

@@ -242,6 +242,11 @@ async fn objects(
         sessions: sessions(connection, &keys).await?,
         transactions,
         commands: commands(connection, &round.commands(), now).await?,
+        alerts: super::alerts::find_all(connection, &round.alerts())
+            .await?
+            .into_iter()
+            .map(|alert| (alert.id, alert.view()))
+            .collect(),
         dead_letters: letters(connection, &round.dead_letters()).await?,
         audit: audited(connection, &round.audit()).await?,
         security: security(connection, &round.security()).await?,

@@ -6,6 +6,7 @@
 //! tokio runtime of this crate. Every query has a deadline, because a network that drops packets reports no
 //! error.
 
+mod alerts;
 mod api_keys;
 mod apply;
 mod audit;

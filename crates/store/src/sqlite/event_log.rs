@@ -250,6 +250,11 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
             objects.commands.insert(id, command.view(now));
         }
     }
+    for id in round.alerts() {
+        if let Some(alert) = super::alerts::find(connection, id)? {
+            objects.alerts.insert(id, alert.view());
+        }
+    }
     let mut letter = connection.prepare_cached(&format!(
         "SELECT {} FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no WHERE d.no = ?1",
         dead_letters::WAITING

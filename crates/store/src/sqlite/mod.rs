@@ -1,5 +1,6 @@
 //! The SQLite implementation of the store's ports.
 
+mod alerts;
 mod api_keys;
 mod apply;
 mod audit;

@@ -3,9 +3,9 @@
 use central::memory::Contents;
 use central::ports::Transfer;
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    Disconnects, EventLog, Handshakes, LocalLists, Maintenance, PasswordRotations, Processes,
-    QueryStore, Store, Tokens, Users, Webhooks,
+    Alerts, ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters,
+    DirectorySource, Disconnects, EventLog, Handshakes, LocalLists, Maintenance, PasswordRotations,
+    Processes, QueryStore, Store, Tokens, Users, Webhooks,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -29,6 +29,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + EventLog
         + CommandQueue
         + Webhooks
+        + Alerts
         + PasswordRotations
         + Processes;
 

@@ -402,7 +402,8 @@ fn a_letter_is_retried_once_per_idempotency_key<A: Adapter>() {
 }
 
 /// Makes the schema that of the version before discarded letters.
-const BEFORE: &str = "DROP TABLE disconnect_requests; DROP TABLE removed_chargers; DROP TABLE sites; DROP INDEX charger_profiles_site; DROP INDEX charger_profiles_group;
+const BEFORE: &str = "DROP TABLE alerts; DROP TABLE alert_silences; DROP TABLE alert_evaluation;
+     DROP TABLE disconnect_requests; DROP TABLE removed_chargers; DROP TABLE sites; DROP INDEX charger_profiles_site; DROP INDEX charger_profiles_group;
      ALTER TABLE charger_profiles DROP COLUMN label; ALTER TABLE charger_profiles DROP COLUMN label_key;
      ALTER TABLE charger_profiles DROP COLUMN site; ALTER TABLE charger_profiles DROP COLUMN charger_group;
      DROP INDEX transaction_aliases_by_transaction; DROP INDEX messages_connections; DROP TABLE password_rotations; DROP TABLE webhook_attempts;

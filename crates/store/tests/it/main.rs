@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod alerts;
 mod api_keys;
 mod batches;
 mod charger_settings;

@@ -36,6 +36,7 @@ fn report(id: u128, at: i64) -> ProcessReport {
         gateway: None,
         consumed_records: None,
         queues: None,
+        figures_milli: std::collections::BTreeMap::new(),
     }
 }
 

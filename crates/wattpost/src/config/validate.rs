@@ -98,6 +98,7 @@ impl Settings {
         self.gateway.check()?;
         self.http.check()?;
         self.webhooks.check()?;
+        self.alerts.check()?;
         if self.journal.bytes_max.0 < MIN_JOURNAL_BYTES {
             bail!(
                 "journal.bytes_max is {}; it must be {} or more",

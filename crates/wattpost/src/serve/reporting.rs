@@ -19,6 +19,7 @@ use common::lock::lock;
 use consumer::Applier;
 use gateway::{FailoverSink, Gateway};
 use journal::Journal;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(super) struct Sources {
     pub(super) gateway: Option<GatewaySources>,
     pub(super) applier: Option<Arc<Applier>>,
     pub(super) broker: Option<Arc<Broker>>,
+    /// All metrics, in the Prometheus text format.
+    pub(super) metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 /// What the figures of a gateway are made of.
@@ -58,6 +61,8 @@ pub(super) struct Reporter {
     sources: Sources,
     /// The parts as they were last seen.
     parts: Mutex<Vec<PartReport>>,
+    /// The figures as they were last read.
+    figures_milli: Mutex<BTreeMap<String, i64>>,
     has_stopped: AtomicBool,
 }
 
@@ -68,6 +73,7 @@ impl Sources {
         gateway: Option<&GatewayRole>,
         consumer: Option<&ConsumerRole>,
         broker: Option<&Arc<Broker>>,
+        metrics: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
         Self {
             role,
@@ -75,6 +81,7 @@ impl Sources {
             gateway: gateway.map(GatewayRole::sources),
             applier: consumer.map(ConsumerRole::applier),
             broker: broker.map(Arc::clone),
+            metrics,
         }
     }
 }
@@ -88,6 +95,7 @@ impl Reporter {
             started_at: database::now(),
             sources,
             parts: Mutex::default(),
+            figures_milli: Mutex::default(),
             has_stopped: AtomicBool::new(false),
         })
     }
@@ -111,7 +119,15 @@ impl Reporter {
                 .as_ref()
                 .map(|applier| applier.applied_records()),
             queues: self.queues(now),
+            figures_milli: lock(&self.figures_milli).clone(),
         }
+    }
+
+    /// Reads the figures for alerts. It takes as long as a request for `/metrics`, so it is done with each report that is
+    /// sent, and not with each that is made.
+    fn read_figures(&self) {
+        let figures = central::alert::figures::read(&(self.sources.metrics)());
+        *lock(&self.figures_milli) = ProcessReport::in_milli(&figures);
     }
 
     /// The parts now, and whether one of them has begun or ceased to work.
@@ -190,6 +206,7 @@ impl Reporter {
                     continue;
                 }
                 last = Some(Instant::now());
+                reporter.read_figures();
                 let report = reporter.report();
                 events.publish(reported(&report));
                 if storing.as_ref().is_none_or(JoinHandle::is_finished) {

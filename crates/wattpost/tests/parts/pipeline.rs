@@ -71,10 +71,40 @@ const WORKING: [(&str, &str); 7] = [
 ];
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
+/// Alerts are judged twice a second, and fire and end at once.
+const ALERTS_AT_ONCE: &str = r#"
+[alerts]
+interval_ms = 500
+charger_interval_ms = 1000
+[alerts.rules]
+for_s = { "BrokerLost/ticket" = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, ChargerOffline = 0 }
+keep_firing_s = { BrokerLost = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0 }
+"#;
+
+/// The alerts that these parameters select.
+fn alerts(api: &Role, parameters: &str) -> Vec<Value> {
+    let (status, body) = api.get(&format!("/api/v1/alerts?{parameters}"));
+    assert_eq!(status, 200, "{body}");
+    let page: Value = serde_json::from_str(&body).expect("JSON");
+    page["items"].as_array().expect("items").clone()
+}
+
+/// Waits until an alert of this name fires, or none does.
+fn wait_for_alert(api: &Role, name: &str, fires: bool) {
+    let parameters = format!("name={name}&state=firing");
+    let is_so = until(GONE_WITHIN, || alerts(api, &parameters).is_empty() != fires);
+    assert!(
+        is_so,
+        "{name} fires: {}; {:#?}",
+        !fires,
+        alerts(api, "limit=20")
+    );
+}
+
 #[test]
 fn each_part_is_shown_as_down_while_it_fails_and_as_working_after_that() {
-    let (deployment, rabbit, postgres) =
-        Deployment::through_proxies("[gateway]\nbroker_grace_s = 1\n");
+    let settings = format!("[gateway]\nbroker_grace_s = 1\n{ALERTS_AT_ONCE}");
+    let (deployment, rabbit, postgres) = Deployment::through_proxies(&settings);
     let mut gateway = deployment.start("gateway", "gateway");
     let mut consumer = deployment.start("consumer", "consumer");
     let api = deployment.start("api", "api");
@@ -89,6 +119,7 @@ fn each_part_is_shown_as_down_while_it_fails_and_as_working_after_that() {
         &[("rabbitmq", "down"), ("consumers", "down")],
         GONE_WITHIN,
     );
+    wait_for_alert(&api, "BrokerLost", true);
     // The bypass takes over with the first records.
     heartbeats(&gateway, "B", 20);
     wait_for(&api, &[("bypass", "works"), ("database", "works")], TIMEOUT);
@@ -101,6 +132,8 @@ fn each_part_is_shown_as_down_while_it_fails_and_as_working_after_that() {
     assert!(is_back, "{:#}", pipeline(&api));
     wait_for(&api, &WORKING, TIMEOUT);
     wait_for_balance(&api, before + 20);
+    wait_for_alert(&api, "BrokerLost", false);
+    wait_for_alert(&api, "NoConsumer", false);
 
     // Queries get no answer.
     postgres.black_hole();
@@ -119,7 +152,25 @@ fn each_part_is_shown_as_down_while_it_fails_and_as_working_after_that() {
     );
     postgres.restore();
     wait_for(&api, &WORKING, TIMEOUT);
+    postgres.cut();
+    // The alert fires while nothing can be stored.
+    let fires = |page: &str| {
+        let mut lines = page.lines();
+        lines.any(|line| {
+            let pages = line.strip_prefix("wattpost_alerts_firing{severity=\"page\"} ");
+            pages.is_some_and(|number| number != "0")
+        })
+    };
+    assert!(until(GONE_WITHIN, || fires(&api.get("/metrics").1)));
+    postgres.restore();
+    wait_for(&api, &WORKING, TIMEOUT);
+    let lost = "name=DatabaseLost&state=resolved";
+    let is_stored = until(GONE_WITHIN, || !alerts(&api, lost).is_empty());
+    assert!(is_stored, "{:#?}", alerts(&api, "limit=20"));
 
+    // One that stays connected, and is unknown while its gateway is gone.
+    let kept = Charger::connect(gateway.ocpp, "F", "ocpp1.6");
+    wait_for_balance(&api, before + 40);
     gateway.kill();
     consumer.kill();
     let gone = [
@@ -128,11 +179,23 @@ fn each_part_is_shown_as_down_while_it_fails_and_as_working_after_that() {
         ("chargers", "unknown"),
     ];
     wait_for(&api, &gone, GONE_WITHIN);
+    wait_for_alert(&api, "PartGone", true);
+    wait_for_alert(&api, "NoConsumer", true);
+    let of_charger = alerts(&api, "name=ChargerOffline&charger=F");
+    assert!(
+        of_charger.is_empty(),
+        "an outage of ours is not one of a charger: {of_charger:#?}"
+    );
+    drop(kept);
     gateway.restart();
     consumer.restart();
     heartbeats(&gateway, "E", 20);
     wait_for(&api, &WORKING, TIMEOUT);
     wait_for_balance(&api, before + 60);
+    wait_for_alert(&api, "PartGone", false);
+    wait_for_alert(&api, "NoConsumer", false);
+    // It has not come back to the gateway that runs again.
+    wait_for_alert(&api, "ChargerOffline", true);
 }
 
 #[test]

@@ -31,6 +31,17 @@ fn every_change_on_the_command_line_has_an_entry() {
             [],
         )
         .expect("a dead letter");
+    let alert = uuid::Uuid::from_u128(7);
+    let body = format!(
+        r#"{{"id":"{alert}","name":"ChargerOffline","severity":"ticket","subject":"CP-1","charger_id":"CP-1","state":"firing","summary":"a test","active_at":1}}"#
+    );
+    database
+        .execute(
+            "INSERT INTO alerts (id, state, severity, name, charger_key, at, body) VALUES (?1, 1, 1, 'ChargerOffline', 'cp-1', 1, ?2)",
+            rusqlite::params![alert.as_bytes(), body],
+        )
+        .expect("an alert");
+    let alert = alert.to_string();
     drop(database);
 
     let json = |text: &str| -> Value { serde_json::from_str(text.trim()).expect("JSON") };
@@ -51,7 +62,13 @@ fn every_change_on_the_command_line_has_an_entry() {
     let hook = deployment.run("webhook add", &[url, "--json"]);
     let hook = json(&hook)["id"].as_str().expect("an id").to_owned();
     assert_eq!(last_entry(&deployment).1, "webhook.set");
+
+    let silenced = ["--charger", "CP-1", "--for-minutes", "60"];
+    deployment.run("alerts silence", &silenced);
+    let silences = deployment.run("alerts silences", &[]);
+    let silence = json(&silences)["id"].as_str().expect("an id").to_owned();
     last = last_entry(&deployment);
+    assert_eq!(last.1, "alert_silence.added");
 
     let letter = format!("{gateway}/99");
     let changes: &[(&str, &[&str], &str)] = &[
@@ -82,6 +99,12 @@ fn every_change_on_the_command_line_has_an_entry() {
         ("user disable", &["anna"], "user.changed"),
         ("user enable", &["anna"], "user.changed"),
         ("user remove", &["anna"], "user.removed"),
+        (
+            "alerts ack",
+            &[&alert, "--note", "a test"],
+            "alert.acknowledged",
+        ),
+        ("alerts unsilence", &[&silence], "alert_silence.removed"),
         ("webhook add", &[url], "webhook.set"),
         (
             "webhook set",

@@ -18,6 +18,7 @@ mod role;
 mod webhook_receiver;
 
 mod alert_rules;
+mod alerts;
 mod api_keys;
 mod audit_entries;
 mod backup;

@@ -103,6 +103,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         event_log: Some(Arc::new(MemoryEvents::default())),
         events: None,
         webhooks: None,
+        alerts: None,
         keys: None,
         users: None,
         probes: Vec::new(),

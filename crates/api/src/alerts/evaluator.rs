@@ -1,0 +1,738 @@
+//! Evaluates alerts: reads what is known, finds the conditions that hold, and stores what follows.
+//!
+//! Every process with the API runs it, because each may be the only one; a lease in the database lets one evaluate at a
+//! time. The lease ends [`LEASE`] after its holder was killed, and another process goes on with the stored alerts.
+//!
+//! ```text
+//! lease ─ reports, events, chargers ─▶ findings ─▶ machine ─▶ one transaction: alerts, entries in the queue of events
+//! ```
+//! Mails are sent by a task beside the rounds, one after the other. What was accepted is stored with the next round; after
+//! a kill before that, the mail is sent again with the same `Message-ID`.
+//!
+//! While the database is away, the last holder goes on with what it knows from the reports over RabbitMQ and its own: the
+//! alerts about the pipeline. What has changed meanwhile is stored when the database is back.
+
+use super::mail::{self, Failing, Mail};
+use super::{AlertConfig, Mailer};
+use crate::pipeline::Overview;
+use central::Timestamp;
+use central::alert::chargers::{self, Recent, Uncertain};
+use central::alert::figures::History;
+use central::alert::machine::{Finding, Machine, Round, Stage, Step};
+use central::alert::pipeline::{self, Fleet, Seen};
+use central::alert::{self, Rule};
+use central::model::{
+    Alert, AlertState, ChargerKey, Event, EventId, EventType, SILENCE_KEPT_MS, Silence,
+    TransactionView,
+};
+use central::pipeline::ProcessState;
+use central::ports::{
+    Alerts, EventFilter, EventLog, EventsFound, Handshakes, QueryError, Unavailable, Webhooks,
+};
+use central::query::{
+    ChargerDetail, ChargerFilter, HandshakeFilter, PAGE_MAX, Page, PageRequest, QueryStore,
+    TransactionFilter,
+};
+use common::clock::now_ms;
+use metrics::{counter, gauge};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// For how long a lease counts after it was taken or extended, besides the interval.
+const LEASE: Duration = Duration::from_secs(7);
+/// The events of so many milliseconds before are read after a start, in order to count.
+const COUNTED_MS: i64 = 3_600_000;
+/// Pages of events that a round reads at most. The rest is read in the next round.
+const EVENT_PAGES_MAX: usize = 100;
+/// Chargers, and open transactions, that are judged at most.
+const JUDGED_MAX: usize = 200_000;
+/// How often alerts that have ended are deleted.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+/// Mails that are sent before their outcome is noted at most.
+const MAILS_AT_ONCE_MAX: usize = 20;
+/// Ended alerts that wait for a mail at most; of more, the oldest are not mailed.
+const ENDED_MAX: usize = 5_000;
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// What the evaluation reads and writes.
+pub(crate) struct Sources {
+    pub(crate) alerts: Arc<dyn Alerts>,
+    pub(crate) queries: Arc<dyn QueryStore>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) handshakes: Option<Arc<dyn Handshakes>>,
+    pub(crate) webhooks: Option<Arc<dyn Webhooks>>,
+    pub(crate) overview: Arc<Overview>,
+    pub(crate) mailer: Option<Mailer>,
+}
+
+/// Evaluates until `stop`, then gives the lease back.
+pub(crate) async fn run(sources: Sources, config: AlertConfig, stop: CancellationToken) {
+    let interval = config.interval();
+    let mut evaluator = Evaluator {
+        sources,
+        config,
+        holder: Uuid::new_v4(),
+        held: None,
+        has_failed: false,
+    };
+    // Exported from the start, so that a rate has a value before the first mail.
+    for result in ["accepted", "refused"] {
+        counter!("wattpost_alerts_mails_total", "result" => result).increment(0);
+    }
+    let mailer = evaluator.sources.mailer.clone();
+    let mut sending: Option<JoinHandle<Vec<Attempt>>> = None;
+    while !stop.is_cancelled() {
+        let began = Instant::now();
+        if sending.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(sent) = sending.take()
+        {
+            match sent.await {
+                Ok(attempts) => evaluator.mailed(attempts),
+                Err(panic) => tracing::error!(%panic, "sending mails of alerts panicked"),
+            }
+        }
+        let turn = tokio::task::spawn_blocking(move || {
+            evaluator.turn(Timestamp(now_ms()));
+            evaluator
+        });
+        evaluator = match turn.await {
+            Ok(evaluator) => evaluator,
+            Err(panic) => {
+                tracing::error!(%panic, "the evaluation of alerts panicked; this process evaluates none until it is started again");
+                return;
+            }
+        };
+        if let Some(mailer) = &mailer
+            && sending.is_none()
+        {
+            let mails = evaluator.mails_due(Timestamp(now_ms()));
+            if !mails.is_empty() {
+                sending = Some(tokio::spawn(send(mailer.clone(), mails)));
+            }
+        }
+        gauge!("wattpost_alerts_round_seconds").set(began.elapsed().as_secs_f64());
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    if let Some(sending) = sending {
+        sending.abort();
+    }
+    let _ = tokio::task::spawn_blocking(move || evaluator.release()).await;
+}
+
+/// What came of sending a mail.
+struct Attempt {
+    mail: Mail,
+    at: Timestamp,
+    result: Result<(), String>,
+}
+
+/// Sends mails until one is refused, which is tried again later.
+async fn send(mailer: Mailer, mails: Vec<Mail>) -> Vec<Attempt> {
+    let mut attempts = Vec::new();
+    for mail in mails.into_iter().take(MAILS_AT_ONCE_MAX) {
+        let result = mailer.send(&mail).await;
+        let label = if result.is_ok() {
+            "accepted"
+        } else {
+            "refused"
+        };
+        counter!("wattpost_alerts_mails_total", "result" => label).increment(1);
+        let has_failed = result.is_err();
+        let at = Timestamp(now_ms());
+        attempts.push(Attempt { mail, at, result });
+        if has_failed {
+            break;
+        }
+    }
+    attempts
+}
+
+struct Evaluator {
+    sources: Sources,
+    config: AlertConfig,
+    holder: Uuid,
+    /// What the holder of the lease keeps in memory.
+    held: Option<Held>,
+    has_failed: bool,
+}
+
+struct Held {
+    machine: Machine,
+    history: History,
+    recent: Recent,
+    memory: Memory,
+    /// The memory as it is stored.
+    stored_memory: String,
+    /// Up to where the log of events was read, and whether to its end.
+    cursor: EventId,
+    has_caught_up: bool,
+    silences: Vec<Silence>,
+    /// The latest findings about chargers and others that are judged less often, and when they were made.
+    chargers: Findings,
+    judged_at: Option<Instant>,
+    expired_at: Option<Instant>,
+    /// What is not stored yet.
+    unsaved: Unsaved,
+    /// Alerts that have ended and whose end is to be mailed.
+    ended: BTreeMap<Uuid, Alert>,
+    failing: Failing,
+}
+
+/// What is stored besides the alerts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Memory {
+    /// Who has stored it, so that a holder sees that another one was between.
+    holder: Option<Uuid>,
+    /// The last event from which an alert about one event was made.
+    seen: Option<String>,
+    fleet: Fleet,
+}
+
+#[derive(Default)]
+struct Findings {
+    found: Vec<Finding>,
+    judged: BTreeSet<&'static str>,
+}
+
+/// The steps since the last one that was stored.
+#[derive(Default)]
+struct Unsaved {
+    changed: BTreeMap<Uuid, Alert>,
+    removed: BTreeSet<Uuid>,
+    told: Vec<(Uuid, Stage)>,
+}
+
+impl Unsaved {
+    fn add(&mut self, step: Step) {
+        for id in step.removed {
+            self.changed.remove(&id);
+            self.removed.insert(id);
+        }
+        for alert in step.changed {
+            self.changed.insert(alert.id, alert);
+        }
+        self.told.extend(step.told);
+    }
+
+    fn step(&self) -> Step {
+        Step {
+            changed: self.changed.values().cloned().collect(),
+            removed: self.removed.iter().copied().collect(),
+            told: self.told.clone(),
+            refused: 0,
+        }
+    }
+}
+
+impl Evaluator {
+    /// Evaluates once, if this process has the lease.
+    fn turn(&mut self, now: Timestamp) {
+        let until = later(now, LEASE + self.config.interval());
+        let leased = self.sources.alerts.lease_alerts(self.holder, now, until);
+        let is_there = match leased {
+            Ok(Some(memory)) => {
+                let has_other = |held: &Held| held.stored_memory != memory;
+                if self.held.as_ref().is_none_or(has_other) {
+                    // Also where another process had the lease while this one was stopped.
+                    match self.begin(&memory, now) {
+                        Ok(held) => self.held = Some(held),
+                        Err(error) => return self.failed(&error),
+                    }
+                }
+                true
+            }
+            Ok(None) => {
+                if self.held.take().is_some() {
+                    tracing::warn!("another process evaluates alerts now");
+                }
+                gauge!("wattpost_alerts_evaluating").set(0.0);
+                return;
+            }
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        };
+        let Some(mut held) = self.held.take() else {
+            return;
+        };
+        gauge!("wattpost_alerts_evaluating").set(1.0);
+        // The call may have waited for a database that hangs.
+        let now = now.max(Timestamp(now_ms()));
+        let is_kept = self.evaluate(&mut held, is_there, now);
+        if is_kept {
+            self.held = Some(held);
+        } else {
+            tracing::warn!("another process evaluates alerts now");
+        }
+    }
+
+    fn failed(&mut self, error: &dyn std::fmt::Display) {
+        counter!("wattpost_alerts_failures_total").increment(1);
+        if !std::mem::replace(&mut self.has_failed, true) {
+            tracing::warn!(%error, "alerts cannot be stored now: the database cannot be used");
+        }
+    }
+
+    /// Goes on where the holder before has ended.
+    fn begin(&self, memory: &str, now: Timestamp) -> Result<Held, Unavailable> {
+        let alerts = &self.sources.alerts;
+        let since = now.plus_millis(-alert::machine::FOLLOWS_MS);
+        let stored = alerts.active_alerts(since)?;
+        let cursor = self
+            .sources
+            .log
+            .event_before(now.plus_millis(-COUNTED_MS))?;
+        let stored_memory = memory.to_owned();
+        let memory = Memory {
+            holder: Some(self.holder),
+            ..serde_json::from_str(memory).unwrap_or_default()
+        };
+        let mut recent = Recent::default();
+        for alert in &stored {
+            let is_open = alert.state == AlertState::Firing && alert.acknowledged.is_none();
+            if is_open
+                && alert.name == "CommandUncertain"
+                && let Ok(command) = Uuid::try_parse(&alert.subject)
+            {
+                let uncertain = Uncertain {
+                    charger_id: alert.charger_id.clone().unwrap_or_default(),
+                    summary: alert.summary.clone(),
+                    at: alert.active_at,
+                };
+                recent.finished(command, Some(uncertain));
+            }
+        }
+        let is_mailed = |alert: &&Alert| {
+            alert.state == AlertState::Resolved
+                && alert.told.mailed.is_some()
+                && alert.told.mailed_end.is_none()
+        };
+        let ended = stored.iter().filter(is_mailed);
+        let ended = ended.map(|alert| (alert.id, alert.clone())).collect();
+        tracing::info!("this process evaluates alerts");
+        Ok(Held {
+            machine: Machine::restored(stored),
+            history: History::default(),
+            recent,
+            memory,
+            stored_memory,
+            cursor,
+            has_caught_up: false,
+            silences: Vec::new(),
+            chargers: Findings::default(),
+            judged_at: None,
+            expired_at: None,
+            unsaved: Unsaved::default(),
+            ended,
+            failing: Failing::default(),
+        })
+    }
+
+    /// One round. `false` if another process has the lease.
+    fn evaluate(&mut self, held: &mut Held, is_there: bool, now: Timestamp) -> bool {
+        let mut is_stored = is_there;
+        if is_there && let Err(error) = self.read(held, now) {
+            self.failed(&error);
+            is_stored = false;
+        }
+        let round = self.round(held, now, is_stored);
+        let rules = &self.config.rules;
+        let step = held
+            .machine
+            .step(&round, rules, &held.silences, Uuid::now_v7);
+        if step.refused > 0 {
+            counter!("wattpost_alerts_refused_total").increment(step.refused as u64);
+        }
+        for (id, stage) in &step.told {
+            log(held.machine.alerts().chain(&step.changed), *id, *stage);
+        }
+        if self.sources.mailer.is_some() {
+            held.note_ended(&step);
+        }
+        held.unsaved.add(step);
+        for severity in [
+            alert::Severity::Page,
+            alert::Severity::Ticket,
+            alert::Severity::Info,
+        ] {
+            let firing = held
+                .machine
+                .alerts()
+                .filter(|alert| alert.state == AlertState::Firing && alert.severity == severity);
+            gauge!("wattpost_alerts_firing", "severity" => severity.word())
+                .set(firing.count() as f64);
+        }
+        if !is_stored {
+            return true;
+        }
+        self.store(held, now)
+    }
+
+    /// Stores what has changed. `false` if another process has the lease.
+    fn store(&mut self, held: &mut Held, now: Timestamp) -> bool {
+        let memory = serde_json::to_string(&held.memory).unwrap_or_default();
+        let step = held.unsaved.step();
+        // The lease was extended just now: without news there is nothing to write.
+        if !step.is_empty() || memory != held.stored_memory {
+            let alerts = &self.sources.alerts;
+            match alerts.record_alerts(self.holder, &step, &memory, now) {
+                Ok(true) => {
+                    held.unsaved = Unsaved::default();
+                    held.stored_memory = memory;
+                }
+                Ok(false) => return false,
+                Err(error) => {
+                    self.failed(&error);
+                    return true;
+                }
+            }
+        }
+        if std::mem::replace(&mut self.has_failed, false) {
+            tracing::info!("alerts are stored again");
+        }
+        self.expire(held, now);
+        true
+    }
+
+    fn expire(&mut self, held: &mut Held, now: Timestamp) {
+        let is_due = held
+            .expired_at
+            .is_none_or(|at| at.elapsed() >= EXPIRE_EVERY);
+        if !is_due {
+            return;
+        }
+        held.expired_at = Some(Instant::now());
+        let before = now.plus_millis(-i64::from(self.config.retain_days) * DAY_MS);
+        let silences = now.plus_millis(-SILENCE_KEPT_MS);
+        if let Err(error) = self.sources.alerts.expire_alerts(before, silences) {
+            self.failed(&error);
+        }
+    }
+
+    /// Reads what the database has.
+    fn read(&self, held: &mut Held, now: Timestamp) -> Result<(), QueryError> {
+        held.silences = self.sources.alerts.silences()?;
+        for (id, by) in self.sources.alerts.acknowledged_alerts()? {
+            held.machine.acknowledge(id, &by);
+        }
+        // A command whose alert a person has taken note of is settled.
+        let noted: Vec<Uuid> = held
+            .machine
+            .alerts()
+            .filter(|alert| alert.name == "CommandUncertain" && alert.acknowledged.is_some())
+            .filter_map(|alert| Uuid::try_parse(&alert.subject).ok())
+            .collect();
+        for command in noted {
+            held.recent.finished(command, None);
+        }
+        self.read_events(held)?;
+        held.recent.forget(now);
+        let is_due = held
+            .judged_at
+            .is_none_or(|at| at.elapsed() >= self.config.charger_interval());
+        if is_due {
+            held.chargers = self.judge(held, now)?;
+            held.judged_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn read_events(&self, held: &mut Held) -> Result<(), Unavailable> {
+        let filter = EventFilter {
+            charger: None,
+            types: vec![
+                EventType::ChargerConnected,
+                EventType::ChargerBooted,
+                EventType::CommandFinished,
+                EventType::DeadLetterAdded,
+            ],
+        };
+        for _ in 0..EVENT_PAGES_MAX {
+            match self
+                .sources
+                .log
+                .events_after(held.cursor, &filter, PAGE_MAX)?
+            {
+                EventsFound::Page(page) => {
+                    for event in &page.events {
+                        held.take_in(event);
+                    }
+                    held.cursor = page.reached;
+                    if page.is_end {
+                        held.has_caught_up = true;
+                        return Ok(());
+                    }
+                }
+                EventsFound::Expired(bounds) => held.cursor = bounds.last,
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the conditions about chargers, commands and webhooks.
+    fn judge(&self, held: &mut Held, now: Timestamp) -> Result<Findings, QueryError> {
+        let rules = &self.config.rules;
+        let lag_ms_max = i64::from(rules.lag_s_max) * 1_000;
+        let known = self.sources.overview.for_chargers(lag_ms_max);
+        let mut findings = Findings::default();
+        let found = &mut findings.found;
+        let queries = &*self.sources.queries;
+        let filter = ChargerFilter::default();
+        let details = all(|page| queries.chargers(&filter, page))?;
+        for detail in &details {
+            chargers::of_charger(detail, &known, &held.recent, rules, now, found);
+        }
+        let by_key: HashMap<ChargerKey, &ChargerDetail> = details
+            .iter()
+            .map(|detail| (ChargerKey::of(&detail.charger.charger_id), detail))
+            .collect();
+        let open = TransactionFilter {
+            open: Some(true),
+            ..TransactionFilter::default()
+        };
+        let open: Vec<TransactionView> = all(|page| queries.transactions(&open, page))?;
+        chargers::of_transactions(
+            &open,
+            |id| by_key.get(&ChargerKey::of(id)).copied(),
+            &known,
+            &mut held.recent,
+            rules,
+            now,
+            found,
+        );
+        if let Some(handshakes) = &self.sources.handshakes {
+            let rows = all(|page| handshakes.refused(&HandshakeFilter::default(), page))?;
+            held.recent.of_handshakes(&rows, rules, now, found);
+        }
+        if let Some(webhooks) = &self.sources.webhooks {
+            chargers::of_webhooks(&webhooks.webhooks()?, rules, now, found);
+        }
+        let is_judged = |rule: &Rule| {
+            let counts = ["ChargerFlapping", "BootLoop"].contains(&rule.name);
+            rule.about == "chargers"
+                && rule.name != "CommandUncertain"
+                && (!rule.is_of_charger || known.is_current)
+                && (!counts || held.has_caught_up)
+        };
+        findings.judged = alert::rules()
+            .filter(is_judged)
+            .map(|rule| rule.name)
+            .collect();
+        Ok(findings)
+    }
+
+    /// What was found now. Without the database, that is only what processes report.
+    fn round(&self, held: &mut Held, now: Timestamp, is_there: bool) -> Round {
+        let (observed, database, missing) = self.sources.overview.for_pipeline();
+        let running = || {
+            observed
+                .iter()
+                .filter(|one| one.state() == ProcessState::Running)
+        };
+        for one in running() {
+            let report = &one.report;
+            let at = now.plus_millis(-one.age_ms);
+            let figures: BTreeMap<String, f64> = report
+                .figures_milli
+                .keys()
+                .filter_map(|key| Some((key.clone(), report.figure(key)?)))
+                .collect();
+            held.history
+                .note(report.id, report.started_at, at, &figures);
+        }
+        held.history.forget(now);
+        let connected = running()
+            .filter_map(|one| Some(one.report.gateway.as_ref()?.connected))
+            .sum();
+        held.memory.fleet.note(now, connected);
+        let letters = held.recent.dead_letters(now);
+        let seen = Seen {
+            now,
+            has_broker: self.sources.overview.has_broker(),
+            processes: &observed,
+            database: &database,
+            missing,
+            dead_letters: (is_there && held.has_caught_up).then_some(letters),
+            history: &held.history,
+        };
+        let mut round = Round {
+            now,
+            findings: pipeline::findings(&seen, &held.memory.fleet, &self.config.rules),
+            judged: pipeline::judged(&seen),
+        };
+        if let Some((since, error)) = &held.failing.since {
+            let words = format!("no mail of an alert is accepted: {error}");
+            round.findings.push(Finding {
+                since: Some(*since),
+                ..Finding::new("NotifierFailing", alert::Severity::Page, words)
+            });
+        }
+        round.judged.insert("NotifierFailing");
+        if is_there {
+            round.findings.extend(held.chargers.found.iter().cloned());
+            round.judged.extend(held.chargers.judged.iter().copied());
+            held.recent.of_commands(|_| false, &mut round.findings);
+            round.judged.insert("CommandUncertain");
+        }
+        round
+    }
+
+    /// The mails that are to be sent now.
+    fn mails_due(&self, now: Timestamp) -> Vec<Mail> {
+        let Some(held) = &self.held else {
+            return Vec::new();
+        };
+        if !held.failing.may_try(now) {
+            return Vec::new();
+        }
+        let ended = held.ended.values();
+        mail::due(held.machine.alerts(), ended, &self.config.mail, now)
+    }
+
+    /// Notes what came of sending.
+    fn mailed(&mut self, attempts: Vec<Attempt>) {
+        let Some(held) = &mut self.held else {
+            return;
+        };
+        for Attempt { mail, at, result } in attempts {
+            let was_failing = held.failing.since.is_some();
+            held.failing.note(&result, at, fastrand::f64());
+            match &result {
+                Err(error) if !was_failing => {
+                    tracing::warn!(%error, "a mail of an alert was not accepted; it is tried again");
+                }
+                Ok(()) if was_failing => tracing::info!("mails of alerts are accepted again"),
+                _ => {}
+            }
+            if result.is_err() {
+                continue;
+            }
+            for id in &mail.alerts {
+                held.note_mailed(*id, &mail, at);
+            }
+        }
+    }
+
+    fn release(&self) {
+        if self.held.is_some()
+            && let Err(error) = self.sources.alerts.release_alerts(self.holder)
+        {
+            tracing::debug!(%error, "the lease of the evaluation of alerts was not given back; it ends by itself");
+        }
+    }
+}
+
+impl Held {
+    /// Keeps those alerts whose end is to be mailed: also of one that ended before its firing could be.
+    fn note_ended(&mut self, step: &Step) {
+        for alert in &step.changed {
+            if alert.state == AlertState::Resolved && alert.told.firing.is_some() {
+                self.ended.insert(alert.id, alert.clone());
+            }
+        }
+        while self.ended.len() > ENDED_MAX {
+            self.ended.pop_first();
+        }
+    }
+
+    fn note_mailed(&mut self, id: Uuid, mail: &Mail, at: Timestamp) {
+        let alert = match mail.is_end {
+            true => self.ended.remove(&id).map(|mut alert| {
+                alert.told.mailed_end = Some(at);
+                alert
+            }),
+            false => self.machine.note(id, at).or_else(|| {
+                let alert = self.ended.get_mut(&id)?;
+                alert.told.mailed = Some(at);
+                Some(alert.clone())
+            }),
+        };
+        if let Some(alert) = alert {
+            self.unsaved.changed.insert(id, alert);
+        }
+    }
+
+    fn take_in(&mut self, event: &Event) {
+        let at = event.occurred_at;
+        match (event.kind, &event.charger_id) {
+            (EventType::ChargerConnected, Some(charger)) => self.recent.connected(charger, at),
+            (EventType::ChargerBooted, Some(charger)) => self.recent.booted(charger, at),
+            (EventType::DeadLetterAdded, _) => self.recent.dead_letter(at),
+            (EventType::CommandFinished, Some(charger)) => self.finished(event, charger),
+            _ => {}
+        }
+    }
+
+    /// The outcome of a command. Each event counts once, whoever has the lease: what a person has taken note of does not
+    /// come back.
+    fn finished(&mut self, event: &Event, charger: &str) {
+        let seen = self.memory.seen.as_deref().and_then(EventId::parse);
+        if seen.is_some_and(|seen| event.id.position <= seen.position) {
+            return;
+        }
+        self.memory.seen = Some(event.id.to_string());
+        let Ok(command) = Uuid::try_parse(&event.subject) else {
+            return;
+        };
+        let Ok(data) = serde_json::from_str::<serde_json::Value>(&event.data) else {
+            return;
+        };
+        let is_uncertain =
+            data["outcome"]["class"] == "uncertain" && data["safe_to_repeat"] == false;
+        let action = data["action"].as_str().unwrap_or("a command");
+        let uncertain = is_uncertain.then(|| Uncertain {
+            charger_id: charger.to_owned(),
+            summary: format!("whether {charger} has received {action} is not known"),
+            at: event.occurred_at,
+        });
+        self.recent.finished(command, uncertain);
+    }
+}
+
+/// All pages of a list, up to [`JUDGED_MAX`] rows.
+fn all<T>(
+    mut page: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
+) -> Result<Vec<T>, QueryError> {
+    let mut rows = Vec::new();
+    let mut request = PageRequest {
+        after: None,
+        limit: PAGE_MAX,
+    };
+    while rows.len() < JUDGED_MAX {
+        let found = page(&request)?;
+        rows.extend(found.items);
+        match found.next {
+            Some(next) => request.after = Some(next),
+            None => break,
+        }
+    }
+    Ok(rows)
+}
+
+fn log<'a>(alerts: impl Iterator<Item = &'a Alert>, id: Uuid, stage: Stage) {
+    let mut alerts = alerts;
+    let Some(alert) = alerts.find(|alert| alert.id == id) else {
+        return;
+    };
+    let (name, severity, summary) = (&alert.name, alert.severity.word(), &alert.summary);
+    match stage {
+        Stage::Firing => tracing::warn!(%id, name, severity, summary, "an alert fires"),
+        Stage::Acknowledged | Stage::Resolved => {
+            tracing::info!(%id, name, severity, summary, "an alert has ended");
+        }
+    }
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.plus_millis(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+}

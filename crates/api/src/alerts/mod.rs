@@ -1,0 +1,24 @@
+//! Alerts: the task that evaluates them, and the routes that show them.
+
+mod config;
+pub(crate) mod evaluator;
+mod mail;
+pub(crate) mod routes;
+
+pub use config::AlertConfig;
+pub use mail::{MailConfig, MailTls, Mailer};
+pub use routes::{RuleView, rule_views};
+
+use central::ports::Alerts;
+use std::sync::Arc;
+
+/// What alerts need.
+#[derive(Clone)]
+pub struct AlertDeps {
+    /// The alerts and silences.
+    pub alerts: Arc<dyn Alerts>,
+    /// The settings.
+    pub config: AlertConfig,
+    /// Sends mails; `None`: none are sent.
+    pub mailer: Option<Mailer>,
+}

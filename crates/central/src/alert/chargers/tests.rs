@@ -1,0 +1,293 @@
+use super::*;
+use crate::memory::sample;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+fn known() -> Known {
+    Known {
+        is_current: true,
+        gone: BTreeSet::new(),
+    }
+}
+
+fn detail(online: bool) -> ChargerDetail {
+    let mut charger = sample::charger("CP-1", online);
+    charger.gateway_id = Some(GatewayId(Uuid::from_u128(1)));
+    charger.connected_at = Some(NOW);
+    ChargerDetail {
+        charger,
+        settings: None,
+        removed_at: None,
+        removed_by: None,
+        connectors: vec![sample::connector("CP-1", 1)],
+    }
+}
+
+fn found(detail: &ChargerDetail, known: &Known, recent: &Recent) -> Vec<Finding> {
+    let mut found = Vec::new();
+    of_charger(
+        detail,
+        known,
+        recent,
+        &Thresholds::default(),
+        NOW,
+        &mut found,
+    );
+    found
+}
+
+fn names(found: &[Finding]) -> Vec<(&'static str, Severity, bool)> {
+    found
+        .iter()
+        .map(|one| (one.name, one.severity, one.holds))
+        .collect()
+}
+
+#[test]
+fn a_charger_without_a_connection_is_offline_and_unknown_while_its_gateway_is_gone() {
+    let recent = Recent::default();
+    let offline = detail(false);
+    assert_eq!(
+        names(&found(&offline, &known(), &recent)),
+        [("ChargerOffline", Severity::Ticket, true)]
+    );
+    let gateway = offline.charger.gateway_id.expect("it was connected");
+    let gone = Known {
+        gone: [gateway].into(),
+        ..known()
+    };
+    let late = Known {
+        is_current: false,
+        ..known()
+    };
+    let mut silent = detail(true);
+    silent.charger.connection = ConnectionState::Unknown;
+    for (detail, known) in [(&offline, &gone), (&offline, &late), (&silent, &known())] {
+        assert_eq!(
+            names(&found(detail, known, &recent)),
+            [("ChargerOffline", Severity::Ticket, false)]
+        );
+    }
+    assert_eq!(names(&found(&detail(true), &known(), &recent)), []);
+    let mut removed = detail(false);
+    removed.removed_at = Some(NOW);
+    assert_eq!(names(&found(&removed, &known(), &recent)), []);
+    let mut never = detail(false);
+    never.charger.connected_at = None;
+    assert_eq!(names(&found(&never, &known(), &recent)), []);
+}
+
+#[test]
+fn a_faulted_connector_is_a_page_where_people_may_be_in_danger() {
+    let recent = Recent::default();
+    let mut faulted = detail(true);
+    let connector = &mut faulted.connectors[0];
+    connector.status = "Faulted".to_owned();
+    connector.last_status = Some("Faulted".to_owned());
+    connector.error_code = Some("EVCommunicationError".to_owned());
+    connector.vendor_error_code = Some("E42".to_owned());
+    let one = found(&faulted, &known(), &recent);
+    assert_eq!(names(&one), [("ConnectorFaulted", Severity::Ticket, true)]);
+    assert!(one[0].summary.ends_with("EVCommunicationError, E42"));
+    faulted.connectors[0].error_code = Some("GroundFailure".to_owned());
+    assert_eq!(
+        names(&found(&faulted, &known(), &recent)),
+        [("ConnectorFaulted", Severity::Page, true)]
+    );
+    faulted.connectors[0].status = UNKNOWN.to_owned();
+    assert_eq!(
+        names(&found(&faulted, &known(), &recent)),
+        [("ConnectorFaulted", Severity::Page, false)]
+    );
+}
+
+#[test]
+fn connections_and_boots_of_the_last_hour_are_counted() {
+    let mut recent = Recent::default();
+    for no in 0..7 {
+        recent.connected("cp-1", NOW.plus_millis(-no * MINUTE));
+        recent.connected("CP-2", NOW.plus_millis(-no * MINUTE));
+        recent.booted("CP-1", NOW.plus_millis(-no * HOUR));
+    }
+    assert_eq!(
+        names(&found(&detail(true), &known(), &recent)),
+        [("ChargerFlapping", Severity::Ticket, true)]
+    );
+    recent.forget(NOW.plus_millis(2 * HOUR));
+    assert!(recent.connects.is_empty() && recent.boots.is_empty());
+    for no in 0..4 {
+        recent.booted("CP-1", NOW.plus_millis(-no * MINUTE));
+    }
+    assert_eq!(
+        names(&found(&detail(true), &known(), &recent)),
+        [("BootLoop", Severity::Ticket, true)]
+    );
+}
+
+#[test]
+fn the_newest_live_status_shows_the_error_of_the_clock() {
+    let mut wrong = detail(true);
+    wrong.connectors.push(sample::connector("CP-1", 2));
+    wrong.connectors[0].clock_error_ms = Some((NOW, -400_000));
+    wrong.connectors[1].clock_error_ms = Some((NOW.plus_millis(-1), 0));
+    let one = found(&wrong, &known(), &Recent::default());
+    assert_eq!(names(&one), [("ChargerClockWrong", Severity::Info, true)]);
+    assert_eq!(one[0].summary, "the clock of CP-1 is 400 s slow");
+    wrong.connectors[1].clock_error_ms = Some((NOW.plus_millis(1), 0));
+    assert_eq!(names(&found(&wrong, &known(), &Recent::default())), []);
+}
+
+#[test]
+fn a_transaction_is_stuck_when_it_does_not_change_and_its_charger_is_there() {
+    let (mut recent, settings) = (Recent::default(), Thresholds::default());
+    let mut view = sample::transaction("CP-1", 1, true);
+    let at = |recent: &mut Recent, view: &TransactionView, minute: i64, online: bool| {
+        let (detail, mut found) = (detail(online), Vec::new());
+        of_transactions(
+            [view],
+            |_| Some(&detail),
+            &known(),
+            recent,
+            &settings,
+            NOW.plus_millis(minute * MINUTE),
+            &mut found,
+        );
+        names(&found)
+    };
+    assert_eq!(at(&mut recent, &view, 0, true), []);
+    assert_eq!(at(&mut recent, &view, 14, true), []);
+    assert_eq!(
+        at(&mut recent, &view, 15, true),
+        [("TransactionStuck", Severity::Ticket, true)]
+    );
+    assert_eq!(
+        at(&mut recent, &view, 16, false),
+        [("TransactionStuck", Severity::Ticket, false)]
+    );
+    view.last_at = Some(NOW);
+    assert_eq!(at(&mut recent, &view, 17, true), []);
+    assert_eq!(recent.sessions.len(), 1);
+    let mut none = Vec::new();
+    of_transactions(
+        [],
+        |_| None,
+        &known(),
+        &mut recent,
+        &Thresholds::default(),
+        NOW,
+        &mut none,
+    );
+    assert!(
+        recent.sessions.is_empty(),
+        "one that has ended is forgotten"
+    );
+}
+
+#[test]
+fn a_meter_that_stands_still_while_its_connector_charges_is_found() {
+    let (mut recent, settings) = (Recent::default(), Thresholds::default());
+    let mut view = sample::transaction("CP-1", 1, true);
+    (view.connector, view.evse) = (Some(1), None);
+    view.charging_state = None;
+    let mut found_at = |recent: &mut Recent, minute: i64, status: &str, energy: f64| {
+        let mut detail = detail(true);
+        detail.connectors[0].status = status.to_owned();
+        view.last_at = Some(NOW.plus_millis(minute * MINUTE));
+        view.energy_wh = Some(energy);
+        let mut found = Vec::new();
+        of_transactions(
+            [&view],
+            |_| Some(&detail),
+            &known(),
+            recent,
+            &settings,
+            NOW.plus_millis(minute * MINUTE),
+            &mut found,
+        );
+        names(&found)
+    };
+    for minute in (0..20).step_by(5) {
+        assert_eq!(found_at(&mut recent, minute, "Charging", 7.0), []);
+    }
+    assert_eq!(
+        found_at(&mut recent, 20, "Charging", 7.0),
+        [("MeterNotMoving", Severity::Ticket, true)]
+    );
+    assert_eq!(found_at(&mut recent, 25, "SuspendedEV", 7.0), []);
+    assert_eq!(found_at(&mut recent, 26, "Charging", 8.0), []);
+}
+
+#[test]
+fn refused_handshakes_are_counted_per_identity() {
+    let (mut recent, settings) = (Recent::default(), Thresholds::default());
+    let row = |no, reason: &str, count, first_at| RefusedHandshakeView {
+        no,
+        outcome: "refused",
+        charger_id: Some(format!("CP-{no}")),
+        reason: reason.to_owned(),
+        status: 404,
+        cure: String::new(),
+        address: "192.0.2.1".to_owned(),
+        path: None,
+        offered: None,
+        gateway_id: GatewayId(Uuid::nil()),
+        first_at,
+        last_at: NOW,
+        count,
+    };
+    let mut of = |rows: &[RefusedHandshakeView], now: Timestamp| {
+        let mut found = Vec::new();
+        recent.of_handshakes(rows, &settings, now, &mut found);
+        found
+            .iter()
+            .map(|one| (one.name, one.subject.clone()))
+            .collect::<Vec<_>>()
+    };
+    let long_ago = NOW.plus_millis(-5 * HOUR);
+    let rows = |count| {
+        [
+            row(1, "unknown charger", 4, long_ago),
+            row(2, "unknown charger", 3, long_ago),
+            row(3, "wrong password", count, long_ago),
+        ]
+    };
+    let unknown = ("UnknownCharger", "CP-1".to_owned());
+    assert_eq!(of(&rows(1_000), NOW), [unknown.clone()]);
+    assert_eq!(of(&rows(1_005), NOW.plus_millis(MINUTE)), [unknown.clone()]);
+    assert_eq!(
+        of(&rows(1_006), NOW.plus_millis(2 * MINUTE)),
+        [unknown.clone(), ("WrongPassword", "CP-3".to_owned())]
+    );
+    assert_eq!(
+        of(&rows(1_006), NOW.plus_millis(13 * MINUTE)),
+        [unknown],
+        "those were more than 10 minutes ago"
+    );
+    let new = row(9, "wrong password", 6, NOW.plus_millis(13 * MINUTE));
+    assert_eq!(
+        of(&[new], NOW.plus_millis(14 * MINUTE)),
+        [("WrongPassword", "CP-9".to_owned())]
+    );
+}
+
+#[test]
+fn an_uncertain_command_is_found_until_its_outcome_is_known_or_a_day_has_passed() {
+    let (mut recent, id) = (Recent::default(), Uuid::from_u128(7));
+    let uncertain = Uncertain {
+        charger_id: "CP-1".to_owned(),
+        summary: "x".to_owned(),
+        at: NOW,
+    };
+    let of = |recent: &Recent, is_done: bool| {
+        let mut found = Vec::new();
+        recent.of_commands(|_| is_done, &mut found);
+        found.len()
+    };
+    recent.finished(id, Some(uncertain.clone()));
+    assert_eq!((of(&recent, false), of(&recent, true)), (1, 0));
+    recent.finished(id, None);
+    assert_eq!(of(&recent, false), 0);
+    recent.finished(id, Some(uncertain));
+    recent.forget(NOW.plus_millis(UNCERTAIN_MS + 1));
+    assert_eq!(of(&recent, false), 0);
+}

@@ -1,0 +1,214 @@
+//! Which alerts Wattpost evaluates, and their thresholds.
+
+use super::{RULES_KEEP_S_MAX, Rule, Severity, rule, rules};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The settings of the evaluation. Every field has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Thresholds {
+    /// Names of alerts that are not evaluated. Default: none.
+    pub off: Vec<String>,
+    /// Seconds for which a condition holds before its alert fires, by the name of the alert, or by `NAME/SEVERITY`; at most
+    /// 30 days. Default: as in the catalogue.
+    pub for_s: BTreeMap<String, u32>,
+    /// The same for the seconds for which a condition must not hold before its alert ends.
+    pub keep_firing_s: BTreeMap<String, u32>,
+    /// `ChargerFlapping`: connections within an hour. Default 6; 1 to 60.
+    pub flapping_connects: u32,
+    /// `BootLoop`: boots within an hour. Default 3; 1 to 60.
+    pub boot_loop_boots: u32,
+    /// `UnknownCharger`: refused handshakes. Default 3; 0 to 1,000,000.
+    pub unknown_charger_refusals: u32,
+    /// `WrongPassword`: refused handshakes within 10 minutes. Default 5; 0 to 1,000,000.
+    pub wrong_password_refusals: u32,
+    /// `ChargerClockWrong`: seconds. Default 300; 1 to 86,400.
+    pub clock_error_s: u32,
+    /// `TransactionStuck`: seconds without a change. Default 900; 1 to 604,800.
+    pub transaction_silent_s: u32,
+    /// `TransactionStuck`: hours since the start. Default 48; 1 to 8,760.
+    pub transaction_hours_max: u32,
+    /// `MeterNotMoving`: seconds. Default 1,200; 1 to 604,800.
+    pub meter_still_s: u32,
+    /// `WebhookFailing`: seconds. Default 3,600; 1 to 604,800.
+    pub webhook_failing_s: u32,
+    /// `FleetDrop`: percent of the chargers of the last 30 minutes that are gone. Default 20; 1 to 99.
+    pub fleet_drop_percent: u32,
+    /// `FleetDrop`: chargers of the last 30 minutes below which it is not judged. Default 20; 1 to 1,000,000.
+    pub fleet_min: u32,
+    /// The database is late, and no alert of a charger is judged, if it is behind the journals by more seconds than this.
+    /// Default 30; 1 to 3,600.
+    pub lag_s_max: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            off: Vec::new(),
+            for_s: BTreeMap::new(),
+            keep_firing_s: BTreeMap::new(),
+            flapping_connects: 6,
+            boot_loop_boots: 3,
+            unknown_charger_refusals: 3,
+            wrong_password_refusals: 5,
+            clock_error_s: 300,
+            transaction_silent_s: 900,
+            transaction_hours_max: 48,
+            meter_still_s: 1_200,
+            webhook_failing_s: 3_600,
+            fleet_drop_percent: 20,
+            fleet_min: 20,
+            lag_s_max: 30,
+        }
+    }
+}
+
+/// A threshold that is out of range: key, value, smallest and largest value.
+pub type OutOfRange = (&'static str, u64, u64, u64);
+
+impl Thresholds {
+    /// The first number that is out of range.
+    #[must_use]
+    pub fn out_of_range(&self) -> Option<OutOfRange> {
+        const WEEK: u64 = 604_800;
+        [
+            ("flapping_connects", self.flapping_connects, 1, 60),
+            ("boot_loop_boots", self.boot_loop_boots, 1, 60),
+            (
+                "unknown_charger_refusals",
+                self.unknown_charger_refusals,
+                0,
+                1_000_000,
+            ),
+            (
+                "wrong_password_refusals",
+                self.wrong_password_refusals,
+                0,
+                1_000_000,
+            ),
+            ("clock_error_s", self.clock_error_s, 1, 86_400),
+            ("transaction_silent_s", self.transaction_silent_s, 1, WEEK),
+            (
+                "transaction_hours_max",
+                self.transaction_hours_max,
+                1,
+                8_760,
+            ),
+            ("meter_still_s", self.meter_still_s, 1, WEEK),
+            ("webhook_failing_s", self.webhook_failing_s, 1, WEEK),
+            ("fleet_drop_percent", self.fleet_drop_percent, 1, 99),
+            ("fleet_min", self.fleet_min, 1, 1_000_000),
+            ("lag_s_max", self.lag_s_max, 1, 3_600),
+        ]
+        .into_iter()
+        .map(|(key, value, least, most)| (key, u64::from(value), least, most))
+        .find(|(_, value, least, most)| !(least..=most).contains(&value))
+    }
+
+    /// The first name that no alert has, or that has too long a time: the key, the value, and what it must be.
+    #[must_use]
+    pub fn wrong_name(&self) -> Option<(&'static str, String, String)> {
+        for name in &self.off {
+            if !rules().any(|rule| rule.name == name) {
+                return Some(("off", format!("{name:?}"), NAME_EXPECTED.to_owned()));
+            }
+        }
+        for (key, table) in [
+            ("for_s", &self.for_s),
+            ("keep_firing_s", &self.keep_firing_s),
+        ] {
+            for (name, seconds) in table {
+                let is_known = match name.split_once('/') {
+                    None => rules().any(|rule| rule.name == name),
+                    Some((name, severity)) => {
+                        Severity::from_word(severity).is_some_and(|one| rule(name, one).is_some())
+                    }
+                };
+                if !is_known {
+                    return Some((key, format!("{name:?}"), NAME_EXPECTED.to_owned()));
+                }
+                if *seconds > RULES_KEEP_S_MAX {
+                    let right = format!("at most {RULES_KEEP_S_MAX} seconds (30 days)");
+                    return Some((key, format!("{name} = {seconds}"), right));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether this alert is evaluated.
+    #[must_use]
+    pub fn is_on(&self, name: &str) -> bool {
+        !self.off.iter().any(|off| off == name)
+    }
+
+    /// For how many milliseconds the condition of this rule holds before it fires.
+    #[must_use]
+    pub fn for_ms(&self, rule: &Rule) -> i64 {
+        i64::from(found(&self.for_s, rule).unwrap_or(rule.for_s)) * 1_000
+    }
+
+    /// For how many milliseconds the condition of this rule must not hold before it ends.
+    #[must_use]
+    pub fn keep_ms(&self, rule: &Rule) -> i64 {
+        i64::from(found(&self.keep_firing_s, rule).unwrap_or(rule.keep_firing_s)) * 1_000
+    }
+}
+
+fn found(table: &BTreeMap<String, u32>, rule: &Rule) -> Option<u32> {
+    let exact = format!("{}/{}", rule.name, rule.severity.word());
+    table.get(&exact).or_else(|| table.get(rule.name)).copied()
+}
+
+/// What a name in the settings must be.
+const NAME_EXPECTED: &str = "the name of an alert, such as \"ChargerOffline\" or, in for_s and keep_firing_s, \"BrokerLost/page\" (`wattpost alerts rules` lists them)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_a_severity_goes_before_that_of_the_name() {
+        let settings = Thresholds {
+            for_s: [
+                ("BrokerLost".to_owned(), 5),
+                ("BrokerLost/page".to_owned(), 9),
+            ]
+            .into(),
+            ..Thresholds::default()
+        };
+        let of = |severity| settings.for_ms(&rule("BrokerLost", severity).unwrap());
+        assert_eq!((of(Severity::Ticket), of(Severity::Page)), (5_000, 9_000));
+        assert_eq!(settings.wrong_name(), None);
+    }
+
+    #[test]
+    fn a_name_that_no_alert_has_is_an_error() {
+        for (key, settings) in [
+            (
+                "off",
+                Thresholds {
+                    off: vec!["Nothing".to_owned()],
+                    ..Thresholds::default()
+                },
+            ),
+            (
+                "for_s",
+                Thresholds {
+                    for_s: [("BrokerLost/info".to_owned(), 5)].into(),
+                    ..Thresholds::default()
+                },
+            ),
+            (
+                "keep_firing_s",
+                Thresholds {
+                    keep_firing_s: [("BrokerLost".to_owned(), u32::MAX)].into(),
+                    ..Thresholds::default()
+                },
+            ),
+        ] {
+            assert_eq!(settings.wrong_name().unwrap().0, key);
+        }
+    }
+}

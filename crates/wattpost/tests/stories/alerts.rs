@@ -1,0 +1,219 @@
+//! Alerts over `wattpost serve`: chargers are lost, flap and fault, and people are told once.
+
+use crate::charger::Charger;
+use crate::deployment::{Deployment, until};
+use crate::independent_client::python;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+const SETTINGS: &str = r#"
+[policy]
+unknown_charger = "accept"
+[alerts]
+interval_ms = 200
+charger_interval_ms = 200
+[alerts.rules]
+off = ["DiskLow"]
+for_s = { ChargerOffline = 1, ConnectorFaulted = 0 }
+keep_firing_s = { ChargerOffline = 1, ConnectorFaulted = 1, ChargerFlapping = 3600 }
+flapping_connects = 3
+"#;
+
+fn items(deployment: &Deployment, path: &str) -> Vec<Value> {
+    let (status, body) = deployment.get(path);
+    assert_eq!(status, 200, "{body}");
+    let page: Value = serde_json::from_str(&body).expect("JSON");
+    page["items"].as_array().expect("items").clone()
+}
+
+/// The only alert that these parameters select, once there is one.
+fn alert(deployment: &Deployment, parameters: &str) -> Value {
+    let path = format!("/api/v1/alerts?{parameters}");
+    let found = until(WITHIN, || items(deployment, &path).len() == 1);
+    assert!(found, "{:#?}", items(deployment, "/api/v1/alerts"));
+    items(deployment, &path).remove(0)
+}
+
+/// The types of the events about this alert, in their order.
+fn told(deployment: &Deployment, alert: &Value) -> Vec<String> {
+    let events = items(deployment, "/api/v1/events?types=alert.*&limit=1000");
+    events
+        .into_iter()
+        .filter(|event| event["data"]["id"] == alert["id"])
+        .map(|event| event["type"].as_str().expect("a type").to_owned())
+        .collect()
+}
+
+#[test]
+fn a_lost_charger_is_told_once_over_a_restart_and_ends_when_it_is_back() {
+    let mut deployment = Deployment::start(SETTINGS);
+    drop(Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6"));
+    let fires = alert(&deployment, "name=ChargerOffline&charger=cp-1&state=firing");
+    assert_eq!(
+        (&fires["severity"], &fires["charger_id"], &fires["subject"]),
+        (&"ticket".into(), &"CP-1".into(), &"CP-1".into()),
+        "{fires:#}"
+    );
+    for member in ["at_stake", "to_do", "summary"] {
+        assert_ne!(fires[member], "", "{fires:#}");
+    }
+    deployment.kill();
+    deployment.restart();
+    let same = alert(&deployment, "name=ChargerOffline&state=firing");
+    assert_eq!(same["id"], fires["id"]);
+    let id = fires["id"].as_str().expect("an id");
+    let noted = deployment.run("alerts ack", &[id, "--note", "on the way"]);
+    assert!(noted.contains("acknowledged"), "{noted}");
+    let _charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
+    let ended = alert(&deployment, "name=ChargerOffline&state=resolved");
+    assert_eq!(
+        (&ended["id"], &ended["acknowledged"]["note"]),
+        (&fires["id"], &"on the way".into()),
+        "{ended:#}"
+    );
+    let all = ["alert.firing", "alert.acknowledged", "alert.resolved"];
+    let is_told = until(WITHIN, || told(&deployment, &fires) == all);
+    assert!(is_told, "{:#?}", told(&deployment, &fires));
+}
+
+#[test]
+fn flapping_and_a_fault_are_told_once_and_a_silenced_fault_is_not() {
+    let deployment = Deployment::start(SETTINGS);
+    for _ in 0..8 {
+        drop(Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6"));
+    }
+    let flaps = alert(&deployment, "name=ChargerFlapping");
+    let is_told = until(WITHIN, || told(&deployment, &flaps) == ["alert.firing"]);
+    assert!(is_told, "{flaps:#}");
+    let silenced = [
+        "--charger",
+        "CP-3",
+        "--for-minutes",
+        "60",
+        "--name",
+        "ConnectorFaulted",
+    ];
+    deployment.run("alerts silence", &silenced);
+    let status = |charger: &mut Charger, message: &str, status: &str, error: &str| {
+        let payload = format!(r#"{{"connectorId":1,"errorCode":"{error}","status":"{status}"}}"#);
+        let answer = charger.call(message, "StatusNotification", &payload);
+        assert_eq!(answer[0], 3, "{answer}");
+    };
+    let mut faulted = Charger::connect(deployment.ocpp, "CP-2", "ocpp1.6");
+    let mut silent = Charger::connect(deployment.ocpp, "CP-3", "ocpp1.6");
+    status(&mut faulted, "1", "Faulted", "GroundFailure");
+    status(&mut silent, "1", "Faulted", "OtherError");
+    let page = alert(
+        &deployment,
+        "name=ConnectorFaulted&charger=CP-2&state=firing",
+    );
+    assert_eq!(page["severity"], "page", "{page:#}");
+    let quiet = alert(
+        &deployment,
+        "name=ConnectorFaulted&charger=CP-3&state=firing",
+    );
+    let is_silenced = until(WITHIN, || {
+        alert(&deployment, "name=ConnectorFaulted&charger=CP-3")["silenced_by"] != Value::Null
+    });
+    assert!(is_silenced);
+    status(&mut faulted, "2", "Available", "NoError");
+    status(&mut silent, "2", "Available", "NoError");
+    alert(
+        &deployment,
+        "name=ConnectorFaulted&charger=CP-2&state=resolved",
+    );
+    alert(
+        &deployment,
+        "name=ConnectorFaulted&charger=CP-3&state=resolved",
+    );
+    let is_told = until(WITHIN, || {
+        told(&deployment, &page) == ["alert.firing", "alert.resolved"]
+    });
+    assert!(is_told, "{:#?}", told(&deployment, &page));
+    assert_eq!(told(&deployment, &quiet), [""; 0]);
+    assert_eq!(told(&deployment, &flaps).len(), 1);
+}
+
+/// A port on which nothing listens.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+#[test]
+fn mails_of_an_alert_arrive_also_when_the_server_was_down_at_first() {
+    let port = free_port();
+    let mail = format!(
+        r#"
+[alerts.mail]
+server = "127.0.0.1"
+port = {port}
+tls = "none"
+from = "Wattpost <wattpost@example.com>"
+to = ["ops@example.com", "night@example.com"]
+group_wait_s = 0
+"#
+    );
+    let settings = SETTINGS.replace(
+        "keep_firing_s = {",
+        "keep_firing_s = { NotifierFailing = 0,",
+    );
+    let settings = settings.replace("for_s = {", "for_s = { NotifierFailing = 1,");
+    let deployment = Deployment::start(&format!("{settings}{mail}"));
+    drop(Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6"));
+    let fires = alert(&deployment, "name=ChargerOffline&state=firing");
+    let failing = alert(&deployment, "name=NotifierFailing&state=firing");
+    assert_eq!(failing["severity"], "page", "{failing:#}");
+    let refused = deployment.command("alerts test-mail").output();
+    let refused = refused.expect("it runs");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/mail_server.py");
+    let log = deployment.path("mails.txt");
+    let mut command = Command::new(python());
+    command.arg(script).arg(port.to_string());
+    let command = testbed::Process::wrap(&command).expect("setpriv is installed");
+    let _server = testbed::Process::start(command, "mail server", &log).expect("it starts");
+    let mails = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    };
+    let of = |beginning: &str| -> Vec<Value> {
+        let has = |mail: &Value| {
+            mail["subject"]
+                .as_str()
+                .is_some_and(|subject| subject.starts_with(beginning))
+        };
+        mails().into_iter().filter(has).collect()
+    };
+    let subject = "[Wattpost] ticket: ChargerOffline: CP-1";
+    assert!(until(WITHIN, || of(subject).len() == 1), "{:#?}", mails());
+    let mail = of(subject).remove(0);
+    assert_eq!(mail["from"], "wattpost@example.com");
+    assert_eq!(
+        mail["to"],
+        serde_json::json!(["ops@example.com", "night@example.com"])
+    );
+    let text = mail["text"].as_str().expect("a text");
+    for words in [
+        "CP-1 is offline",
+        "What to do: ",
+        fires["id"].as_str().expect("an id"),
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    alert(&deployment, "name=NotifierFailing&state=resolved");
+    let tested = deployment.run("alerts test-mail", &[]);
+    assert!(tested.contains("has accepted"), "{tested}");
+    assert!(until(WITHIN, || of("[Wattpost] test").len() == 1));
+    let _charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
+    let ended = "[Wattpost] ended, ticket: ChargerOffline: CP-1";
+    assert!(until(WITHIN, || of(ended).len() == 1), "{:#?}", mails());
+    assert_eq!(of(subject).len(), 1, "its firing was mailed once");
+}
