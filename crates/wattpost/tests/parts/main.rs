@@ -30,6 +30,7 @@ mod long_messages;
 mod maintenance;
 mod metrics;
 mod octt_cases;
+mod passwords;
 mod pipeline;
 mod restored;
 mod sessions;
