@@ -345,6 +345,10 @@ test('a charger gets a label, a site and a group, is found by them, and leaves t
   assert.match(page.url(), /site=depot-7/);
   await page.getByRole('cell', { name: 'depot-7 fleet' }).waitFor();
   await assertFit(page);
+  // The page Now has the site, and leads to its chargers too.
+  await page.goto(wattpost.url);
+  await page.getByRole('row', { name: /depot-7 \d of 1/ }).getByRole('link').click();
+  await page.waitForURL(/site=depot-7/);
   await page.goto(`${wattpost.url}/chargers?q=north`);
   await page.getByRole('link', { name: 'CP-7' }).waitFor();
   assert.equal(await page.getByRole('link', { name: 'CP-<i>1' }).count(), 0);

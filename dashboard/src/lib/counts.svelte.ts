@@ -4,6 +4,16 @@ import type { Connector } from './types';
 /** Kinds of connectors, those that need attention first. */
 export const ORDER: Kind[] = ['faulted', 'unavailable', 'unknown', 'busy', 'charging', 'available'];
 
+/** What the chargers of one site are doing. */
+export interface SiteCounts {
+  site: string;
+  total: number;
+  connected: number;
+  charging: number;
+  faulted: number;
+  watts: number;
+}
+
 export interface Counts {
   total: number;
   connected: number;
@@ -17,6 +27,8 @@ export interface Counts {
   /** Open sessions without a value of power. */
   silent: number;
   open: number;
+  /** The sites of chargers that have one, those with trouble first. */
+  sites: SiteCounts[];
 }
 
 /** What all chargers are doing now, with `ticksMax` connectors by trouble. */
@@ -27,12 +39,20 @@ export function countFleet(ticksMax: number): Counts {
   const kinds: Record<Kind, number> = { charging: 0, available: 0, busy: 0, unavailable: 0, faulted: 0, unknown: 0 };
   const byKind: Record<Kind, Connector[]> = { charging: [], available: [], busy: [], unavailable: [], faulted: [], unknown: [] };
   let connectors = 0;
+  const sites = new Map<string, SiteCounts>();
   for (const charger of fleet.chargers.values()) {
+    const site = siteOf(sites, charger.settings?.site);
+    if (site) {
+      site.total += 1;
+      site.connected += Number(charger.connection === 'open');
+    }
     if (charger.connection === 'open') connected += 1;
     if (charger.connection === 'unknown') notReporting += 1;
     for (const connector of sockets(charger)) {
       const kind = kindNow(connector);
       kinds[kind] += 1;
+      if (site && kind === 'charging') site.charging += 1;
+      if (site && kind === 'faulted') site.faulted += 1;
       connectors += 1;
       if (byKind[kind].length < ticksMax) byKind[kind].push(connector);
     }
@@ -43,7 +63,20 @@ export function countFleet(ticksMax: number): Counts {
   for (const transaction of fleet.open.values()) {
     if (transaction.power_w === null || transaction.power_w === undefined) silent += 1;
     else watts += transaction.power_w;
+    const site = sites.get(fleet.chargers.get(transaction.charger_id)?.settings?.site ?? '');
+    if (site) site.watts += transaction.power_w ?? 0;
   }
   const total = fleet.chargers.size;
-  return { total, connected, notReporting, offline: total - connected - notReporting, kinds, ticks, connectors, watts, silent, open: fleet.open.size };
+  return { total, connected, notReporting, offline: total - connected - notReporting, kinds, ticks, connectors, watts, silent, open: fleet.open.size, sites: [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || (a.site < b.site ? -1 : 1)) };
+}
+
+function siteOf(sites: Map<string, SiteCounts>, name: string | null | undefined): SiteCounts | undefined {
+  if (!name) return undefined;
+  let site = sites.get(name);
+  if (!site) sites.set(name, (site = { site: name, total: 0, connected: 0, charging: 0, faulted: 0, watts: 0 }));
+  return site;
+}
+
+function trouble(site: SiteCounts): number {
+  return site.faulted + site.total - site.connected;
 }
