@@ -419,6 +419,33 @@ test('the connections of a charger say how each ended, and one that begins appea
   await page.context().close();
 });
 
+test('the connection of a charger is closed from its page, and its uptime says what is known', async () => {
+  const id = 'LINK-2';
+  const link = await Charger.connect(wattpost, id);
+  const closed = new Promise((done) => link.socket.once('close', (code, reason) => done([code, String(reason)])));
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers/${id}`);
+  await page.getByRole('button', { name: 'Disconnect' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Close code').selectOption('1012');
+  await dialog.getByLabel(/^Reason/).fill('<b>restart</b>');
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole('button', { name: 'Close the connection' }).click();
+  await page.getByRole('status').getByText('The connection has ended: closed by operator with code 1012: <b>restart</b>').waitFor();
+  assert.deepEqual(await closed, [1012, '<b>restart</b>']);
+  await page.getByRole('tab', { name: 'Uptime' }).click();
+  await page.getByRole('heading', { name: /^Times without a connection [1-9]/ }).waitFor();
+  await page.getByText(/connected, from .* with 1 connection/).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByLabel('From').fill('2026-01-01T00:00');
+  await page.getByLabel('until').fill('2026-01-01T06:00');
+  await page.getByRole('button', { name: 'Do not count' }).click();
+  await page.getByRole('button', { name: /again$/ }).waitFor();
+  assert.match(page.url(), /exclude=/);
+  page.assertClean();
+  await page.context().close();
+});
+
 test('a message is found by its record id, and by its message id among those of a charger', async () => {
   const page = await openPage(browser);
   const { items } = await wattpost.get('/api/v1/messages?charger=SIM-00002&kind=call&limit=1');

@@ -666,6 +666,46 @@ export interface components {
             by: string;
             reason: string;
         };
+        /** @description A request to close a connection, and what became of it. */
+        Disconnect: {
+            charger_id: string;
+            /** Format: int32 */
+            code: number;
+            connection?: components["schemas"]["ChargerConnection"] | null;
+            /**
+             * Format: int64
+             * @description The connection: a later one of the charger is not closed.
+             */
+            epoch: number;
+            /**
+             * Format: date-time
+             * @description From then on the gateway does nothing any more.
+             */
+            expires_at: string;
+            /**
+             * Format: uuid
+             * @description The gateway that holds or held the connection.
+             */
+            gateway_id: string;
+            /**
+             * Format: date-time
+             * @description When the gateway heard of it; null if it has not said so.
+             */
+            heard_at?: string | null;
+            /** @description Null if none was given. */
+            reason?: string | null;
+            /** Format: date-time */
+            requested_at: string;
+            state: components["schemas"]["DisconnectState"];
+        };
+        /**
+         * @description `pending`: the gateway has not said anything yet. `closing`: the gateway has told the connection to end, and the record of
+         *     the end is not in the database yet. `closed`: the connection has ended; its `reason` says how. `ended`: the connection has
+         *     ended without a record: its gateway was killed, or does not have it. `expired`: the gateway did not hear of the request in
+         *     time, and does nothing.
+         * @enum {string}
+         */
+        DisconnectState: "pending" | "closing" | "closed" | "ended" | "expired";
         /** @description What a batch would do. */
         DryRun: {
             /** @description The first 1,000 of them. */
@@ -1144,6 +1184,17 @@ export interface components {
             payload?: Record<string, never> | null;
             /** @description `fail` (the default: it is not sent if the charger is not connected) or `wait`. */
             when_offline?: string | null;
+        };
+        /** @description How a connection is closed. */
+        NewDisconnect: {
+            /**
+             * Format: int32
+             * @description The close code of WebSocket that the charger gets: 1000, 1001 (the default), 1008, 1011, 1012, 1013, or 3000 to 4999.
+             * @example 1001
+             */
+            code?: number | null;
+            /** @description The reason in the close frame and in the record of the end: 1 to 123 bytes of UTF-8 without control characters. */
+            reason?: string | null;
         };
         /** @description A new password, which is sent to the charger. */
         NewPassword: {
@@ -3156,6 +3207,69 @@ export interface components {
          * @enum {string}
          */
         UnknownReason: "offline" | "not_reported_since_connect" | "gateway_unreachable";
+        /** @description For how much of a time a charger was connected. `up_ms`, `down_ms`, `unknown_ms` and `excluded_ms` add up to the range. */
+        Uptime: {
+            charger_id: string;
+            /**
+             * Format: int64
+             * @description Connections in the range.
+             */
+            connections: number;
+            /**
+             * Format: int64
+             * @description Milliseconds in which it was not connected, and could have been.
+             */
+            down_ms: number;
+            /**
+             * Format: int64
+             * @description Milliseconds that were excluded.
+             */
+            excluded_ms: number;
+            /** @description How it is computed, in words. */
+            formula: string;
+            /** Format: date-time */
+            from: string;
+            /** @description The newest 1,000 times in which it is not known to have been connected, the newest first. */
+            gaps: components["schemas"]["UptimeGap"][];
+            /**
+             * Format: int64
+             * @description Earlier ones.
+             */
+            gaps_omitted: number;
+            /** Format: date-time */
+            to: string;
+            /**
+             * Format: int64
+             * @description Milliseconds of which it is not known, or in which the central system was the cause.
+             */
+            unknown_ms: number;
+            /**
+             * Format: int64
+             * @description Milliseconds in which it was connected.
+             */
+            up_ms: number;
+            /**
+             * Format: double
+             * @description 100 * `up_ms` / (`up_ms` + `down_ms`); null if both are 0.
+             */
+            uptime_percent?: number | null;
+        };
+        /** @description A time in which a charger is not known to have been connected. */
+        UptimeGap: {
+            /** Format: int64 */
+            duration_ms: number;
+            /** Format: date-time */
+            from: string;
+            kind: components["schemas"]["UptimeGapKind"];
+            /** Format: date-time */
+            to: string;
+        };
+        /**
+         * @description `down`: the charger was not connected, and could have been. `unknown`: it is not known, or the central system was the
+         *     cause.
+         * @enum {string}
+         */
+        UptimeGapKind: "down" | "unknown";
         /** @description A local user of the dashboard, without the password. */
         User: {
             /** Format: date-time */
