@@ -8,6 +8,8 @@ import { Charger, Receiver, Relay, Wattpost, launch, openPage, until, violations
 
 const HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>{{7*7}}';
 const SHOTS = process.env.SHOTS;
+/** Alerts are judged each second, and fire at once. */
+const ALERTS = { WATTPOST__ALERTS__INTERVAL_MS: '1000', WATTPOST__ALERTS__CHARGER_INTERVAL_MS: '1000', WATTPOST__ALERTS__RULES__FOR_S: '{ ConnectorFaulted = 0 }' };
 let wattpost;
 let browser;
 let hostile;
@@ -20,7 +22,7 @@ let receiver;
 
 before(async () => {
   receiver = await Receiver.start();
-  wattpost = await Wattpost.start({ WATTPOST__WEBHOOKS__ALLOW_HTTP: 'true', WATTPOST__WEBHOOKS__ALLOWED_NETWORKS: '["127.0.0.1/32"]' });
+  wattpost = await Wattpost.start({ ...ALERTS, WATTPOST__WEBHOOKS__ALLOW_HTTP: 'true', WATTPOST__WEBHOOKS__ALLOWED_NETWORKS: '["127.0.0.1/32"]' });
   browser = await launch();
   wattpost.simulate('--chargers', '12', '--speed-up', '60', '--transactions-per-hour', '8', '--transaction-minutes', '8', '--seed', '7');
   hostile = await Charger.connect(wattpost, 'EVIL<b>"1\'');
@@ -62,12 +64,16 @@ async function post(path, body) {
 const evil = encodeURIComponent('EVIL<b>"1\'');
 const pages = () => [
   ['now', '/', /0 missing/],
+  ['alerts', '/alerts', /EVIL/],
+  ['alert-rules', '/alerts?tab=rules', /Connector faulted/],
+  ['silences', '/alerts?tab=silences', /There is no silence/],
   ['pipeline', '/pipeline?part=journal', /Every part works/],
   ['pipeline-message', `/pipeline?find=${encodeURIComponent(command.record_ids?.[0] ?? '')}`, /It is in the database/],
   ['chargers', '/chargers', /SIM-00012/],
   ['charger', `/chargers/${evil}`, /OtherError/],
   ['charger-timeline', `/chargers/${evil}?tab=timeline`, /transaction started/],
   ['charger-connections', `/chargers/${evil}?tab=connections`, /began in the last hour/],
+  ['charger-uptime', `/chargers/${evil}?tab=uptime`, /connected, from/],
   ['charger-messages', `/chargers/${evil}?tab=messages`, /DataTransfer/],
   ['waiting-room', '/waiting-room', /No charger was refused/],
   ['transactions', '/transactions', /Running/],
@@ -442,6 +448,44 @@ test('the connection of a charger is closed from its page, and its uptime says w
   await page.getByRole('button', { name: 'Do not count' }).click();
   await page.getByRole('button', { name: /again$/ }).waitFor();
   assert.match(page.url(), /exclude=/);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('an alert names the charger and says what to do; it is acknowledged and silenced from its page', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/`);
+  const navigation = page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: /^Alerts/ });
+  await until('the navigation has the number', async () => /[1-9]/.test(await navigation.innerText()));
+  await page.getByRole('link', { name: 'Connector faulted' }).waitFor();
+  await page.goto(`${wattpost.url}/alerts?name=ConnectorFaulted`);
+  const summary = page.locator('summary', { hasText: 'EVIL<b>' });
+  await summary.waitFor();
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await page.getByText('What to do').waitFor();
+  assert.deepEqual(await violations(page), []);
+  assert.equal(await page.locator('main img, main script').count(), 0);
+
+  const dialog = page.getByRole('dialog');
+  await page.getByRole('button', { name: 'Acknowledge' }).click();
+  await dialog.getByLabel(/Note/).fill('<i>technician</i> on the way');
+  await dialog.getByRole('button', { name: 'Acknowledge' }).click();
+  await summary.getByText(/^acknowledged/).waitFor();
+  await page.getByText('<i>technician</i> on the way').waitFor();
+  await page.getByRole('button', { name: 'Silence', exact: true }).click();
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByLabel('Why').fill('maintenance');
+  await dialog.getByRole('button', { name: 'Silence' }).click();
+  await summary.getByText('silenced').waitFor();
+
+  await page.goto(`${wattpost.url}/alerts?tab=silences`);
+  const silence = page.getByRole('row', { name: /Connector faulted.*maintenance/ });
+  await silence.getByText('active').waitFor();
+  assert.deepEqual(await violations(page), []);
+  await silence.getByRole('button', { name: 'Remove' }).click();
+  await dialog.getByRole('button', { name: 'Remove' }).click();
+  await until('it is gone', async () => !(await wattpost.get('/api/v1/silences')).items.some((one) => one.state === 'active'));
   page.assertClean();
   await page.context().close();
 });

@@ -14,7 +14,8 @@ use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 /// The first segments of the dashboard's addresses. Each has a page, and addresses below it belong to the same page.
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 17] = [
+    "alerts",
     "pipeline",
     "chargers",
     "messages",

@@ -49,6 +49,116 @@ export interface components {
          * @enum {string}
          */
         Admission: "accepted" | "pending" | "rejected";
+        /** @description One occurrence of an alert. */
+        Alert: {
+            acknowledged?: components["schemas"]["AlertAcknowledged"] | null;
+            /**
+             * Format: date-time
+             * @description Since when the condition has held.
+             */
+            active_at: string;
+            /** @description What is lost or at risk. */
+            at_stake: string;
+            /** @description The charger, where it is about one. */
+            charger_id?: string | null;
+            /**
+             * Format: date-time
+             * @description When it began to fire.
+             */
+            fired_at?: string | null;
+            /** @description The gateway of the charger, or empty. */
+            group: string;
+            /** Format: uuid */
+            id: string;
+            /** @description The name of the alert that explains this one, so that nobody is told. */
+            inhibited_by?: string | null;
+            /** @description The addresses of the alert and of the charger. */
+            links: unknown;
+            /**
+             * Format: date-time
+             * @description When the mail of its firing was accepted by the server.
+             */
+            mailed_at?: string | null;
+            /** @description The name of its rule. */
+            name: string;
+            /**
+             * Format: int32
+             * @description How often the condition has begun to hold, with the occurrences before that followed each other within an hour.
+             */
+            occurrences: number;
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            resolved_at?: string | null;
+            /** @description `page`, `ticket` or `info`. */
+            severity: string;
+            /**
+             * Format: uuid
+             * @description The silence because of which nobody is told.
+             */
+            silenced_by?: string | null;
+            /** @description `pending`, `firing` or `resolved`. */
+            state: string;
+            /** @description A process, a charger, a connector, a transaction, a command or a webhook; empty for all together. */
+            subject: string;
+            /** @description What has happened. */
+            summary: string;
+            /** @description What to do. */
+            to_do: string;
+        };
+        /** @description That a person has taken note of an alert. */
+        AlertAcknowledged: {
+            /** Format: date-time */
+            at: string;
+            /** @description The name of the key or the user; null for a request without one. */
+            by?: string | null;
+            note: string;
+        };
+        /** @description A note. */
+        AlertAcknowledgement: {
+            /** @description At most 500 characters. */
+            note?: string | null;
+        };
+        /** @description An alert of the catalogue. */
+        AlertRule: {
+            /** @description `pipeline` or `chargers`. */
+            about: string;
+            /** @description What is lost or at risk. */
+            at_stake: string;
+            /** @description When it ends, in words. */
+            clears: string;
+            /** @description The condition in words; empty if only Prometheus evaluates it. */
+            condition: string;
+            /** @description Whether Wattpost evaluates it. */
+            evaluated: boolean;
+            /** @description The condition as a query of Prometheus; null for an alert that names chargers. */
+            expr?: string | null;
+            /**
+             * Format: int32
+             * @description For how many seconds the condition holds before the alert fires, as it is set.
+             */
+            for_s: number;
+            /**
+             * Format: int32
+             * @description For how many seconds the condition must not hold before the alert ends, as it is set.
+             */
+            keep_firing_s: number;
+            /** @description An alert of two severities has two rules. */
+            name: string;
+            /** @description `page`, `ticket` or `info`. */
+            severity: string;
+            /** @description What to do. */
+            to_do: string;
+        };
+        /** @description The catalogue. */
+        AlertRules: {
+            items: components["schemas"]["AlertRule"][];
+            /** @description Always null. */
+            next?: string | null;
+            /** @description The settings `alerts.rules` of the process that answers. */
+            settings: unknown;
+        };
         /** @description A key of this API, without its secret. */
         ApiKey: {
             /** Format: date-time */
@@ -1216,6 +1326,27 @@ export interface components {
             /** @description `wait` (the default: it is sent when the charger connects, until `expires_at`) or `fail`. */
             when_offline?: string;
         };
+        /** @description A silence to be added. It needs one of `name`, `charger_id` and `group`. */
+        NewSilence: {
+            /** @description Only those of this charger; letter case is ignored. */
+            charger_id?: string | null;
+            /** @description At most 500 characters. */
+            comment?: string | null;
+            /**
+             * Format: date-time
+             * @description After `starts_at`, at most 366 days.
+             */
+            ends_at: string;
+            /** @description Only those with this group. */
+            group?: string | null;
+            /** @description Only alerts of this rule. */
+            name?: string | null;
+            /**
+             * Format: date-time
+             * @description Default: now.
+             */
+            starts_at?: string | null;
+        };
         /** @description A site to be added. */
         NewSite: {
             /** @description Its postal address, on one line. */
@@ -1323,6 +1454,82 @@ export interface components {
                 safe_to_repeat?: string | null;
                 /** @description Who may send it: `charger`, `central_system` or `both`. */
                 sent_by: string;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
+        /** @description A page of a list. */
+        Page_Alert: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                acknowledged?: components["schemas"]["AlertAcknowledged"] | null;
+                /**
+                 * Format: date-time
+                 * @description Since when the condition has held.
+                 */
+                active_at: string;
+                /** @description What is lost or at risk. */
+                at_stake: string;
+                /** @description The charger, where it is about one. */
+                charger_id?: string | null;
+                /**
+                 * Format: date-time
+                 * @description When it began to fire.
+                 */
+                fired_at?: string | null;
+                /** @description The gateway of the charger, or empty. */
+                group: string;
+                /** Format: uuid */
+                id: string;
+                /** @description The name of the alert that explains this one, so that nobody is told. */
+                inhibited_by?: string | null;
+                /** @description The addresses of the alert and of the charger. */
+                links: unknown;
+                /**
+                 * Format: date-time
+                 * @description When the mail of its firing was accepted by the server.
+                 */
+                mailed_at?: string | null;
+                /** @description The name of its rule. */
+                name: string;
+                /**
+                 * Format: int32
+                 * @description How often the condition has begun to hold, with the occurrences before that followed each other within an hour.
+                 */
+                occurrences: number;
+                /**
+                 * Format: date-time
+                 * @description When it ended.
+                 */
+                resolved_at?: string | null;
+                /** @description `page`, `ticket` or `info`. */
+                severity: string;
+                /**
+                 * Format: uuid
+                 * @description The silence because of which nobody is told.
+                 */
+                silenced_by?: string | null;
+                /** @description `pending`, `firing` or `resolved`. */
+                state: string;
+                /** @description A process, a charger, a connector, a transaction, a command or a webhook; empty for all together. */
+                subject: string;
+                /** @description What has happened. */
+                summary: string;
+                /** @description What to do. */
+                to_do: string;
             }[];
             /**
              * Format: int64
@@ -2158,6 +2365,46 @@ export interface components {
             stale_because?: string | null;
         };
         /** @description A page of a list. */
+        Page_Silence: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                /** @description Only those of this charger. */
+                charger_id?: string | null;
+                comment: string;
+                /** Format: date-time */
+                created_at: string;
+                /** @description The name of the key or the user; null for a request without one. */
+                created_by?: string | null;
+                /** Format: date-time */
+                ends_at: string;
+                /** @description Only those with this group. */
+                group?: string | null;
+                /** Format: uuid */
+                id: string;
+                /** @description Only alerts of this rule. */
+                name?: string | null;
+                /** Format: date-time */
+                starts_at: string;
+                /** @description `waiting`, `active` or `ended`. */
+                state: string;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
+        /** @description A page of a list. */
         Page_Site: {
             /**
              * Format: date-time
@@ -2891,6 +3138,28 @@ export interface components {
             password?: string | null;
             /** @description The name of a user. */
             user?: string | null;
+        };
+        /** @description A time in which nobody is told of some alerts. */
+        Silence: {
+            /** @description Only those of this charger. */
+            charger_id?: string | null;
+            comment: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description The name of the key or the user; null for a request without one. */
+            created_by?: string | null;
+            /** Format: date-time */
+            ends_at: string;
+            /** @description Only those with this group. */
+            group?: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @description Only alerts of this rule. */
+            name?: string | null;
+            /** Format: date-time */
+            starts_at: string;
+            /** @description `waiting`, `active` or `ended`. */
+            state: string;
         };
         /** @description A site: a place with chargers. */
         Site: {

@@ -34,6 +34,9 @@ export type WebhookWithSecret = Schemas['WebhookWithSecret'];
 export type Problem = Schemas['Problem'];
 export type LocalList = Schemas['LocalList'];
 export type TokenImport = Schemas['TokenImport'];
+export type Alert = Schemas['Alert'];
+export type AlertRules = Schemas['AlertRules'];
+export type Silence = Schemas['Silence'];
 export type Quirk = Schemas['QuirkSummary'];
 
 export interface Page<T> {
