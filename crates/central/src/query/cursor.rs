@@ -101,7 +101,7 @@ impl Place {
             Self::Batch(number) => format!("b{:x}", number.cast_unsigned()),
             Self::BatchItem(place) => format!("i{:x}", place.cast_unsigned()),
             Self::WebhookAttempt(number) => format!("w{:x}", number.cast_unsigned()),
-            Self::Alert(id) => format!("l{}", id.simple()),
+            Self::Alert(id) => format!("f{}", id.simple()),
             Self::Token(key) => format!("k{}", hex(key)),
             Self::Site(id) => format!("l{}", hex(id)),
             Self::Connection(epoch, gateway) => {
@@ -205,7 +205,7 @@ fn read_place(text: &str) -> Option<Place> {
         "o" => Some(Place::Command(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
-        "l" => Some(Place::Alert(Uuid::try_parse(rest).ok()?)),
+        "f" => Some(Place::Alert(Uuid::try_parse(rest).ok()?)),
         "w" => Some(Place::WebhookAttempt(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
