@@ -76,6 +76,20 @@ pub(crate) struct AlertRules {
     next: Option<String>,
     /// The settings `alerts.rules` of the process that answers.
     settings: serde_json::Value,
+    /// For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
+    as_of: Option<String>,
+    /// By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_ms: Option<i64>,
+    /// Whether the database is unavailable and this is an earlier answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    stale: Option<bool>,
+    /// Why it is stale; null if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_because: Option<String>,
 }
 
 /// An alert of the catalogue.
