@@ -11,6 +11,10 @@ try {
     await page.goto(wattpost.url);
     await until('the page shows the fleet', async () => /240/.test(await page.locator('main').innerText()) && /0 missing/.test(await page.locator('main').innerText()));
     await page.screenshot({ path: new URL(`../../docs/dashboard-${theme}.png`, import.meta.url).pathname });
+    const [ended] = (await wattpost.get('/api/v1/transactions?state=ended&limit=100')).items.filter((one) => one.soc_percent !== null && one.checks.length === 0);
+    await page.goto(`${wattpost.url}/transactions/${ended.key}`);
+    await page.locator('canvas').first().waitFor();
+    await page.screenshot({ path: new URL(`../../docs/dashboard-transaction-${theme}.png`, import.meta.url).pathname });
     page.assertClean();
   }
 } finally {
