@@ -10,17 +10,18 @@ use axum::extract::{OriginalUri, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::model::{
-    CHARGER_ID_EXPECTED, CheckMode, FRAME_BYTES_MAX, LABEL_EXPECTED, Registration, SettingsPatch,
-    is_charger_id, is_label, is_site_id,
+    CHARGER_ID_EXPECTED, CheckMode, CloseStyle, FRAME_BYTES_MAX, LABEL_EXPECTED, Registration,
+    SettingsPatch, is_charger_id, is_label, is_site_id,
 };
 use central::ports::{ChangeKind, ChangeRequest, ChargerChange};
 use common::password::{SET_EXPECTED, can_be_set};
 use std::sync::Arc;
 
 /// The members of the settings that a client can change.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 8] = [
     "admission",
     "check",
+    "close_style",
     "frame_bytes_max",
     "label",
     "site",
@@ -148,6 +149,9 @@ fn settings(members: &mut Members) -> (SettingsPatch, Option<Option<String>>) {
         password_hash: None,
         check: members
             .take::<CheckMode>("check", "\"strict\", \"warn\", \"off\" or null")
+            .patch(),
+        close_style: members
+            .take::<CloseStyle>("close_style", "\"frame\", \"tcp\" or null")
             .patch(),
         frame_bytes_max: members
             .take_if("frame_bytes_max", &bytes, |bytes| {

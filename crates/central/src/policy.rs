@@ -1,6 +1,6 @@
 //! The operator's policy, for all decisions that the standard leaves to the central system.
 
-use crate::model::ConcurrentTransactions;
+use crate::model::{CloseRule, ConcurrentTransactions};
 use crate::ports::CheckMode;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,9 @@ pub struct Policy {
     /// Unreadable frames and unsolicited replies of one connection that are recorded per minute (default 60). Further
     /// ones are answered as the standard demands, and counted.
     pub unreadable_per_minute: u32,
+    /// How the gateway ends connections of chargers with some firmware; the first rule that fits a charger's last
+    /// BootNotification decides (default none; at most [`CloseRule::MAX`]). A charger's own setting takes precedence.
+    pub close_styles: Vec<CloseRule>,
 }
 
 impl Default for Policy {
@@ -82,6 +85,7 @@ impl Default for Policy {
             question_timeout_ms: 2_000,
             unanswered_max: 16,
             unreadable_per_minute: 60,
+            close_styles: Vec::new(),
         }
     }
 }

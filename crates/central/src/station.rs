@@ -15,6 +15,7 @@ use crate::Quirk;
 use crate::Timestamp;
 use crate::actions::Row;
 use crate::answer::{TokenForm, Verdict};
+use crate::model::CloseStyle;
 use crate::policy::{Policy, UnknownCharger};
 use crate::ports::{ChargerProfile, CheckMode, Registration, Token};
 use crate::quirk;
@@ -437,6 +438,16 @@ impl Station {
         &self.charger_id
     }
 
+    /// How its connection ends if the charger is to come back.
+    #[must_use]
+    pub fn close_style(&self) -> CloseStyle {
+        let own = self
+            .profile
+            .as_ref()
+            .and_then(|profile| profile.close_style);
+        own.or(self.memory.close_style()).unwrap_or_default()
+    }
+
     /// Whether another frame may be read from the socket: false while a question is open, or while as many answers or
     /// records wait for the disk as the policy allows.
     #[must_use]
@@ -527,8 +538,10 @@ impl Station {
             // Without the record it is not known which message to forget.
             Err(_) => {
                 let shown = self.memory.shown_version();
+                let style = self.memory.close_style();
                 self.memory = ResendMemory::default();
                 self.memory.set_shown_version(shown);
+                self.memory.set_close_style(style);
             }
         }
     }
@@ -712,6 +725,7 @@ impl Station {
             ..*record
         }
         .encode();
+        self.memory.learn_boot(record, &self.policy.close_styles);
         // The caller remembers the message of this record afterwards, if it is to be recognised.
         self.recent.clear();
         self.appended.0 += 1;

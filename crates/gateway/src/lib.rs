@@ -438,8 +438,12 @@ fn prepare(
         disconnects,
         handshakes,
     } = deps;
-    let resumed = resume::resume(&journal, config.resend_replay_bytes_max)
-        .map_err(|error| StartError::Journal(error.to_string()))?;
+    let resumed = resume::resume(
+        &journal,
+        config.resend_replay_bytes_max,
+        &policy.close_styles,
+    )
+    .map_err(|error| StartError::Journal(error.to_string()))?;
     let last_epoch = carried
         .as_ref()
         .map_or(Epoch(0), |carried| carried.last_epoch);

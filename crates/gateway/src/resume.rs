@@ -1,7 +1,7 @@
 //! Restores what is remembered of chargers after a restart from the records that are still in the journal, so that a
 //! resend gets the same answer as before the restart.
 
-use central::model::ChargerKey;
+use central::model::{ChargerKey, CloseRule};
 use central::resend::ResendMemory;
 use central::{Epoch, Record, Timestamp};
 use journal::{Journal, ReadError};
@@ -30,7 +30,11 @@ pub(crate) struct Resumed {
 ///
 /// # Errors
 /// When the journal is closed.
-pub(crate) fn resume(journal: &Journal, bytes_max: u64) -> Result<Resumed, ReadError> {
+pub(crate) fn resume(
+    journal: &Journal,
+    bytes_max: u64,
+    close_styles: &[CloseRule],
+) -> Result<Resumed, ReadError> {
     let status = journal.status();
     let kept = status.used_bytes.saturating_add(status.retained_bytes);
     let records = status
@@ -46,12 +50,19 @@ pub(crate) fn resume(journal: &Journal, bytes_max: u64) -> Result<Resumed, ReadE
     read_from(
         journal,
         status.oldest_seq.saturating_sub(1).saturating_add(skip),
+        close_styles,
     )
 }
 
-fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
+fn read_from(
+    journal: &Journal,
+    after: u64,
+    close_styles: &[CloseRule],
+) -> Result<Resumed, ReadError> {
     let mut resumed = Resumed::default();
-    scan(journal, after, |_, bytes| resumed.learn(bytes))?;
+    scan(journal, after, |_, bytes| {
+        resumed.learn(bytes, close_styles)
+    })?;
     Ok(resumed)
 }
 
@@ -96,7 +107,7 @@ pub(crate) fn scan(
 }
 
 impl Resumed {
-    fn learn(&mut self, bytes: &[u8]) {
+    fn learn(&mut self, bytes: &[u8], close_styles: &[CloseRule]) {
         self.records += 1;
         // A record in another format was written by another release and is skipped.
         let Ok(record) = Record::decode(bytes) else {
@@ -108,7 +119,9 @@ impl Resumed {
             return;
         }
         let key = ChargerKey::of(record.charger_id);
-        self.memories.entry(key).or_default().learn(&record);
+        let memory = self.memories.entry(key).or_default();
+        memory.learn_boot(&record, close_styles);
+        memory.learn(&record);
     }
 }
 
@@ -135,7 +148,7 @@ mod tests {
             journal.wait_durable(seq).expect("is durable");
             journal.forget_upto(seq).expect("is durable");
         }
-        let resumed = read_from(&journal, 0).expect("goes on");
+        let resumed = read_from(&journal, 0, &[]).expect("goes on");
         assert!(resumed.records < epoch);
         assert_eq!(resumed.last_epoch, Epoch(epoch));
         assert_eq!(resumed.newest, Timestamp(7));

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Key, identity, registration, password hash, check mode, bytes of a message at most, version, label, site, group.
+/// Key, identity, registration, password hash, check mode, bytes of a message at most, close style, version, label, site, group.
 pub(crate) type ProfileRow = (
     String,
     String,
@@ -17,6 +17,7 @@ pub(crate) type ProfileRow = (
     Option<String>,
     Option<String>,
     Option<i64>,
+    Option<String>,
     i64,
     Option<String>,
     Option<String>,
@@ -24,10 +25,9 @@ pub(crate) type ProfileRow = (
 );
 
 /// The columns of a [`ProfileRow`].
-pub(crate) const PROFILE_COLUMNS: &str = "key, id, registration, password_hash, check_mode, frame_bytes_max, version, label, site, charger_group";
+pub(crate) const PROFILE_COLUMNS: &str = "key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, version, label, site, charger_group";
 /// The same for a gateway, which has no use for label, site and group.
-pub(crate) const GATEWAY_COLUMNS: &str =
-    "key, id, registration, password_hash, check_mode, frame_bytes_max, version, NULL, NULL, NULL";
+pub(crate) const GATEWAY_COLUMNS: &str = "key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, version, NULL, NULL, NULL";
 
 /// A profile with its key and its version.
 pub(crate) fn profile(row: ProfileRow) -> Result<(ChargerKey, ChargerProfile, u64), Refusal> {
@@ -38,6 +38,7 @@ pub(crate) fn profile(row: ProfileRow) -> Result<(ChargerKey, ChargerProfile, u6
         password_hash,
         check,
         frame_bytes_max,
+        close_style,
         version,
         label,
         site,
@@ -51,6 +52,7 @@ pub(crate) fn profile(row: ProfileRow) -> Result<(ChargerKey, ChargerProfile, u6
         frame_bytes_max: frame_bytes_max
             .map(|bytes| u32::try_from(bytes).map_err(|error| Refusal::corrupt(error.to_string())))
             .transpose()?,
+        close_style: close_style.map(from_text).transpose()?,
         label,
         site,
         group,
@@ -92,6 +94,7 @@ pub(crate) fn charger_entry(
             "has_password": profile.password_hash.is_some(),
             "check": profile.check,
             "frame_bytes_max": profile.frame_bytes_max,
+            "close_style": profile.close_style,
             "label": profile.label,
             "site": profile.site,
             "group": profile.group,

@@ -11,8 +11,8 @@ use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::command_request::CommandRequest;
 use central::model::{
-    CHARGER_ID_EXPECTED, ChargerSettings, CheckMode, CommandId, FRAME_BYTES_MAX, LABEL_EXPECTED,
-    Registration, SettingsPatch, is_charger_id, is_label,
+    CHARGER_ID_EXPECTED, ChargerSettings, CheckMode, CloseStyle, CommandId, FRAME_BYTES_MAX,
+    LABEL_EXPECTED, Registration, SettingsPatch, is_charger_id, is_label,
 };
 use central::operation::password_change;
 use central::ports::{
@@ -116,6 +116,18 @@ pub(crate) struct AddArgs {
     /// It belongs to no group
     #[arg(long)]
     no_group: bool,
+    /// How the gateway ends its connections: frame (a Close frame), tcp (for firmware that stays away after a Close frame),
+    /// or default [default: policy.close_styles]
+    #[arg(long, value_name = "STYLE")]
+    close_style: Option<CloseStyleArg>,
+}
+
+/// A value of `--close-style`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CloseStyleArg {
+    Default,
+    Frame,
+    Tcp,
 }
 
 /// A value of `--frame-bytes-max`.
@@ -262,6 +274,11 @@ fn add(args: &AddArgs) -> Result<()> {
             None => args.no_site.then_some(None),
         },
         group: text("--group", args.group.as_deref(), args.no_group)?,
+        close_style: args.close_style.map(|style| match style {
+            CloseStyleArg::Default => None,
+            CloseStyleArg::Frame => Some(CloseStyle::Frame),
+            CloseStyleArg::Tcp => Some(CloseStyle::Tcp),
+        }),
     };
     let change = ChargerChange {
         charger_id: identity.to_owned(),
@@ -496,6 +513,11 @@ fn line(settings: &ChargerSettings) -> String {
         .frame_bytes_max
         .map(|bytes| format!(", messages of up to {}", ByteSize(bytes.into())))
         .unwrap_or_default();
+    let close = match settings.close_style {
+        None => "",
+        Some(CloseStyle::Frame) => ", closed with a frame",
+        Some(CloseStyle::Tcp) => ", closed without a frame",
+    };
     let place: String = [
         ("label", &settings.label),
         ("site", &settings.site),
@@ -505,7 +527,7 @@ fn line(settings: &ChargerSettings) -> String {
     .filter_map(|(name, text)| Some(format!(", {name} {:?}", text.as_deref()?)))
     .collect();
     format!(
-        "{}: {admission}, {password}, {check}{length}{place}",
+        "{}: {admission}, {password}, {check}{length}{close}{place}",
         settings.charger_id
     )
 }

@@ -447,6 +447,7 @@ export interface components {
         ChargerPatch: {
             admission?: components["schemas"]["Admission"] | null;
             check?: components["schemas"]["CheckMode"] | null;
+            close_style?: components["schemas"]["CloseStyle"] | null;
             /**
              * Format: int32
              * @description Bytes of one of its messages at most.
@@ -470,6 +471,7 @@ export interface components {
             /** @description The identity in the operator's spelling. */
             charger_id: string;
             check?: components["schemas"]["CheckMode"] | null;
+            close_style?: components["schemas"]["CloseStyle"] | null;
             /**
              * Format: int32
              * @description Bytes of one of its messages at most, from its next connection on; null: `gateway.frame_bytes_max`.
@@ -505,6 +507,12 @@ export interface components {
          * @enum {string}
          */
         CheckMode: "strict" | "warn" | "off";
+        /**
+         * @description How the gateway ends a connection whose charger is to come back: with a Close frame, or with the end of TCP alone, for
+         *     firmware that stays away after a Close frame.
+         * @enum {string}
+         */
+        CloseStyle: "frame" | "tcp";
         /** @description Why a transaction is closed. */
         CloseTransaction: {
             /**
@@ -1259,6 +1267,7 @@ export interface components {
              */
             charger_id: string;
             check?: components["schemas"]["CheckMode"] | null;
+            close_style?: components["schemas"]["CloseStyle"] | null;
             /**
              * Format: int32
              * @description Bytes of one of its messages at most. Default null: `gateway.frame_bytes_max`.

@@ -211,6 +211,8 @@ pub(crate) struct ChargerSettings {
     site: Option<String>,
     /// The group of chargers to which it belongs.
     group: Option<String>,
+    /// How the gateway ends its connections; null: as `policy.close_styles` says.
+    close_style: Option<CloseStyle>,
     /// Increases with each change of these settings.
     version: u64,
 }
@@ -231,6 +233,15 @@ pub(crate) enum CheckMode {
     Strict,
     Warn,
     Off,
+}
+
+/// How the gateway ends a connection whose charger is to come back: with a Close frame, or with the end of TCP alone, for
+/// firmware that stays away after a Close frame.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CloseStyle {
+    Frame,
+    Tcp,
 }
 
 /// A charger to be added.
@@ -256,6 +267,8 @@ pub(crate) struct NewCharger {
     /// The group of chargers to which it belongs.
     #[schema(min_length = 1, max_length = 100)]
     group: Option<String>,
+    /// How the gateway ends its connections. Default null: as `policy.close_styles` says.
+    close_style: Option<CloseStyle>,
     /// Its password for Basic authentication, 8 to 64 bytes; only a hash of it is stored. Default null: none is required.
     #[schema(min_length = 8, max_length = 64)]
     password: Option<String>,
@@ -279,6 +292,8 @@ pub(crate) struct ChargerPatch {
     /// The group of chargers to which it belongs.
     #[schema(min_length = 1, max_length = 100)]
     group: Option<String>,
+    /// How the gateway ends its connections.
+    close_style: Option<CloseStyle>,
     /// Its password for Basic authentication, 8 to 64 bytes, which the charger has already; null removes it. To change it at
     /// the charger too, use `PUT /api/v1/chargers/{id}/password`.
     #[schema(min_length = 8, max_length = 64)]

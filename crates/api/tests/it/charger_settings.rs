@@ -53,13 +53,18 @@ async fn a_charger_is_added_shown_changed_and_removed() {
     let again = add(addr, &json!({"charger_id": "cp-1"})).await;
     assert_eq!(code(&again), (409, "charger_exists".to_owned()));
 
-    let change = r#"{"admission": "pending", "check": null, "frame_bytes_max": 4096}"#;
+    let change =
+        r#"{"admission": "pending", "check": null, "frame_bytes_max": 4096, "close_style": "tcp"}"#;
     let changed = patch(addr, &tag(&shown), change).await;
     let settings = changed.json()["settings"].clone();
     assert_eq!(settings["admission"], "pending");
     assert_eq!(
-        (&settings["check"], &settings["frame_bytes_max"]),
-        (&Value::Null, &json!(4096))
+        (
+            &settings["check"],
+            &settings["frame_bytes_max"],
+            &settings["close_style"]
+        ),
+        (&Value::Null, &json!(4096), &json!("tcp"))
     );
     assert_ne!(tag(&changed), tag(&shown));
 
@@ -148,8 +153,7 @@ async fn a_charger_that_connected_without_being_added_has_no_settings_to_change(
 async fn every_fault_of_a_body_is_named() {
     let api = start_api().await;
     let addr = api.local_addr();
-    let body =
-        json!({"charger_id": "a/b", "admission": "maybe", "frame_bytes_max": 9, "colour": "x"});
+    let body = json!({"charger_id": "a/b", "admission": "maybe", "frame_bytes_max": 9, "close_style": "polite", "colour": "x"});
     let refused = add(addr, &body).await;
     assert_eq!(code(&refused), (422, "payload_invalid".to_owned()));
     let faults = refused.value()["errors"].clone();
@@ -161,7 +165,13 @@ async fn every_fault_of_a_body_is_named() {
         .collect();
     assert_eq!(
         pointers,
-        ["/charger_id", "/admission", "/frame_bytes_max", "/colour"]
+        [
+            "/charger_id",
+            "/admission",
+            "/close_style",
+            "/frame_bytes_max",
+            "/colour"
+        ]
     );
     let missing = add(addr, &json!({})).await;
     assert!(missing.error().1.contains("charger_id is missing"));

@@ -15,6 +15,7 @@ pub(crate) mod v16;
 mod v2;
 
 use crate::answer::{self, Decision, Scene};
+use crate::model::Boot;
 use crate::natural_key::NaturalKey;
 use crate::policy::Policy;
 use crate::project::{Changes, Source, event};
@@ -186,6 +187,14 @@ const fn is_equal(a: &str, b: &str) -> bool {
         at += 1;
     }
     at == a.len() && at == b.len()
+}
+
+/// What the payload of a BootNotification of this version says of the charger.
+pub(crate) fn boot(version: Version, payload: &str) -> Boot {
+    match version {
+        Version::V16 => v16::boot(payload),
+        Version::V201 | Version::V21 => v2::boot(payload),
+    }
 }
 
 #[cfg(test)]

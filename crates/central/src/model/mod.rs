@@ -14,6 +14,7 @@ mod audit;
 mod batch;
 mod charger;
 mod charger_key;
+mod close_style;
 mod command;
 mod connector;
 mod effect;
@@ -57,6 +58,7 @@ pub use charger::{
     GATEWAY_SILENT_MS_MAX, GatewayState,
 };
 pub use charger_key::ChargerKey;
+pub use close_style::{CloseRule, CloseStyle};
 pub use command::{
     Claim, Command, CommandId, CommandProgress, CommandStage, CommandState, CommandView, NotSent,
     Outcome, OutcomeClass, Recheck, Refusal, Reply, ReportMessages, SILENCE_MAX_MS, Sent,

@@ -1,5 +1,6 @@
 //! The operator's settings for a charger.
 
+use super::CloseStyle;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
@@ -58,6 +59,9 @@ pub struct ChargerProfile {
     /// The group of chargers to which it belongs, in the operator's spelling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// How the gateway ends its connections; `None` for what the policy's rules say.
+    #[serde(default)]
+    pub close_style: Option<CloseStyle>,
 }
 
 impl ChargerProfile {
@@ -73,6 +77,7 @@ impl ChargerProfile {
             label: None,
             site: None,
             group: None,
+            close_style: None,
         }
     }
 }
@@ -108,6 +113,8 @@ pub struct SettingsPatch {
     pub site: Option<Option<String>>,
     /// Its group; `Some(None)`: none.
     pub group: Option<Option<String>>,
+    /// How the gateway ends its connections; `Some(None)`: as the policy's rules say.
+    pub close_style: Option<Option<CloseStyle>>,
 }
 
 impl SettingsPatch {
@@ -122,6 +129,7 @@ impl SettingsPatch {
             label: Some(profile.label.clone()),
             site: Some(profile.site.clone()),
             group: Some(profile.group.clone()),
+            close_style: Some(profile.close_style),
         }
     }
 
@@ -148,6 +156,9 @@ impl SettingsPatch {
         if let Some(group) = &self.group {
             profile.group.clone_from(group);
         }
+        if let Some(style) = self.close_style {
+            profile.close_style = style;
+        }
     }
 }
 
@@ -173,6 +184,8 @@ pub struct ChargerSettings {
     /// The group of chargers to which it belongs.
     #[serde(default)]
     pub group: Option<String>,
+    /// How the gateway ends its connections; `None`: as the policy's rules say.
+    pub close_style: Option<CloseStyle>,
     /// Increases with each change.
     pub version: u64,
 }
@@ -190,6 +203,7 @@ impl ChargerSettings {
             label: profile.label.clone(),
             site: profile.site.clone(),
             group: profile.group.clone(),
+            close_style: profile.close_style,
             version,
         }
     }

@@ -2,10 +2,14 @@
 
 use super::key::{ResendKey, Role, SessionTag, fingerprint, transaction_id_member};
 use crate::Quirk;
+use crate::actions;
+use crate::model::{CloseRule, CloseStyle};
 use crate::record::{Record, RecordKind};
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+
+const BOOT: &str = "BootNotification";
 
 /// What is known of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct ResendMemory {
     last_number: u16,
     /// The version that a message showed, of a charger whose handshake names none.
     shown_version: Option<Version>,
+    /// What the policy's rules say of the charger's last BootNotification.
+    close_style: Option<CloseStyle>,
 }
 
 /// The fields of its key are not nested, so that it takes 24 bytes at most.
@@ -99,6 +105,25 @@ impl ResendMemory {
         }
     }
 
+    /// Remembers what `rules` say of the charger, if the record is a BootNotification. Called for each record of a station,
+    /// and for those in the journal at start.
+    pub fn learn_boot(&mut self, record: &Record<'_>, rules: &[CloseRule]) {
+        if record.kind == RecordKind::Call && record.action == BOOT && !rules.is_empty() {
+            let boot = actions::boot(record.ocpp_version, record.payload);
+            self.close_style = CloseRule::first(rules, &boot);
+        }
+    }
+
+    /// What the policy's rules say of the charger's last BootNotification.
+    pub(crate) const fn close_style(&self) -> Option<CloseStyle> {
+        self.close_style
+    }
+
+    /// As another memory of the same charger knows it.
+    pub(crate) const fn set_close_style(&mut self, style: Option<CloseStyle>) {
+        self.close_style = style;
+    }
+
     /// Forgets the call of `record`, because the journal refused it; what is known of other messages stays.
     pub fn forget(&mut self, record: &Record<'_>) {
         let Some(key) = ResendKey::of_record(record) else {
@@ -126,7 +151,7 @@ impl ResendMemory {
     /// Whether nothing is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.shown_version.is_none()
+        self.messages.is_empty() && self.shown_version.is_none() && self.close_style.is_none()
     }
 
     /// The version that a message showed, of a charger whose handshake names none.

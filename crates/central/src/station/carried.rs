@@ -95,6 +95,7 @@ impl Station {
             true => (carried.memory, carried.recent),
             false => {
                 learnt.set_shown_version(carried.memory.shown_version());
+                learnt.set_close_style(carried.memory.close_style());
                 (learnt, RecentCalls::default())
             }
         };

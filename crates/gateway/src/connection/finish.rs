@@ -4,6 +4,7 @@ use crate::clock::wall_clock;
 use crate::connection::Connection;
 use crate::connection::control::{OrderedClose, Stop};
 use crate::connection::frames::{Frames, Incoming};
+use central::model::CloseStyle;
 use central::ports::DISCONNECT_CODE_DEFAULT;
 use central::station::{CloseReason, Output};
 use central::{RecordKind, Timestamp};
@@ -50,6 +51,7 @@ impl Connection {
             self.parts.commands.give_back(claimed);
         }
         let is_open = !matches!(reason, CloseReason::ByCharger(_) | CloseReason::Broken(_));
+        let without_frame = comes_back(&reason) && self.station.close_style() == CloseStyle::Tcp;
         let is_polite = matches!(
             end,
             End::Stopped(Stop::Shutdown | Stop::NotDurable | Stop::ByOperator)
@@ -119,6 +121,12 @@ impl Connection {
         }
         self.end_commands();
         let mut frames = self.release();
+        if without_frame {
+            // The last answers are sent; then TCP ends, and the socket lingers as any other.
+            let flushing = poll_fn(|cx| frames.poll_flush(cx, &mut false));
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, flushing).await;
+            return;
+        }
         if is_open {
             frames.close(code, &frame_reason(&reason));
         }
@@ -218,6 +226,20 @@ fn frame_reason(reason: &CloseReason) -> Cow<'_, str> {
         CloseReason::ByOperator { reason, .. } if !reason.is_empty() => reason.into(),
         other => other.as_text(),
     }
+}
+
+/// Whether the gateway ends a connection whose charger is to connect again: not one that it has replaced, not one of a
+/// charger that it refuses, and not one that an operator ends with a code.
+const fn comes_back(reason: &CloseReason) -> bool {
+    !matches!(
+        reason,
+        CloseReason::ByCharger(_)
+            | CloseReason::Broken(_)
+            | CloseReason::Replaced
+            | CloseReason::ReplacedElsewhere
+            | CloseReason::Refused
+            | CloseReason::ByOperator { .. }
+    )
 }
 
 /// RFC 6455, section 7.4.1.

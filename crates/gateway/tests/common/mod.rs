@@ -477,13 +477,19 @@ impl World {
     }
 
     /// Stops the gateway gracefully and starts it again on the same disk.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// As [`World::restart`], with a policy of the test.
+    pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         self.gateway.shutdown(Duration::from_secs(2)).await;
-        let setup = Setup {
+        let mut setup = Setup {
             sink: Arc::clone(&self.sink),
             directory: Arc::clone(&self.directory),
             ..Setup::default()
         };
+        change(&mut setup.policy);
         let dir = self.dir.take().expect("has its directory");
         let journal = self.journal.clone();
         drop(self);

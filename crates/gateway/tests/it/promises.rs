@@ -4,11 +4,11 @@
 use crate::common::charger::{Charger, TEXT, encode, request};
 use crate::common::{World, soon, transaction_id, until};
 use central::RecordKind;
-use central::model::ChargerKey;
-use central::policy::UnknownCharger;
+use central::model::{ChargerKey, CloseRule, CloseStyle};
+use central::policy::{Policy, UnknownCharger};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn answered_messages_are_durable_and_stored_in_order() {
@@ -543,4 +543,64 @@ async fn changes_by_the_operator_reach_a_connected_charger() {
         Some(1008),
         "it must connect again with its password"
     );
+}
+
+const JIGU: &str =
+    r#"{"chargePointVendor":"JIGU","chargePointModel":"AC-7","firmwareVersion":"1.4"}"#;
+
+/// What the gateway still sends, until the end of TCP; a reset is an error.
+async fn last_bytes(charger: &mut Charger) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = soon("the end of TCP", charger.socket.read_to_end(&mut bytes));
+    read.await.expect("TCP ends without a reset");
+    bytes
+}
+
+#[tokio::test]
+async fn quirk_19_a_stop_sends_no_close_frame_to_firmware_that_would_stay_away() {
+    let rules = |policy: &mut Policy| {
+        policy.close_styles = vec![CloseRule {
+            vendor: "jigu*".to_owned(),
+            model: "*".to_owned(),
+            firmware: "1.*".to_owned(),
+            style: CloseStyle::Tcp,
+        }];
+    };
+    let world = World::with(|setup| {
+        rules(&mut setup.policy);
+        for (id, style) in [
+            ("BY-HAND", CloseStyle::Tcp),
+            ("BACK-AGAIN", CloseStyle::Frame),
+        ] {
+            setup.directory.add(id, None);
+            let mut snapshot = setup.directory.snapshot.lock().unwrap();
+            let profile = snapshot.chargers.get_mut(&ChargerKey::of(id)).unwrap();
+            profile.close_style = Some(style);
+        }
+    })
+    .await;
+    let mut by_firmware = Charger::connect(&world, "BY-FIRMWARE").await;
+    by_firmware.call("BootNotification", JIGU).await;
+    // The charger's own setting takes precedence.
+    let mut back_again = Charger::connect(&world, "BACK-AGAIN").await;
+    back_again.call("BootNotification", JIGU).await;
+    let mut by_hand = Charger::connect(&world, "BY-HAND").await;
+    by_hand.heartbeat().await;
+    let mut other = Charger::connect(&world, "OTHER").await;
+    other
+        .call("BootNotification", &JIGU.replace("1.4", "2.0"))
+        .await;
+    let stopping = tokio::spawn(world.restart_with(rules));
+    assert_eq!(other.closed().await, Some(1001));
+    assert_eq!(back_again.closed().await, Some(1001));
+    for charger in [&mut by_firmware, &mut by_hand] {
+        assert_eq!(last_bytes(charger).await, [0; 0]);
+    }
+    // What a boot has shown is known on later connections too, also after a restart.
+    let world = stopping.await.expect("restarts");
+    let mut by_firmware = Charger::connect(&world, "BY-FIRMWARE").await;
+    by_firmware.heartbeat().await;
+    let shutdown = world.gateway.shutdown(Duration::from_secs(5));
+    let (bytes, ()) = tokio::join!(last_bytes(&mut by_firmware), shutdown);
+    assert_eq!(bytes, [0; 0]);
 }

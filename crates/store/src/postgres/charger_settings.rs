@@ -47,13 +47,14 @@ impl ChargerAdmin for PostgresStore {
                 let version = bump(connection).await?;
                 sqlx::query(
                     "INSERT INTO charger_profiles
-                         (key, id, registration, password_hash, check_mode, frame_bytes_max, version,
+                         (key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, version,
                           label, label_key, site, charger_group)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
                      ON CONFLICT (key) DO UPDATE SET id = excluded.id,
                         registration = excluded.registration,
                         password_hash = excluded.password_hash, check_mode = excluded.check_mode,
-                        frame_bytes_max = excluded.frame_bytes_max, version = excluded.version,
+                        frame_bytes_max = excluded.frame_bytes_max, close_style = excluded.close_style,
+                        version = excluded.version,
                         label = excluded.label, label_key = excluded.label_key, site = excluded.site,
                         charger_group = excluded.charger_group",
                 )
@@ -63,6 +64,7 @@ impl ChargerAdmin for PostgresStore {
                 .bind(&after.password_hash)
                 .bind(after.check.map(to_text).transpose()?)
                 .bind(after.frame_bytes_max.map(i64::from))
+                .bind(after.close_style.map(to_text).transpose()?)
                 .bind(version.cast_signed())
                 .bind(after.label.as_deref().map(text))
                 .bind(after.label.as_deref().map(label_key).as_deref().map(text))

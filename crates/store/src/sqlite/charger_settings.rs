@@ -36,13 +36,14 @@ impl ChargerAdmin for SqliteStore {
                 let version = bump(connection)?;
                 connection.execute(
                     "INSERT INTO charger_profiles
-                         (key, id, registration, password_hash, check_mode, frame_bytes_max, version,
+                         (key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, version,
                           label, label_key, site, charger_group)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                      ON CONFLICT (key) DO UPDATE SET id = excluded.id,
                         registration = excluded.registration,
                         password_hash = excluded.password_hash, check_mode = excluded.check_mode,
-                        frame_bytes_max = excluded.frame_bytes_max, version = excluded.version,
+                        frame_bytes_max = excluded.frame_bytes_max, close_style = excluded.close_style,
+                        version = excluded.version,
                         label = excluded.label, label_key = excluded.label_key, site = excluded.site,
                         charger_group = excluded.charger_group",
                     params![
@@ -52,6 +53,7 @@ impl ChargerAdmin for SqliteStore {
                         after.password_hash,
                         after.check.map(to_text).transpose()?,
                         after.frame_bytes_max,
+                        after.close_style.map(to_text).transpose()?,
                         version.cast_signed(),
                         after.label,
                         after.label.as_deref().map(label_key),

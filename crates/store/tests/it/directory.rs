@@ -5,7 +5,7 @@ use crate::common::{
     start_on, stop,
 };
 use central::Timestamp;
-use central::model::{ChargerKey, ConcurrentTransactions};
+use central::model::{ChargerKey, CloseStyle, ConcurrentTransactions};
 use central::ports::{
     ChargerAdmin, ChargerProfile, CheckMode, DirectorySource, NotChanged, Registration, Token,
     TokenStatus, Tokens,
@@ -29,6 +29,7 @@ fn profile(charger_id: &str) -> ChargerProfile {
         password_hash: Some("$argon2id$x".to_owned()),
         check: Some(CheckMode::Strict),
         frame_bytes_max: Some(8 << 20),
+        close_style: Some(CloseStyle::Tcp),
         ..ChargerProfile::new(charger_id)
     }
 }
@@ -51,6 +52,7 @@ fn gateway_loads_what_the_operator_has_set<A: Adapter>() {
         password_hash: None,
         check: None,
         frame_bytes_max: None,
+        close_style: None,
         ..profile("CP-2")
     };
     put_profile(&store, &profile("CP-1"));
@@ -221,6 +223,7 @@ fn each_change_is_in_the_audit_log_without_a_password<A: Adapter>() {
         "label": null,
         "site": null,
         "group": null,
+        "close_style": "tcp",
     });
     assert_eq!(last.before.as_ref(), Some(&shown));
     shown["charger_id"] = json!("cp-1");

@@ -394,6 +394,7 @@ where
         label: Some("North gate".to_owned()),
         site: Some("depot".to_owned()),
         group: Some("fleet".to_owned()),
+        close_style: Some(central::model::CloseStyle::Tcp),
         ..ChargerProfile::new("Corpus-1")
     };
     let site = SiteChange {

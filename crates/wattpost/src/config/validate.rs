@@ -2,6 +2,7 @@
 
 use super::{ByteSize, DatabaseSettings, Settings};
 use anyhow::{Result, bail};
+use central::model::CloseRule;
 use common::settings::Section;
 
 /// The least size of the journal. It holds some thousand records.
@@ -59,6 +60,12 @@ impl Settings {
             self.policy.concurrent_hours_max,
             1,
             720,
+        )?;
+        Section("policy").at_most(
+            "close_styles",
+            self.policy.close_styles.len() as u64,
+            CloseRule::MAX as u64,
+            "every BootNotification is compared with all rules",
         )?;
         Section("consumer").at_most(
             "niceness",

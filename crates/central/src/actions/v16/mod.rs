@@ -11,7 +11,13 @@ mod stop_transaction;
 use super::{
     Action, Row, data_transfer, firmware_status_notification, heartbeat, sign_certificate, table,
 };
+use crate::model::Boot;
 use ocpp::Version;
+
+/// What the payload of a BootNotification says of the charger.
+pub(super) fn boot(payload: &str) -> Boot {
+    boot_notification::read(payload)
+}
 
 /// Sorted by name.
 pub(super) static TABLE: [Row; 14] = table(

@@ -12,7 +12,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     boot_notification::project(changes, source, read(source.record.payload));
 }
 
-fn read(payload: &str) -> Boot {
+pub(super) fn read(payload: &str) -> Boot {
     let view = v2::BootNotification::read(payload).unwrap_or_default();
     Boot {
         vendor: owned(view.vendor_name),

@@ -14,11 +14,17 @@ use super::{
     Action, Row, data_transfer, firmware_status_notification, heartbeat, sign_certificate, table,
 };
 use crate::answer::{Decision, Scene};
+use crate::model::Boot;
 use crate::project;
 use certificates::{
     GET_15118_EV_CERTIFICATE, GET_CERTIFICATE_CHAIN_STATUS, GET_CERTIFICATE_STATUS,
 };
 use ocpp::Version;
+
+/// What the payload of a BootNotification says of the charger.
+pub(super) fn boot(payload: &str) -> Boot {
+    boot_notification::read(payload)
+}
 
 /// OCPP 2.0.1, sorted by name.
 pub(super) static TABLE_201: [Row; 25] = table(

@@ -45,6 +45,7 @@ pub(super) async fn page(
         let sql = format!(
             "WITH keys AS ({keys})
              SELECT k.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
+                 p.close_style,
                  p.version, p.label, p.site, p.charger_group, r.at, r.actor
              FROM keys k
              LEFT JOIN chargers c ON c.key = k.key AND c.state IS NOT NULL
@@ -127,6 +128,7 @@ pub(super) async fn one(
     let key = clean(ChargerKey::of(id).as_str()).into_owned();
     let row: Option<StoredRow> = sqlx::query_as(
         "SELECT k.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
+                 p.close_style,
              p.version, p.label, p.site, p.charger_group, r.at, r.actor
          FROM (SELECT $1::text AS key) k
          LEFT JOIN chargers c ON c.key = k.key AND c.state IS NOT NULL
@@ -156,6 +158,7 @@ struct StoredRow {
     password_hash: Option<String>,
     check_mode: Option<String>,
     frame_bytes_max: Option<i64>,
+    close_style: Option<String>,
     version: Option<i64>,
     label: Option<String>,
     site: Option<String>,
@@ -175,12 +178,13 @@ impl<'r> FromRow<'r, PgRow> for StoredRow {
             password_hash: row.try_get(5)?,
             check_mode: row.try_get(6)?,
             frame_bytes_max: row.try_get(7)?,
-            version: row.try_get(8)?,
-            label: row.try_get(9)?,
-            site: row.try_get(10)?,
-            group: row.try_get(11)?,
-            removed_at: row.try_get(12)?,
-            removed_by: row.try_get(13)?,
+            close_style: row.try_get(8)?,
+            version: row.try_get(9)?,
+            label: row.try_get(10)?,
+            site: row.try_get(11)?,
+            group: row.try_get(12)?,
+            removed_at: row.try_get(13)?,
+            removed_by: row.try_get(14)?,
         })
     }
 }
@@ -207,6 +211,7 @@ impl StoredRow {
                     self.password_hash,
                     self.check_mode,
                     self.frame_bytes_max,
+                    self.close_style,
                     version,
                     self.label,
                     self.site,
@@ -243,6 +248,7 @@ pub(in crate::postgres) async fn numbered(
     let gateways = gateways(connection).await?;
     let rows: Vec<StoredRow> = sqlx::query_as(
         "SELECT c.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
+                 p.close_style,
              p.version, p.label, p.site, p.charger_group, r.at, r.actor
          FROM chargers c LEFT JOIN charger_profiles p ON p.key = c.key
          LEFT JOIN removed_chargers r ON r.key = c.key
