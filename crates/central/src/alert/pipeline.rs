@@ -503,7 +503,7 @@ mod tests {
             0,
             &[("consuming", 10.0), ("database_up", 1.0)],
         );
-        assert_eq!(names(&[consumer.clone()], &none), []);
+        assert_eq!(names(std::slice::from_ref(&consumer), &none), []);
         for (figures, name) in [
             (vec![("journal_full", 1.0)], "JournalFull"),
             (

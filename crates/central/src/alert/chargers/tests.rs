@@ -252,8 +252,11 @@ fn refused_handshakes_are_counted_per_identity() {
         ]
     };
     let unknown = ("UnknownCharger", "CP-1".to_owned());
-    assert_eq!(of(&rows(1_000), NOW), [unknown.clone()]);
-    assert_eq!(of(&rows(1_005), NOW.plus_millis(MINUTE)), [unknown.clone()]);
+    assert_eq!(of(&rows(1_000), NOW), std::slice::from_ref(&unknown));
+    assert_eq!(
+        of(&rows(1_005), NOW.plus_millis(MINUTE)),
+        std::slice::from_ref(&unknown)
+    );
     assert_eq!(
         of(&rows(1_006), NOW.plus_millis(2 * MINUTE)),
         [unknown.clone(), ("WrongPassword", "CP-3".to_owned())]
