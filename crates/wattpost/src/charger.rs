@@ -117,7 +117,7 @@ pub(crate) struct AddArgs {
     #[arg(long)]
     no_group: bool,
     /// How the gateway ends its connections: frame (a Close frame), tcp (for firmware that stays away after a Close frame),
-    /// or default [default: policy.close_styles]
+    /// or default (what the settings say)
     #[arg(long, value_name = "STYLE")]
     close_style: Option<CloseStyleArg>,
 }
