@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use api::webhooks::client::Client as WebhookClient;
-use api::{Api, ApiDeps, WebhookConfig, WebhookDeps};
+use api::{AlertConfig, AlertDeps, Api, ApiDeps, WebhookConfig, WebhookDeps};
 use central::Timestamp;
 use central::model::{PartError, PartReport, ProcessRole, Scope};
 use central::ports::{Figure, Health, HealthProbe};
@@ -157,6 +157,14 @@ async fn every_route_in_the_index_exists() {
     let database = SqliteStore::open(path, SqliteOptions::default()).expect("it opens");
     let database = Arc::new(database);
     let client = WebhookClient::new(WebhookConfig::default().client()).expect("a client");
+    let alerts = AlertDeps {
+        alerts: Arc::clone(&database) as _,
+        config: AlertConfig {
+            enabled: false,
+            ..AlertConfig::default()
+        },
+        mailer: None,
+    };
     let webhooks = WebhookDeps {
         webhooks: Arc::clone(&database) as _,
         log: database as _,
@@ -172,6 +180,7 @@ async fn every_route_in_the_index_exists() {
         keys: Some(Arc::new(MemoryKeys::default())),
         users: Some(Arc::new(MemoryUsers::default())),
         webhooks: Some(webhooks),
+        alerts: Some(alerts),
         ..deps(&store)
     };
     let api = Api::start(config(), deps).await.expect("it starts");
@@ -206,6 +215,8 @@ async fn every_route_in_the_index_exists() {
             // There is no such command, batch and webhook.
             path if path.starts_with("/api/v1/commands/cp-1") => 404,
             path if path.starts_with("/api/v1/webhooks/cp-1") => 404,
+            path if path.starts_with("/api/v1/alerts/cp-1") => 404,
+            path if path.starts_with("/api/v1/silences/cp-1") => 404,
             path if path.starts_with("/api/v1/batches/cp-1") => 404,
             _ => 200,
         };

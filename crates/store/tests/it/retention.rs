@@ -76,7 +76,11 @@ fn old_rows_of_sqlite_are_deleted_and_new_ones_stay() {
         "INSERT INTO meter_values (span, charger_no, at, key_hash, sampled, stored_on)
          SELECT 20000000, charger_no, 20000000 * 300000, 1, '[]', 1 FROM meter_values LIMIT 1",
     );
-    // A process of the version before this one does not write the day.
+    // A process of the version before this one does not write the day: such a value is kept until its own time.
+    database.execute(
+        "INSERT INTO meter_values (span, charger_no, at, key_hash, sampled, stored_on)
+         SELECT 20000001, charger_no, 20000001 * 300000, 1, '[]', 0 FROM meter_values LIMIT 1",
+    );
     database.execute(
         "INSERT INTO events (charger_no, at, key_hash, kind, data)
              SELECT charger_no, 1767999999999, 1, 'x', '' FROM events LIMIT 1",
@@ -106,7 +110,7 @@ fn old_rows_of_sqlite_are_deleted_and_new_ones_stay() {
     let kept: BTreeSet<_> = store.contents().unwrap().records.into_keys().collect();
     let expected = [id(0, 107), id(0, 108), id(0, 109), id(1, 7)];
     assert_eq!(kept, BTreeSet::from(expected));
-    assert_eq!(rows("meter_values"), "3");
+    assert_eq!(rows("meter_values"), "4");
     assert_eq!(rows("events"), "1", "it is not due by its own time");
     assert_eq!(rows("dead_letters WHERE at > 1"), "1", "it was stored now");
     assert_eq!(rows("commands"), "2", "the queued one stays");
@@ -135,7 +139,8 @@ fn old_rows_of_sqlite_are_deleted_and_new_ones_stay() {
     store.maintain(noon(10)).unwrap();
     assert_eq!(store.contents().unwrap().records.len(), 4);
 
-    // A clock that is a hundred days ahead deletes a day more.
+    // A clock that is behind takes nothing back, and one that is a hundred days ahead deletes a day more.
+    store.maintain(noon(-1_000)).unwrap();
     store.maintain(noon(110)).unwrap();
     let kept = store.contents().unwrap().records;
     assert!(!kept.contains_key(&id(0, 107)) && kept.contains_key(&id(0, 108)));
@@ -220,6 +225,9 @@ fn storing_does_not_wait_while_the_retention_deletes() {
         .collect();
     apply(&*store, &old).unwrap();
     database.execute(ON_THEIR_DAY);
+    // The newest message of a gateway is kept, so the newest one is not an old one.
+    let newest = call(id(0, OLD), "CP-2", 10 * DAY_MINUTES, "Heartbeat", "{}");
+    apply(&*store, &[newest]).unwrap();
     let is_done = Arc::new(AtomicBool::new(false));
     let deleting = {
         let (store, is_done) = (Arc::clone(&store), Arc::clone(&is_done));
@@ -229,7 +237,7 @@ fn storing_does_not_wait_while_the_retention_deletes() {
             result
         })
     };
-    let (mut seq, mut longest) = (OLD, Duration::ZERO);
+    let (mut seq, mut longest) = (OLD + 1, Duration::ZERO);
     while !is_done.load(Ordering::SeqCst) {
         let sent = call(id(0, seq), "CP-2", 10 * DAY_MINUTES, "Heartbeat", "{}");
         let began = Instant::now();

@@ -6,7 +6,7 @@ use crate::deployment::{Deployment, TIMEOUT, until};
 use crate::metrics_page::Exported;
 
 /// Rows of the page that these processes cannot export.
-const ABSENT: [(&str, &str); 3] = [
+const ABSENT: [(&str, &str); 4] = [
     (
         "wattpost_api_requests_refused_total",
         "only when a request is refused: it has a label",
@@ -16,6 +16,7 @@ const ABSENT: [(&str, &str); 3] = [
         "only when the database refuses a batch: it has a label",
     ),
     ("wattpost_store_log_bytes", "no SQLite"),
+    ("wattpost_store_free_bytes", "no SQLite"),
 ];
 
 #[test]
