@@ -89,6 +89,14 @@ impl SqliteStore {
             return Ok(0);
         }
         let now = self.believed(now)?;
+        let gone = self.expire_by(now)?;
+        // Only now: a round that fails is tried again, and must not go on by a day each time.
+        self.note_round(now)?;
+        Ok(gone)
+    }
+
+    fn expire_by(&self, now: Timestamp) -> Result<u64, Unavailable> {
+        let retention = self.retention;
         let horizon = |days: u32| (days > 0).then(|| now.0 - i64::from(days) * DAY_MILLIS);
         let mut gone = 0;
         if let Some(before) = horizon(retention.records_days) {
@@ -117,7 +125,7 @@ impl SqliteStore {
 
     /// The time that this round goes by.
     fn believed(&self, now: Timestamp) -> Result<Timestamp, Unavailable> {
-        self.transact(|connection, _| {
+        let last = self.readers.read(|connection| {
             let last: Option<i64> = connection
                 .query_row(
                     "SELECT value FROM settings WHERE name = ?1",
@@ -125,13 +133,24 @@ impl SqliteStore {
                     |row| row.get(0),
                 )
                 .optional()?;
-            let believed = last.map_or(now.0, |last| now.0.min(last.saturating_add(DAY_MILLIS)));
+            Ok(last)
+        });
+        let last = last.map_err(Refusal::into_unavailable)?;
+        Ok(Timestamp(last.map_or(now.0, |last| {
+            now.0.min(last.saturating_add(DAY_MILLIS))
+        })))
+    }
+
+    /// Keeps the time of a round that is done. A clock that was behind does not take it back: the retention would stand still
+    /// for as many rounds as it was days behind.
+    fn note_round(&self, believed: Timestamp) -> Result<(), Unavailable> {
+        self.transact(|connection, _| {
             connection.execute(
                 "INSERT INTO settings (name, value) VALUES (?1, ?2)
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                params![CLOCK_NOTE, believed],
+                 ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), excluded.value)",
+                params![CLOCK_NOTE, believed.0],
             )?;
-            Ok(Timestamp(believed))
+            Ok(())
         })
     }
 
@@ -171,9 +190,8 @@ impl SqliteStore {
                     Ok(done)
                 },
             )?;
-            if of_block > 0 {
-                self.transact(|connection, _| summarize(connection, block, (first, last)))?;
-            }
+            // Also a block of which nothing was left to delete: a round may have ended before its summary was written.
+            self.transact(|connection, _| summarize(connection, block, (first, last)))?;
             gone += of_block;
         }
         Ok(gone)
@@ -184,9 +202,10 @@ impl SqliteStore {
         let day = before.div_euclid(DAY_MILLIS);
         let future = (now + FUTURE_DAYS * DAY_MILLIS).div_euclid(SPAN_MILLIS);
         let mut gone = 0;
-        for (from, to) in [
-            (i64::MIN, before.div_euclid(SPAN_MILLIS) - 1),
-            (future + 1, i64::MAX),
+        // Of a value that a process of an earlier version has stored, the day is 0; only the time of the value tells its age.
+        for (from, to, stored_min) in [
+            (i64::MIN, before.div_euclid(SPAN_MILLIS) - 1, 0),
+            (future + 1, i64::MAX, 1),
         ] {
             gone += sliced(
                 self,
@@ -194,10 +213,10 @@ impl SqliteStore {
                     let found: Vec<Place> = connection
                         .prepare_cached(
                             "SELECT span, charger_no, at, key_hash FROM meter_values
-                             WHERE span BETWEEN ?1 AND ?2 AND stored_on < ?3
+                             WHERE span BETWEEN ?1 AND ?2 AND stored_on < ?3 AND stored_on >= ?5
                              ORDER BY span, charger_no, at, key_hash LIMIT ?4",
                         )?
-                        .query_map(params![from, to, day, rows as i64], |row| {
+                        .query_map(params![from, to, day, rows as i64, stored_min], |row| {
                             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
                         })?
                         .collect::<Result<_, _>>()?;
@@ -208,10 +227,12 @@ impl SqliteStore {
                         .prepare_cached(
                             "DELETE FROM meter_values
                              WHERE (span, charger_no, at, key_hash) >= (?1, ?2, ?3, ?4)
-                                 AND (span, charger_no, at, key_hash) <= (?5, ?6, ?7, ?8) AND stored_on < ?9",
+                                 AND (span, charger_no, at, key_hash) <= (?5, ?6, ?7, ?8)
+                                 AND stored_on < ?9 AND stored_on >= ?10",
                         )?
                         .execute(params![
-                            first.0, first.1, first.2, first.3, last.0, last.1, last.2, last.3, day
+                            first.0, first.1, first.2, first.3, last.0, last.1, last.2, last.3,
+                            day, stored_min
                         ])?)
                 },
             )?;
@@ -457,11 +478,14 @@ fn summarize(
     Ok(())
 }
 
+/// Commands that are read and kept before the search for due ones ends.
+const KEPT_READ_MAX: usize = 1_000;
+
 /// Number and id of a command.
 type DueCommand = (i64, Vec<u8>);
 
-/// The next commands to delete after `after`. They are numbered in the order of their requests, so the search ends at the
-/// first one that is kept for its time.
+/// The next commands to delete after `after`. They are numbered in the order of their requests, so the search ends
+/// after some that are kept for their time.
 fn due_commands(
     connection: &Connection,
     before: i64,
@@ -473,12 +497,18 @@ fn due_commands(
     )?;
     let mut found = statement.query([*after])?;
     let mut due = Vec::new();
+    let mut kept = 0;
     while due.len() < rows
         && let Some(row) = found.next()?
     {
         let created_at: i64 = row.get(3)?;
         if created_at >= before {
-            break;
+            // One may have the time of a clock that was ahead, with older ones behind it.
+            kept += 1;
+            if kept > KEPT_READ_MAX {
+                break;
+            }
+            continue;
         }
         *after = row.get(0)?;
         if row.get::<_, i64>(2)? != 0 {
