@@ -140,8 +140,7 @@ impl<F: FnMut(u64, &[u8]) -> io::Result<()>> Reading<'_, F> {
                     known: FORMAT,
                 });
             }
-            // If it holds records, their numbers are missing in the sequence.
-            Err(HeaderError::Damaged) => return Ok(None),
+            Err(HeaderError::Damaged) => return self.damaged(name),
         };
         read_fully(&*file, &mut block, SEAL_OFFSET).map_err(io_failed)?;
         let seal = Seal::decode(&block, header.salt);
@@ -189,6 +188,16 @@ impl<F: FnMut(u64, &[u8]) -> io::Result<()>> Reading<'_, F> {
                 self.found.records += 1;
             }
             at += record.framed() as u64;
+        }
+    }
+
+    /// A segment whose header cannot be read. It may have been reused while it was read; then its name is gone, and its records
+    /// are delivered. Otherwise the records in it are missing.
+    fn damaged(&self, name: &str) -> Result<Option<Missing>, OpenError> {
+        match self.disk.open(name) {
+            Ok(_) => Ok(Some(self.missing(name, 0, self.last + 1))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(self.disk, "read", name, error)),
         }
     }
 
