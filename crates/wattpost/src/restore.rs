@@ -10,7 +10,7 @@
 use crate::SettingsArgs;
 use crate::backup::{DATABASE, GATEWAY_FILES, Manifest, each_record, embedded_database, parent};
 use crate::config::Settings;
-use crate::data_dir::{DataDir, RESTORING, sync_dir, write_durably};
+use crate::data_dir::{DataDir, RESTORING, sync_dir};
 use crate::database::{self, Database, Use};
 use crate::output::print_line;
 use crate::retire::retire;
@@ -20,8 +20,9 @@ use central::{GatewayId, Seq};
 use clap::Args;
 use consumer::Applier;
 use std::ffi::OsString;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,12 +51,11 @@ pub(crate) fn run(args: &RestoreArgs) -> Result<ExitCode> {
         piece.check(backup)?;
     }
     let data_dir = &settings.data_dir;
-    clear_unfinished(data_dir, &database)?;
+    let _lock = clear_unfinished(data_dir, &database)?;
     refuse_used(data_dir, &database)?;
     DataDir::prepare(data_dir)?;
     let marker = data_dir.join(RESTORING);
-    write_durably(&marker, b"wattpost restore\n")
-        .with_context(|| format!("write {}", marker.display()))?;
+    let _lock = begin(&marker, &database)?;
 
     let unfinished = beside(&database, ".restoring");
     for piece in &manifest.files {
@@ -99,11 +99,66 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Removes what an interrupted restore has left.
-fn clear_unfinished(data_dir: &Path, database: &Path) -> Result<()> {
+/// Makes the marker of this restore. The lock on it lasts as long as the process.
+fn begin(marker: &Path, database: &Path) -> Result<File> {
+    let failed = || format!("write {}", marker.display());
+    let mut file = File::create_new(marker).with_context(failed)?;
+    lock(&file, marker)?;
+    file.write_all(&text_of(database))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| sync_dir(parent(marker)))
+        .with_context(failed)?;
+    Ok(file)
+}
+
+/// What the marker says: the database that is being made.
+fn text_of(database: &Path) -> Vec<u8> {
+    let database = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
+    let mut text = database.into_os_string().into_encoded_bytes();
+    text.push(b'\n');
+    text
+}
+
+fn lock(file: &File, marker: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another restore fills {}; wait for it",
+            parent(marker).display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("lock {}", marker.display()))
+        }
+    }
+}
+
+/// Removes what an interrupted restore has left. Returns the lock on its marker, which lasts until the next one is made.
+fn clear_unfinished(data_dir: &Path, database: &Path) -> Result<Option<File>> {
     let marker = data_dir.join(RESTORING);
-    if !marker.exists() {
-        return Ok(());
+    let held = match File::open(&marker) {
+        Ok(held) => held,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("read {}", marker.display())),
+    };
+    lock(&held, &marker)?;
+    // Another restore may have ended since, with its database in place.
+    let now = fs::metadata(&marker).map(|now| now.ino());
+    let opened = held.metadata().map(|opened| opened.ino());
+    if !matches!((now, opened), (Ok(now), Ok(opened)) if now == opened) {
+        return Ok(None);
+    }
+    let said = fs::read(&marker).with_context(|| format!("read {}", marker.display()))?;
+    // Empty after a power cut: then nothing else was made.
+    ensure!(
+        said.is_empty() || said == text_of(database),
+        "the restore into {} that has not finished made another database, {}; set database.url as it was then, or empty the \
+         directory and remove that database",
+        data_dir.display(),
+        String::from_utf8_lossy(&said).trim_end()
+    );
+    if said.is_empty() {
+        fs::remove_file(&marker).with_context(|| format!("remove {}", marker.display()))?;
+        return Ok(Some(held));
     }
     let unfinished = beside(database, ".restoring");
     let mut left: Vec<PathBuf> = ["", "-wal", "-shm", "-journal"]
@@ -123,7 +178,7 @@ fn clear_unfinished(data_dir: &Path, database: &Path) -> Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(Some(held))
 }
 
 fn refuse_used(data_dir: &Path, database: &Path) -> Result<()> {

@@ -93,7 +93,15 @@ fn what_was_acknowledged_before_a_backup_is_restored_once_and_no_record_id_is_us
 
     // A restore that was killed is repeated, and nothing starts before.
     std::fs::create_dir(&data).expect("create a directory");
-    std::fs::write(data.join("restore-unfinished"), "").expect("write a file");
+    let marker = data.join("restore-unfinished");
+    std::fs::write(&marker, "/elsewhere/wattpost.db\n").expect("write a file");
+    let other = refused(&mut wattpost(&["restore", "--data-dir"], &[&data, &backup]));
+    assert!(
+        other.contains("made another database, /elsewhere/wattpost.db"),
+        "{other}"
+    );
+    let database = format!("{}\n", data.join("wattpost.db").display());
+    std::fs::write(&marker, database).expect("write a file");
     std::fs::write(data.join("wattpost.db.restoring"), "half").expect("write a file");
     let unfinished = refused(wattpost(&["serve", "--data-dir"], &[&data]).args(FREE_PORTS));
     assert!(unfinished.contains("wattpost restore"), "{unfinished}");
