@@ -108,8 +108,7 @@ pub(crate) async fn create(
         answer_within_ms: read.answer_within_ms,
     };
     submit(&state, incoming, move |store, _| {
-        let charger = known_charger(store, &charger_id)?;
-        let charger = charger.charger;
+        let charger = ordered_charger(store, &charger_id)?.charger;
         Ok(Wanted {
             request: wanted,
             warnings: Vec::new(),
@@ -119,6 +118,19 @@ pub(crate) async fn create(
         })
     })
     .await
+}
+
+/// The charger of a new command. One that was removed gets none while it is not connected: whoever connected next with its
+/// identity would get it.
+pub(crate) fn ordered_charger(
+    store: &dyn QueryStore,
+    charger_id: &str,
+) -> Result<ChargerDetail, ApiError> {
+    let detail = known_charger(store, charger_id)?;
+    if detail.removed_at.is_some() && !detail.charger.online {
+        return Err(ApiError::removed_charger(charger_id));
+    }
+    Ok(detail)
 }
 
 /// A request that creates a command, with what its headers say.

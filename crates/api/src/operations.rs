@@ -1,7 +1,7 @@
 //! `/api/v1/chargers/{id}/start` and its siblings: operations, which do not depend on the version of OCPP. Each becomes a
 //! command, and the answer is that of `POST /api/v1/chargers/{id}/commands`.
 
-use crate::commands::{Incoming, Wanted, expiry, known_charger, now, submit};
+use crate::commands::{Incoming, Wanted, expiry, now, ordered_charger, submit};
 use crate::error::ApiError;
 use crate::page;
 use crate::query::Query;
@@ -73,7 +73,7 @@ async fn run(
     let delivery = Delivery::take(&mut members)?;
     let request = Request::read(operation, members).map_err(|faults| ApiError::invalid(&faults))?;
     submit(&state, incoming, move |store, id| {
-        let detail = known_charger(store, &charger_id)?;
+        let detail = ordered_charger(store, &charger_id)?;
         command(store, &detail, request, delivery, id)
     })
     .await
@@ -113,7 +113,7 @@ pub(crate) async fn stop_transaction(
             ));
         }
         request.set_transaction(&transaction.transaction_id, place(&transaction));
-        let detail = known_charger(store, &transaction.charger_id)?;
+        let detail = ordered_charger(store, &transaction.charger_id)?;
         command(store, &detail, request, delivery, id)
     })
     .await

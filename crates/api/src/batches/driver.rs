@@ -326,10 +326,7 @@ fn command(
     item: &ItemView,
 ) -> Result<NewCommand, ApiError> {
     let id = item_command(batch.id, item.place);
-    let detail = crate::commands::known_charger(ports.store, &item.charger_id)?;
-    if detail.removed_at.is_some() && !detail.charger.online {
-        return Err(ApiError::removed_charger(&item.charger_id));
-    }
+    let detail = crate::commands::ordered_charger(ports.store, &item.charger_id)?;
     let wanted = work.command(ports.store, &detail, id)?;
     let waits = batch.plan.when_offline == WhenOffline::Wait;
     let request = CommandRequest {
