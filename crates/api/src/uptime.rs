@@ -62,7 +62,7 @@ pub(crate) async fn one(
                     "gateways started more than {UPTIME_STARTS_MAX} times in it"
                 ))
             })?;
-            let runs = since_first_seen(runs, &charger);
+            let runs = since_known(runs, &charger, &connections, range.from);
             Ok(View {
                 charger_id: charger.charger_id,
                 uptime: uptime(&connections, &runs, &range, now),
@@ -71,9 +71,22 @@ pub(crate) async fn one(
         .await
 }
 
-/// The runs from the first sign of life of the charger on: before, it may not have existed.
-fn since_first_seen(mut runs: Vec<GatewayRun>, charger: &ChargerView) -> Vec<GatewayRun> {
+/// The runs from the first sign of life of the charger on: before, it may not have existed. Where no connection is kept that
+/// began before the range, they begin with the first one: an earlier one may have been open, and the retention has deleted
+/// its begin.
+fn since_known(
+    mut runs: Vec<GatewayRun>,
+    charger: &ChargerView,
+    connections: &[ConnectionView],
+    from: Timestamp,
+) -> Vec<GatewayRun> {
+    let oldest = connections.iter().map(|one| one.connected_at).min();
+    let kept = oldest.map_or(Timestamp(i64::MAX), |oldest| match oldest <= from {
+        true => Timestamp(i64::MIN),
+        false => oldest,
+    });
     let first = charger.first_seen_at.unwrap_or(Timestamp(i64::MAX));
+    let first = first.max(kept);
     for run in &mut runs {
         run.from = run.from.max(first);
     }
