@@ -189,12 +189,12 @@ const fn is_equal(a: &str, b: &str) -> bool {
     at == a.len() && at == b.len()
 }
 
-/// What the payload of a BootNotification of this version says of the charger.
-pub(crate) fn boot(version: Version, payload: &str) -> Boot {
-    match version {
+/// What a BootNotification of this version says of the charger; `None` for another action.
+pub(crate) fn boot(version: Version, action: &str, payload: &str) -> Option<Boot> {
+    (action == "BootNotification").then(|| match version {
         Version::V16 => v16::boot(payload),
         Version::V201 | Version::V21 => v2::boot(payload),
-    }
+    })
 }
 
 #[cfg(test)]

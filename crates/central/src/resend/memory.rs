@@ -9,8 +9,6 @@ use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-const BOOT: &str = "BootNotification";
-
 /// What is known of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known<'a> {
@@ -108,8 +106,10 @@ impl ResendMemory {
     /// Remembers what `rules` say of the charger, if the record is a BootNotification. Called for each record of a station,
     /// and for those in the journal at start.
     pub fn learn_boot(&mut self, record: &Record<'_>, rules: &[CloseRule]) {
-        if record.kind == RecordKind::Call && record.action == BOOT && !rules.is_empty() {
-            let boot = actions::boot(record.ocpp_version, record.payload);
+        if record.kind == RecordKind::Call
+            && !rules.is_empty()
+            && let Some(boot) = actions::boot(record.ocpp_version, record.action, record.payload)
+        {
             self.close_style = CloseRule::first(rules, &boot);
         }
     }

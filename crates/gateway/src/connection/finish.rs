@@ -229,7 +229,7 @@ fn frame_reason(reason: &CloseReason) -> Cow<'_, str> {
 }
 
 /// Whether the gateway ends a connection whose charger is to connect again: not one that it has replaced, not one of a
-/// charger that it refuses, and not one that an operator ends with a code.
+/// charger that it refuses, not one whose buffers are freed at once, and not one that an operator ends with a code.
 const fn comes_back(reason: &CloseReason) -> bool {
     !matches!(
         reason,
@@ -238,6 +238,7 @@ const fn comes_back(reason: &CloseReason) -> bool {
             | CloseReason::Replaced
             | CloseReason::ReplacedElsewhere
             | CloseReason::Refused
+            | CloseReason::Unfinished
             | CloseReason::ByOperator { .. }
     )
 }
