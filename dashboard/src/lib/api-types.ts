@@ -153,11 +153,25 @@ export interface components {
         };
         /** @description The catalogue. */
         AlertRules: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
             items: components["schemas"]["AlertRule"][];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
             /** @description Always null. */
             next?: string | null;
             /** @description The settings `alerts.rules` of the process that answers. */
             settings: unknown;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
         };
         /** @description A key of this API, without its secret. */
         ApiKey: {
