@@ -22,6 +22,8 @@ export class Polled<T> {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #soon: ReturnType<typeof setTimeout> | null = null;
   #isFollowed = false;
+  /** Whether to read once more after the request that is under way. */
+  #isOutdated = false;
 
   /**
    * `everyMs` is the time between two requests in milliseconds, or a function of what was read last; null means that it does
@@ -54,6 +56,7 @@ export class Polled<T> {
   /** Reads now. A request that is under way is given up: its answer may be older than what asks for this one. */
   readonly again = async (): Promise<void> => {
     this.#stop();
+    this.#isOutdated = false;
     const request = new AbortController();
     this.#request = request;
     try {
@@ -67,14 +70,17 @@ export class Polled<T> {
     }
     this.loaded = true;
     this.#request = null;
-    this.#wait();
+    if (this.#isOutdated) this.soon();
+    else this.#wait();
   };
 
-  /** Reads within a second: many events ask for one request. */
+  /** Reads within a second, or after the request that is under way: many events ask for one request. */
   soon(): void {
     this.#soon ??= setTimeout(() => {
       this.#soon = null;
-      if (this.#isFollowed) void this.again();
+      if (!this.#isFollowed) return;
+      if (this.#request) this.#isOutdated = true;
+      else void this.again();
     }, SOON_MS);
   }
 
