@@ -43,8 +43,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// For how long a lease counts after it was taken or extended, besides the interval.
-const LEASE: Duration = Duration::from_secs(7);
+/// For how long a lease counts after it was taken or extended, besides the interval: longer than two statements of a slow
+/// database take, so that its holder does not lose it within a round.
+const LEASE: Duration = Duration::from_secs(35);
 /// The events of so many milliseconds before are read after a start, in order to count.
 const COUNTED_MS: i64 = 3_600_000;
 /// Pages of events that a round reads at most. The rest is read in the next round.
@@ -134,9 +135,14 @@ struct Attempt {
     result: Result<(), String>,
 }
 
-/// Sends mails until one is refused, which is tried again later.
+/// Refusals of single mails after which the others wait for the next attempt.
+const REFUSED_MAX: usize = 5;
+
+/// Sends mails until the server cannot be used. One that it refuses is tried again later, and holds back no other: a charger
+/// can cause a text that a filter refuses.
 async fn send(mailer: Mailer, mails: Vec<Mail>) -> Vec<Attempt> {
     let mut attempts = Vec::new();
+    let mut refused = 0;
     for mail in mails.into_iter().take(MAILS_AT_ONCE_MAX) {
         let result = mailer.send(&mail).await;
         let label = if result.is_ok() {
@@ -145,10 +151,13 @@ async fn send(mailer: Mailer, mails: Vec<Mail>) -> Vec<Attempt> {
             "refused"
         };
         counter!("wattpost_alerts_mails_total", "result" => label).increment(1);
+        let is_final = result.as_ref().is_err_and(|error| error.is_of_mail);
         let has_failed = result.is_err();
+        refused += usize::from(has_failed);
         let at = Timestamp(now_ms());
+        let result = result.map_err(|error| error.words);
         attempts.push(Attempt { mail, at, result });
-        if has_failed {
+        if has_failed && (!is_final || refused >= REFUSED_MAX) {
             break;
         }
     }
@@ -554,7 +563,7 @@ impl Evaluator {
         let connected = running()
             .filter_map(|one| Some(one.report.gateway.as_ref()?.connected))
             .sum();
-        held.memory.fleet.note(now, connected);
+        held.memory.fleet.note(now, connected, &self.config.rules);
         let letters = held.recent.dead_letters(now);
         let seen = Seen {
             now,

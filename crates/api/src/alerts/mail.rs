@@ -309,10 +309,11 @@ impl Mailer {
         let text = format!("Mails of alerts from {from_machine} arrive.\n");
         self.send_text(&Uuid::now_v7().to_string(), subject, text)
             .await
+            .map_err(|error| error.words)
     }
 
     /// Sends a mail.
-    pub(super) async fn send(&self, mail: &Mail) -> Result<(), String> {
+    pub(super) async fn send(&self, mail: &Mail) -> Result<(), Refused> {
         let first = mail.alerts.first().map(Uuid::to_string).unwrap_or_default();
         // The same in each attempt, so that a mail that was accepted twice is recognised.
         let id = format!("{first}.{}", if mail.is_end { "end" } else { "firing" });
@@ -320,7 +321,7 @@ impl Mailer {
             .await
     }
 
-    async fn send_text(&self, id: &str, subject: String, text: String) -> Result<(), String> {
+    async fn send_text(&self, id: &str, subject: String, text: String) -> Result<(), Refused> {
         let mut builder: MessageBuilder = Message::builder()
             .from(self.from.clone())
             .message_id(Some(format!("<{id}@wattpost>")))
@@ -335,7 +336,10 @@ impl Mailer {
         let message = builder
             .header(header::ContentType::TEXT_PLAIN)
             .body(text)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Refused {
+                words: error.to_string(),
+                is_of_mail: true,
+            })?;
         let sent = self.transport.send(message).await;
         sent.map(|_| ()).map_err(|error| {
             let mut words = error.to_string();
@@ -344,9 +348,20 @@ impl Mailer {
                 let _ = write!(words, ": {next}");
                 cause = next.source();
             }
-            words
+            Refused {
+                words,
+                is_of_mail: error.is_permanent(),
+            }
         })
     }
+}
+
+/// Why a mail was not accepted.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) words: String,
+    /// Whether the server answered so to this mail, so that it may accept others.
+    pub(super) is_of_mail: bool,
 }
 
 /// What is known of the server.

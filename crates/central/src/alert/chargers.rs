@@ -74,6 +74,8 @@ pub struct Uncertain {
 /// What was seen of an open transaction, and when it was seen to change.
 #[derive(Debug, Clone, Copy)]
 struct Session {
+    /// Since when it is watched.
+    began_at: Timestamp,
     last_at: Option<Timestamp>,
     changed_at: Timestamp,
     energy_wh: Option<f64>,
@@ -301,6 +303,7 @@ pub fn of_transactions<'a>(
             ..Finding::new(name, Severity::Ticket, summary).about(view.key.to_string())
         };
         let silent = i64::from(settings.transaction_silent_s) * SECOND;
+        let meter_still = i64::from(settings.meter_still_s) * SECOND;
         let quiet = now.0 - session.changed_at.0;
         let began = view.source.received_at().min();
         let age = began.map_or(0, |began| now.0 - began.0);
@@ -316,11 +319,18 @@ pub fn of_transactions<'a>(
         } else if age > i64::from(settings.transaction_hours_max) * HOUR {
             let words = format!("transaction {} of {} is {} h old", id.0, id.1, age / HOUR);
             found.push(finding("TransactionStuck", words));
+        } else if session.changed_at == session.began_at && now.0 - session.began_at.0 < silent {
+            // It was not watched for long enough: after a start, an alert that fires goes on.
+            let not_known = finding("TransactionStuck", String::new());
+            found.push(Finding {
+                holds: false,
+                ..not_known
+            });
         }
         let still = now.0 - session.energy_at.0;
         if session.energy_wh.is_some()
             && quiet < silent
-            && still >= i64::from(settings.meter_still_s) * SECOND
+            && still >= meter_still
             && is_charging(view, detail)
         {
             let words = format!(
@@ -330,6 +340,15 @@ pub fn of_transactions<'a>(
                 still / MINUTE
             );
             found.push(finding("MeterNotMoving", words));
+        } else if session.energy_at == session.began_at
+            && now.0 - session.began_at.0 < meter_still
+            && is_charging(view, detail)
+        {
+            let not_known = finding("MeterNotMoving", String::new());
+            found.push(Finding {
+                holds: false,
+                ..not_known
+            });
         }
     }
     recent.sessions.retain(|_, session| session.seen);
@@ -354,6 +373,7 @@ impl Recent {
             return None;
         }
         let session = self.sessions.entry(view.key).or_insert(Session {
+            began_at: now,
             last_at: view.last_at,
             changed_at: now,
             energy_wh: view.energy_wh,
@@ -404,7 +424,11 @@ impl Recent {
                 continue;
             }
             let counts = self.refusals.entry(row.no).or_default();
-            counts.push_back((now, row.count));
+            // So that ten minutes have room, however often chargers are judged.
+            let is_due = |(at, _): &(Timestamp, u64)| now.0 - at.0 >= 15 * SECOND || now < *at;
+            if counts.back().is_none_or(is_due) {
+                counts.push_back((now, row.count));
+            }
             // The count at the begin of the last 10 minutes stays.
             while counts.len() > 1 && counts[1].0 <= now.plus_millis(-10 * MINUTE) {
                 counts.pop_front();
@@ -444,6 +468,17 @@ impl Recent {
     }
 }
 
+/// Scheme and host of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#', '\\']);
+    let end = end.map_or(url.len(), |end| host + end);
+    match url[host..end].rfind('@') {
+        Some(user) => &url[host + user + 1..end],
+        None => &url[..end],
+    }
+}
+
 /// The findings of the webhooks.
 pub fn of_webhooks(
     webhooks: &[Webhook],
@@ -453,7 +488,8 @@ pub fn of_webhooks(
 ) {
     let failing = i64::from(settings.webhook_failing_s) * SECOND;
     for webhook in webhooks {
-        let url = &webhook.settings.url;
+        // The rest of a URL can be a credential, and everybody may read alerts.
+        let url = origin(&webhook.settings.url);
         let since = webhook.progress.retry.map(|retry| retry.since);
         let words = match (&webhook.switched_off, since) {
             (Some((_, why)), _) if !webhook.settings.enabled => {

@@ -16,7 +16,9 @@
 
 use super::{Rule, Severity, Thresholds, rule};
 use crate::Timestamp;
-use crate::model::{ALERTS_ACTIVE_MAX, Acknowledged, Alert, AlertState, Silence, Told};
+use crate::model::{
+    ALERTS_ACTIVE_MAX, ALERTS_OF_CHARGERS_MAX, Acknowledged, Alert, AlertState, Silence, Told,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -75,9 +77,13 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A condition about all together that holds now.
+    /// A condition about all together that holds now. Control characters of the summary become blanks.
     #[must_use]
-    pub const fn new(name: &'static str, severity: Severity, summary: String) -> Self {
+    pub fn new(name: &'static str, severity: Severity, mut summary: String) -> Self {
+        // Chargers write parts of it, and it is shown on terminals and in mails.
+        if summary.contains(char::is_control) {
+            summary = summary.replace(char::is_control, " ");
+        }
         Self {
             name,
             severity,
@@ -145,7 +151,8 @@ pub struct Step {
     pub removed: Vec<Uuid>,
     /// What is told, in order.
     pub told: Vec<(Uuid, Stage)>,
-    /// Findings that were not taken, because there are [`ALERTS_ACTIVE_MAX`] alerts.
+    /// Findings that were not taken, because there are [`ALERTS_ACTIVE_MAX`] alerts, or [`ALERTS_OF_CHARGERS_MAX`] for one of a
+    /// charger.
     pub refused: usize,
 }
 
@@ -323,7 +330,12 @@ impl Machine {
             return true;
         }
         let since = finding.since.unwrap_or(now).min(now);
-        if !self.alerts.contains_key(&key) && self.alerts.len() >= ALERTS_ACTIVE_MAX {
+        // What chargers cause leaves room for the alerts about the pipeline.
+        let room = match finding.charger_id {
+            Some(_) => ALERTS_OF_CHARGERS_MAX,
+            None => ALERTS_ACTIVE_MAX,
+        };
+        if !self.alerts.contains_key(&key) && self.alerts.len() >= room {
             return false;
         }
         let ended = self.ended.get(&key).copied();
@@ -703,13 +715,16 @@ mod tests {
     #[test]
     fn alerts_have_a_bound() {
         let mut world = World::new();
-        let many = (0..ALERTS_ACTIVE_MAX + 7)
+        let mut many: Vec<Finding> = (0..ALERTS_OF_CHARGERS_MAX + 7)
             .map(|no| offline(&format!("CP-{no}")))
             .collect();
-        let step = world.round(many, &["ChargerOffline"]);
+        let lost = "the database is lost".to_owned();
+        many.push(Finding::new("DatabaseLost", Severity::Page, lost));
+        let step = world.round(many, &["ChargerOffline", "DatabaseLost"]);
         assert_eq!(
             (step.refused, world.machine.alerts().count()),
-            (7, ALERTS_ACTIVE_MAX)
+            (7, ALERTS_OF_CHARGERS_MAX + 1),
+            "chargers leave room for the pipeline"
         );
     }
 

@@ -399,23 +399,35 @@ pub struct Fleet {
     /// Minutes since 1970, and the most chargers in each.
     minutes: VecDeque<(i64, u64)>,
     now: u64,
+    /// The minute since which a large part is gone.
+    #[serde(default)]
+    gone_since: Option<i64>,
 }
 
+const DAY_MINUTES: i64 = 24 * 60;
+
 impl Fleet {
-    /// Keeps how many chargers are connected now.
-    pub fn note(&mut self, now: Timestamp, connected: u64) {
+    /// Keeps how many chargers are connected now. While a large part of the fleet is gone, its earlier size stays for a day.
+    pub fn note(&mut self, now: Timestamp, connected: u64, settings: &Thresholds) {
         let minute = now.0.div_euclid(MINUTE);
         self.now = connected;
         match self.minutes.back_mut() {
             Some((last, most)) if *last >= minute => *most = (*most).max(connected),
             _ => self.minutes.push_back((minute, connected)),
         }
-        while self
-            .minutes
-            .front()
-            .is_some_and(|(first, _)| minute - first > 30)
+        let has_dropped = self.dropped(settings).is_some();
+        let since = has_dropped.then(|| self.gone_since.unwrap_or(minute));
+        self.gone_since = since;
+        // Also after a day: it is the size of the fleet then.
+        let stays = since.is_some_and(|since| (0..DAY_MINUTES).contains(&(minute - since)));
+        while let Some((first, most)) = self.minutes.front().copied()
+            && (minute - first > 30 || first > minute)
         {
             self.minutes.pop_front();
+            match self.minutes.front_mut() {
+                Some((_, next)) if stays => *next = most.max(*next),
+                _ => {}
+            }
         }
     }
 
@@ -629,20 +641,28 @@ mod tests {
     fn a_fifth_of_the_fleet_is_missed_and_a_small_fleet_is_not() {
         let (mut fleet, settings) = (Fleet::default(), Thresholds::default());
         let at = |minute: i64| Timestamp(minute * MINUTE);
-        fleet.note(at(0), 100);
-        fleet.note(at(1), 80);
+        fleet.note(at(0), 100, &settings);
+        fleet.note(at(1), 80, &settings);
         assert_eq!(fleet.dropped(&settings), None);
-        fleet.note(at(2), 79);
+        fleet.note(at(2), 79, &settings);
         assert_eq!(fleet.dropped(&settings), Some(79));
-        fleet.note(at(40), 79);
+        fleet.note(at(40), 79, &settings);
+        assert_eq!(fleet.dropped(&settings), Some(79), "they are still away");
+        fleet.note(at(2 + DAY_MINUTES), 79, &settings);
         assert_eq!(
             fleet.dropped(&settings),
             None,
-            "half an hour later that is the fleet"
+            "a day later that is the fleet"
         );
+        // A clock that was ahead leaves no size behind that stays.
+        let mut ahead = Fleet::default();
+        ahead.note(at(9_000), 100, &settings);
+        ahead.note(at(50), 10, &settings);
+        ahead.note(at(51), 10, &settings);
+        assert_eq!(ahead.dropped(&settings), None);
         let mut small = Fleet::default();
-        small.note(at(0), 19);
-        small.note(at(1), 0);
+        small.note(at(0), 19, &settings);
+        small.note(at(1), 0, &settings);
         assert_eq!(small.dropped(&settings), None);
     }
 }

@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 /// Alerts that are pending or firing at most; what exceeds it is not taken, and counted.
 pub const ALERTS_ACTIVE_MAX: usize = 20_000;
+/// With so many, no further one begins that names a charger, so that the alerts about the pipeline always have room.
+pub const ALERTS_OF_CHARGERS_MAX: usize = 18_000;
 /// Silences that are kept at most.
 pub const SILENCES_MAX: usize = 500;
 /// For how long a silence is kept after its end: 30 days.

@@ -37,9 +37,9 @@ mod user;
 mod webhook;
 
 pub use alert::{
-    ALERT_NOTE_CHARS_MAX, ALERTS_ACTIVE_MAX, Acknowledged, Alert, AlertState, AlertView,
-    SILENCE_KEPT_MS, SILENCE_MATCHER_CHARS_MAX, SILENCE_MS_MAX, SILENCES_MAX, Silence,
-    SilenceMatcher, SilenceView, Told,
+    ALERT_NOTE_CHARS_MAX, ALERTS_ACTIVE_MAX, ALERTS_OF_CHARGERS_MAX, Acknowledged, Alert,
+    AlertState, AlertView, SILENCE_KEPT_MS, SILENCE_MATCHER_CHARS_MAX, SILENCE_MS_MAX,
+    SILENCES_MAX, Silence, SilenceMatcher, SilenceView, Told,
 };
 pub use api_key::{
     API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
