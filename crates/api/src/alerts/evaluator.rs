@@ -43,9 +43,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// For how long a lease counts after it was taken or extended, besides the interval: longer than two statements of a slow
-/// database take, so that its holder does not lose it within a round.
-const LEASE: Duration = Duration::from_secs(35);
+/// For how long a lease counts after it was taken or extended, besides the interval.
+const LEASE: Duration = Duration::from_secs(7);
 /// The events of so many milliseconds before are read after a start, in order to count.
 const COUNTED_MS: i64 = 3_600_000;
 /// Pages of events that a round reads at most. The rest is read in the next round.
