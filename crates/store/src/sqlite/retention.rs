@@ -553,7 +553,7 @@ fn delete_transactions(
         "DELETE FROM transactions WHERE no = ?2 AND {}",
         is_past("?2")
     ))?;
-    let belonging = [
+    let dependent = [
         "DELETE FROM transaction_closings WHERE key IN (
              SELECT key FROM transaction_views WHERE transaction_no = ?1
              UNION ALL SELECT key FROM transaction_aliases WHERE transaction_no = ?1)",
@@ -566,7 +566,7 @@ fn delete_transactions(
             continue;
         }
         done += 1;
-        for sql in belonging {
+        for sql in dependent {
             done += connection.prepare_cached(sql)?.execute([no])?;
         }
     }
