@@ -94,6 +94,19 @@ fn damage_of_what_is_not_delivered_ends_a_live_reading_with_its_place() {
         assert!(error.contains(first.as_str()), "{error}");
         flip(&disk);
     }
+    // The header of a segment: nothing in it can be read.
+    let newest = names
+        .iter()
+        .filter(|name| name.starts_with("segment") && !name.ends_with(".tmp"))
+        .max()
+        .unwrap();
+    for segment in [first, newest] {
+        let flip = |disk: &SimDisk| disk.edit(segment, |bytes| bytes[16] ^= 1);
+        flip(&disk);
+        let error = read().unwrap_err();
+        assert!(error.contains(segment.as_str()), "{error}");
+        flip(&disk);
+    }
     // What is delivered is not passed on.
     journal.forget_upto(599).unwrap();
     eventually("the cursor is saved", || read().unwrap().0.cursor == 599);
