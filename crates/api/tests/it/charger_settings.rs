@@ -140,6 +140,15 @@ async fn a_charger_that_connected_without_being_added_has_no_settings_to_change(
     assert_eq!(add(addr, &json!({"charger_id": "CP-8"})).await.status, 201);
     assert_eq!(request(addr, "DELETE", away).await.status, 204);
     assert_eq!((listed("").await, listed("?removed=all").await), (1, 2));
+    // Whoever connected next with its identity would get the command.
+    let command = r#"{"action":"Reset","payload":{"type":"Soft"},"when_offline":"wait"}"#;
+    let headers = ["Content-Type: application/json", "Idempotency-Key: 1"];
+    for (route, body) in [("commands", command), ("reset", "{}")] {
+        let refused = send(addr, "POST", &format!("{away}/{route}"), &headers, body).await;
+        let (found, detail) = refused.error();
+        assert_eq!((refused.status, found.as_str()), (404, "unknown_charger"));
+        assert!(detail.contains("was removed"), "{detail}");
+    }
     assert_eq!(listed("?removed=true").await, 2);
     assert_eq!(add(addr, &json!({"charger_id": "CP-8"})).await.status, 201);
     assert_eq!(get(addr, away).await.json()["removed_at"], Value::Null);

@@ -92,6 +92,13 @@ async fn the_uptime_of_a_charger_counts_no_outage_of_its_gateway() {
                 ..charger("CP-1", false)
             },
             charger("CP-2", false),
+            // The retention has deleted the begin of its earlier connection.
+            central::model::ChargerView {
+                gateway_id: Some(gateway),
+                connected_at: Some(Timestamp(30 * MINUTE)),
+                first_seen_at: Some(Timestamp(MINUTE)),
+                ..charger("CP-3", false)
+            },
         ],
         messages: vec![
             of(1, RecordKind::GatewayStarted, 5, 5, ""),
@@ -105,7 +112,21 @@ async fn the_uptime_of_a_charger_counts_no_outage_of_its_gateway() {
                 60,
                 "the gateway is stopping",
             ),
-            of(6, RecordKind::GatewayStarted, 80, 80, ""),
+            MessageRow {
+                charger_id: "CP-3".to_owned(),
+                ..of(7, RecordKind::Connected, 30, 30, "")
+            },
+            MessageRow {
+                charger_id: "CP-3".to_owned(),
+                ..of(
+                    8,
+                    RecordKind::Disconnected,
+                    30,
+                    60,
+                    "the gateway is stopping",
+                )
+            },
+            of(9, RecordKind::GatewayStarted, 80, 80, ""),
         ],
         ..MemoryRows::default()
     };
@@ -134,6 +155,13 @@ async fn the_uptime_of_a_charger_counts_no_outage_of_its_gateway() {
     let found = get(addr, &format!("{path}?{earlier}")).await.json();
     assert_eq!(found["uptime_percent"], 80.0);
     assert_eq!(found["unknown_ms"], 20 * MINUTE);
+    // Where no connection is kept that began before the range, an earlier one may have been open.
+    let kept = format!("/api/v1/chargers/CP-3/uptime?{range}");
+    let found = get(addr, &kept).await.json();
+    assert_eq!(
+        (&found["down_ms"], &found["unknown_ms"]),
+        (&0.into(), &(30 * MINUTE).into())
+    );
     // Nothing is known of a charger that never connected.
     let never = get(addr, "/api/v1/chargers/CP-2/uptime").await.json();
     assert_eq!(never["uptime_percent"], serde_json::Value::Null);
