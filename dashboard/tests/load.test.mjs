@@ -81,6 +81,17 @@ for (const [name, path] of [['chargers', '/chargers'], ['now', '/']]) {
     console.log(`${name}: ${Math.round(rate)} events/s for ${Math.round(end.at - begin.at)} ms: ${tasks.length} tasks above ${TASK_MS_MAX} ms (${tasks.map(Math.round)}); while loading: ${begin.tasks}`);
     assert.ok(rate > EVENTS_PER_S / 2, `only ${rate} events a second`);
     assert.ok(longest < 2 * TASK_MS_MAX, `a task of ${longest} ms`);
+    if (name === 'chargers') {
+      // Rows of another height than the page computes with would show others than those in sight.
+      const list = page.getByRole('region', { name: 'Chargers', exact: true });
+      await list.evaluate((element) => (element.scrollTop = element.scrollHeight));
+      const last = list.getByRole('link', { name: `LOAD-0${CHARGERS - 1}` });
+      await last.waitFor();
+      const [row, box] = [await last.boundingBox(), await list.boundingBox()];
+      assert.ok(row.y > box.y && row.y + row.height <= box.y + box.height, 'the last row is not in sight at the end of the list');
+      const heights = await list.locator('tbody tr:not(.space)').evaluateAll((rows) => [...new Set(rows.map((one) => one.getBoundingClientRect().height))]);
+      assert.deepEqual(heights, [37]);
+    }
     page.assertClean();
     await page.context().close();
   });
