@@ -454,6 +454,33 @@ test('the connection of a charger is closed from its page, and its uptime says w
   await page.context().close();
 });
 
+test('the alerts of a charger are on its page, in the list of chargers, and on the wallboard', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers`);
+  await page.getByLabel('Alerts', { exact: true }).selectOption('ConnectorFaulted');
+  await until('only the charger with the alert is listed', async () => (await page.locator('tbody a[data-row]').count()) === 1);
+  assert.match(page.url(), /alert=ConnectorFaulted/);
+  const badge = page.locator('tbody').getByRole('link', { name: 'Connector faulted' });
+  await badge.waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('link', { name: 'New batch for all 1 of the list' }).click();
+  await page.getByText('Those with alert: ConnectorFaulted').waitFor();
+  await page.goto(`${wattpost.url}/chargers?alert=ChargerFlapping`);
+  await page.getByRole('button', { name: /^Without “alert: ChargerFlapping”: 1[0-9]/ }).waitFor();
+
+  await page.goto(`${wattpost.url}/chargers/${evil}`);
+  await page.locator('dl.state').getByRole('link', { name: 'Connector faulted' }).waitFor();
+  await page.locator('.note').getByText(/EVIL/).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.goto(`${wattpost.url}/wallboard`);
+  await page.getByRole('list', { name: 'Alerts' }).getByText('Connector faulted').waitFor();
+  assert.equal(await page.getByText('Nothing needs a person').count(), 0);
+  assert.deepEqual(await violations(page), []);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  page.assertClean();
+  await page.context().close();
+});
+
 test('an alert names the charger and says what to do; it is acknowledged and silenced from its page', async () => {
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/`);

@@ -25,6 +25,27 @@ export function followAlerts(): () => void {
   return () => ends.forEach((end) => end());
 }
 
+const byCharger = $derived.by(() => {
+  const found = new Map<string, Alert[]>();
+  for (const alert of firing.value?.items ?? []) {
+    if (!alert.charger_id) continue;
+    const alerts = found.get(alert.charger_id);
+    if (alerts) alerts.push(alert);
+    else found.set(alert.charger_id, [alert]);
+  }
+  return found;
+});
+
+/** What fires about a charger, of the first `FIRING_MAX` alerts. */
+export function alertsOf(chargerId: string): Alert[] {
+  return byCharger.get(chargerId) ?? [];
+}
+
+/** The rules that fire about chargers. */
+export function rulesOfChargers(): string[] {
+  return [...new Set([...byCharger.values()].flat().map((alert) => alert.name))].sort();
+}
+
 /** Those that a person should look at: nobody has taken note of them, no silence is on them, and no other alert explains them. */
 export function isNew(alert: Alert): boolean {
   return alert.state === 'firing' && !alert.acknowledged && !alert.silenced_by && !alert.inhibited_by;
@@ -36,6 +57,12 @@ export const SEVERITIES: Record<string, [string, string, number]> = { page: ['pa
 export function inWords(name: string): string {
   const words = name.replace(/([a-z])([A-Z])/g, '$1 $2').split(' ');
   return words.map((word, index) => (index === 0 ? word : word.toLowerCase())).join(' ');
+}
+
+/** Those that nobody has taken note of first, then by severity, then the oldest. */
+export function worstFirst(alerts: Alert[]): Alert[] {
+  const rank = (alert: Alert) => (isNew(alert) ? 0 : 10) + (SEVERITIES[alert.severity]?.[2] ?? 9);
+  return alerts.toSorted((a, b) => rank(a) - rank(b) || (a.active_at < b.active_at ? -1 : 1));
 }
 
 export interface Group {

@@ -1,8 +1,9 @@
+import { alertsOf } from './alerts.svelte';
 import { kindNow, sockets } from './fleet.svelte';
 import type { Charger } from './types';
 
 /** The filters of the page Chargers, which are parameters of its address. */
-export const FILTERS = ['q', 'online', 'status', 'version', 'firmware', 'admission', 'site', 'group'] as const;
+export const FILTERS = ['q', 'online', 'status', 'version', 'firmware', 'admission', 'site', 'group', 'alert'] as const;
 export type Filter = (typeof FILTERS)[number];
 export type Filters = Record<Filter, string>;
 
@@ -24,6 +25,7 @@ export function passes(charger: Charger, f: Filters, without?: Filter): boolean 
   if (is('admission') && (charger.settings?.admission ?? 'not_added') !== f.admission) return false;
   if (is('site') && (charger.settings?.site ?? '') !== f.site) return false;
   if (is('group') && (charger.settings?.group ?? '') !== f.group) return false;
+  if (is('alert') && !alertsOf(charger.charger_id).some((one) => f.alert === 'any' || one.name === f.alert)) return false;
   if (is('status') && !sockets(charger).some((one) => kindNow(one) === f.status)) return false;
   return true;
 }
