@@ -19,7 +19,7 @@ use std::process::ExitCode;
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Print all settings that apply, as TOML, including passwords, and check nothing
+    /// Print all settings that apply, as TOML, without passwords (`…`), and check nothing
     #[arg(long)]
     show: bool,
 }
@@ -28,8 +28,7 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let settings = args.settings.load()?;
     if args.show {
-        let text = toml::to_string(&settings).context("write the settings as TOML")?;
-        print_line!("{}", text.trim_end());
+        print_line!("{}", settings.shown()?.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     print_line!("ok    settings: valid");

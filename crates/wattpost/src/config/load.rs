@@ -1,6 +1,6 @@
 //! Reads the settings: defaults, then the file, then `WATTPOST__SECTION__KEY`, then flags; later ones win.
 
-use super::{Settings, environment, renamed};
+use super::{Settings, environment, renamed, shown};
 use anyhow::{Result, bail};
 use figment::Figment;
 use figment::providers::{Format as _, Serialized, Toml};
@@ -95,17 +95,21 @@ fn explain(figment: &Figment, error: &figment::Error) -> anyhow::Error {
             None => String::new(),
         }
     });
-    let mut what = first.kind.to_string();
+    let mut what = shown::shown_kind(&key, &first.kind);
     if what.contains("socket address") {
         what.push_str("; give an address and a port, such as 127.0.0.1:8080");
     }
     if key.is_empty() {
         return anyhow::anyhow!("the settings{location} cannot be used: {what}");
     }
+    // The name may be a mistyped one of a secret.
+    let is_unknown = matches!(first.kind, figment::error::Kind::UnknownField(..));
     let value = figment
         .find_value(&key)
         .ok()
-        .and_then(|value| serde_json::to_string(&value).ok())
+        .filter(|_| !is_unknown)
+        .and_then(|value| serde_json::to_value(&value).ok())
+        .map(|value| shown::shown_value(&key, value))
         .map_or_else(String::new, |value| format!(" is {value}, which"));
     anyhow::anyhow!("the setting {key}{location}{value} cannot be used: {what}")
 }

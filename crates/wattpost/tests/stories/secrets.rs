@@ -394,6 +394,26 @@ fn passwords_of_servers_are_in_no_log_error_or_health_page_while_the_servers_are
         texts.add(subcommand, String::from_utf8_lossy(&output.stdout));
         texts.add(subcommand, String::from_utf8_lossy(&output.stderr));
     }
+    // The settings as they apply, also with a password that was not percent-encoded, and is not where a URL has it.
+    for database in [
+        database.clone(),
+        format!("postgres://wattpost:/?#,@{DATABASE_PASSWORD}@h/wattpost"),
+        format!("postgres://h/wattpost?user=a@b&password={DATABASE_PASSWORD}"),
+        format!("postgres://wattpost%3A{DATABASE_PASSWORD}%40h/wattpost"),
+    ] {
+        let urls = ["--database-url", &database, "--broker-url", &broker];
+        let output = deployment
+            .command("check")
+            .arg("--show")
+            .args(urls)
+            .output();
+        let output = output.expect("run wattpost");
+        assert!(output.status.success(), "{database}");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(shown.contains("url = \"postgres://"), "{shown}");
+        texts.add("check --show", shown);
+        texts.add("check --show", String::from_utf8_lossy(&output.stderr));
+    }
     texts.assert_without(DATABASE_PASSWORD, "wattpost");
     texts.assert_without(BROKER_PASSWORD, "wattpost");
 }
