@@ -1,4 +1,8 @@
-//! How long rows are kept, the same for both databases.
+//! How long rows are kept, and the time by which that is decided, the same for both databases.
+
+use central::Timestamp;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// For how many days rows are kept; 0 = without a limit. An open transaction and a queued command are always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,3 +26,77 @@ impl Retention {
 
 /// Rows of the audit log that one slice deletes at most.
 pub(crate) const AUDIT_ROWS: i32 = 5_000;
+
+/// For each hour that a process runs, its retention goes on by this many hours at most.
+const HOURS_FOR_ONE: u64 = 24;
+
+/// The time that a round of the retention goes by.
+///
+/// A clock that is ahead by much must not delete everything before somebody can notice. No clock can be asked whether
+/// another one is right, but a process knows how long it has run. So the time of the last round is kept in the database, and
+/// the next round goes by at most a day more for each hour that this process has run since its own last round. What ran
+/// before a restart is not counted: a process that is started again and again proves no time.
+#[derive(Debug)]
+pub(crate) struct RoundClock {
+    /// The end of this process's last round that has succeeded; at first, when the store was opened.
+    since: Mutex<Instant>,
+}
+
+impl RoundClock {
+    pub(crate) fn start() -> Self {
+        Self {
+            since: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The time that a round goes by, of which the clock says that it is `now`. `last` is the time of the last round of any
+    /// process; if there was none, the newest time of which the database has evidence.
+    pub(crate) fn believed(&self, now: Timestamp, last: Option<Timestamp>) -> Timestamp {
+        believed(now, last, self.lock().elapsed())
+    }
+
+    /// A round has succeeded. One that fails is tried again after seconds, and goes by the same time.
+    pub(crate) fn round_done(&self) {
+        *self.lock() = Instant::now();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn believed(now: Timestamp, last: Option<Timestamp>, ran: Duration) -> Timestamp {
+    let Some(last) = last else {
+        return now;
+    };
+    let further = ran.as_millis().saturating_mul(u128::from(HOURS_FOR_ONE));
+    let further = i64::try_from(further).unwrap_or(i64::MAX);
+    Timestamp(now.0.min(last.0.saturating_add(further)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MILLIS: i64 = 3_600_000;
+
+    #[test]
+    fn the_retention_goes_on_by_a_day_for_each_hour_that_the_process_ran() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        let last = Timestamp(1_000 * HOUR_MILLIS);
+        let at =
+            |now: i64, ran| believed(Timestamp(now * HOUR_MILLIS), Some(last), ran).0 / HOUR_MILLIS;
+        assert_eq!(at(1_001, hours(1)), 1_001, "the clock is right");
+        assert_eq!(at(9_999, hours(1)), 1_024, "it is a year ahead");
+        assert_eq!(at(9_999, Duration::ZERO), 1_000, "just started");
+        assert_eq!(at(990, hours(1)), 990, "it is behind");
+        let never = believed(last, None, Duration::ZERO);
+        assert_eq!(never, last, "an empty database");
+        let far = believed(
+            Timestamp(i64::MAX),
+            Some(Timestamp(i64::MAX - 1)),
+            Duration::MAX,
+        );
+        assert_eq!(far, Timestamp(i64::MAX));
+    }
+}

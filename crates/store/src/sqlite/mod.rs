@@ -47,7 +47,7 @@ mod writer;
 use self::readers::Readers;
 use self::writer::{Cache, Writer};
 use crate::refusal::Refusal;
-use crate::retention::Retention;
+use crate::retention::{Retention, RoundClock};
 use central::ports::{Unavailable, UnavailableKind};
 pub use error::SqliteOpenError;
 pub use file_copy::{check_sqlite, copy_sqlite};
@@ -98,6 +98,7 @@ pub struct SqliteStore {
     path: PathBuf,
     read_only: bool,
     retention: Retention,
+    round_clock: RoundClock,
     /// The key up to which rows of `event_sessions` were looked at.
     sessions_checked: Mutex<Uuid>,
 }
@@ -132,6 +133,7 @@ impl SqliteStore {
             path: path.clone(),
             read_only,
             retention,
+            round_clock: RoundClock::start(),
             sessions_checked: Mutex::default(),
         };
         match store.connect() {

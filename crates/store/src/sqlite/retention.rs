@@ -6,7 +6,6 @@
 use super::SqliteStore;
 use super::numbers::{BLOCK_BITS, SEQ_MAX, message_no};
 use crate::refusal::Refusal;
-use crate::retention::AUDIT_ROWS;
 use central::ports::Unavailable;
 use central::{Seq, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -78,8 +77,8 @@ fn sliced<T>(
 impl SqliteStore {
     /// Applies the retention; returns how many rows were deleted. Slices that were done are kept when a later one fails.
     ///
-    /// The retention goes on by a day in each round at most, so a clock that is ahead by much does not delete everything
-    /// before somebody can notice.
+    /// The time by which it goes is that of [`RoundClock`](crate::retention::RoundClock): a clock that is ahead by much does
+    /// not delete everything before somebody can notice, also if the process is started again and again.
     ///
     /// # Errors
     /// Why the database cannot be used.
@@ -90,8 +89,9 @@ impl SqliteStore {
         }
         let now = self.believed(now)?;
         let gone = self.expire_by(now)?;
-        // Only now: a round that fails is tried again, and must not go on by a day each time.
+        // Only now: a round that fails is tried again, and goes by the same time.
         self.note_round(now)?;
+        self.round_clock.round_done();
         Ok(gone)
     }
 
@@ -133,12 +133,19 @@ impl SqliteStore {
                     |row| row.get(0),
                 )
                 .optional()?;
-            Ok(last)
+            // Before the first round there is evidence in the messages only: when the newest block of them was begun. What is
+            // stored now, by a clock that may be wrong, is in a block that was begun earlier, up to its end.
+            match last {
+                Some(last) => Ok(Some(last)),
+                None => Ok(connection.query_row(
+                    "SELECT max(first_at) FROM message_blocks",
+                    [],
+                    |row| row.get(0),
+                )?),
+            }
         });
-        let last = last.map_err(Refusal::into_unavailable)?;
-        Ok(Timestamp(last.map_or(now.0, |last| {
-            now.0.min(last.saturating_add(DAY_MILLIS))
-        })))
+        let last: Option<i64> = last.map_err(Refusal::into_unavailable)?;
+        Ok(self.round_clock.believed(now, last.map(Timestamp)))
     }
 
     /// Keeps the time of a round that is done. A clock that was behind does not take it back: the retention would stand still
@@ -207,33 +214,40 @@ impl SqliteStore {
             (i64::MIN, before.div_euclid(SPAN_MILLIS) - 1, 0),
             (future + 1, i64::MAX, 1),
         ] {
+            // Values that are kept for their day are not walked again by the search of the next slice.
+            let mut after = (from, i64::MIN, i64::MIN, i64::MIN);
             gone += sliced(
                 self,
                 |connection, rows| {
                     let found: Vec<Place> = connection
                         .prepare_cached(
                             "SELECT span, charger_no, at, key_hash FROM meter_values
-                             WHERE span BETWEEN ?1 AND ?2 AND stored_on < ?3 AND stored_on >= ?5
-                             ORDER BY span, charger_no, at, key_hash LIMIT ?4",
+                             WHERE (span, charger_no, at, key_hash) > (?1, ?2, ?3, ?4) AND span <= ?5
+                                 AND stored_on < ?6 AND stored_on >= ?7
+                             ORDER BY span, charger_no, at, key_hash LIMIT ?8",
                         )?
-                        .query_map(params![from, to, day, rows as i64, stored_min], |row| {
-                            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                        })?
+                        .query_map(
+                            params![
+                                after.0, after.1, after.2, after.3, to, day, stored_min,
+                                rows as i64
+                            ],
+                            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+                        )?
                         .collect::<Result<_, _>>()?;
-                    Ok(found.first().copied().zip(found.last().copied()))
+                    after = found.last().copied().unwrap_or(after);
+                    Ok((!found.is_empty()).then_some(found))
                 },
-                |connection, (first, last)| {
-                    Ok(connection
-                        .prepare_cached(
-                            "DELETE FROM meter_values
-                             WHERE (span, charger_no, at, key_hash) >= (?1, ?2, ?3, ?4)
-                                 AND (span, charger_no, at, key_hash) <= (?5, ?6, ?7, ?8)
-                                 AND stored_on < ?9 AND stored_on >= ?10",
-                        )?
-                        .execute(params![
-                            first.0, first.1, first.2, first.3, last.0, last.1, last.2, last.3,
-                            day, stored_min
-                        ])?)
+                // By their keys: between two of them may be any number of values that are kept.
+                |connection, found| {
+                    let mut delete = connection.prepare_cached(
+                        "DELETE FROM meter_values
+                         WHERE span = ?1 AND charger_no = ?2 AND at = ?3 AND key_hash = ?4 AND stored_on < ?5",
+                    )?;
+                    let mut done = 0;
+                    for (span, charger, at, key) in found {
+                        done += delete.execute(params![span, charger, at, key, day])?;
+                    }
+                    Ok(done)
                 },
             )?;
         }
@@ -241,26 +255,32 @@ impl SqliteStore {
     }
 
     fn expire_events(&self, before: i64) -> Result<u64, Unavailable> {
-        // A process of an earlier version, which may still run, does not write the day.
-        const DUE: &str = "stored_on < ?1 AND (stored_on > 0 OR at < ?2)";
+        type Place = (i64, i64, i64);
         let day = before.div_euclid(DAY_MILLIS);
-        let find = format!("SELECT 1 FROM events WHERE {DUE}");
-        let remove = format!(
-            "DELETE FROM events WHERE (charger_no, at, key_hash) IN (SELECT charger_no, at, key_hash
-                 FROM events WHERE {DUE} ORDER BY stored_on LIMIT ?3)"
-        );
         sliced(
             self,
             |connection, rows| {
-                let is_due = connection.prepare_cached(&find)?.exists([day, before])?;
-                Ok(is_due.then_some(rows))
+                // A process of an earlier version, which may still run, does not write the day.
+                let found: Vec<Place> = connection
+                    .prepare_cached(
+                        "SELECT charger_no, at, key_hash FROM events
+                         WHERE stored_on < ?1 AND (stored_on > 0 OR at < ?2) ORDER BY stored_on LIMIT ?3",
+                    )?
+                    .query_map(params![day, before, rows as i64], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    })?
+                    .collect::<Result<_, _>>()?;
+                Ok((!found.is_empty()).then_some(found))
             },
-            |connection, rows| {
-                Ok(connection.prepare_cached(&remove)?.execute(params![
-                    day,
-                    before,
-                    *rows as i64
-                ])?)
+            |connection, found| {
+                let mut delete = connection.prepare_cached(
+                    "DELETE FROM events WHERE charger_no = ?1 AND at = ?2 AND key_hash = ?3",
+                )?;
+                let mut done = 0;
+                for (charger, at, key) in found {
+                    done += delete.execute(params![charger, at, key])?;
+                }
+                Ok(done)
             },
         )
     }
@@ -359,21 +379,21 @@ impl SqliteStore {
     fn expire_audit(&self, before: i64) -> Result<u64, Unavailable> {
         sliced(
             self,
-            |connection, _| {
+            |connection, rows| {
                 let first: Option<i64> = connection
                     .query_row("SELECT at FROM audit_log ORDER BY no LIMIT 1", [], |row| {
                         row.get(0)
                     })
                     .optional()?;
-                Ok(first.filter(|at| *at < before))
+                Ok(first.filter(|at| *at < before).map(|_| rows))
             },
-            |connection, _| {
+            |connection, rows| {
                 Ok(connection
                     .prepare_cached(
                         "DELETE FROM audit_log WHERE at < ?1 AND no IN
                              (SELECT no FROM audit_log ORDER BY no LIMIT ?2)",
                     )?
-                    .execute(params![before, AUDIT_ROWS])?)
+                    .execute(params![before, *rows as i64])?)
             },
         )
     }

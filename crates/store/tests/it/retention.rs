@@ -37,6 +37,16 @@ fn three_days() -> Retention {
     }
 }
 
+/// The retention is applied by the time `now`, as if its last round had been then.
+fn maintained_at(database: &SqliteDatabase, store: &SqliteStore, now: Timestamp) {
+    database.execute(&format!(
+        "INSERT INTO settings (name, value) VALUES ('retention_clock', {0})
+         ON CONFLICT (name) DO UPDATE SET value = {0}",
+        now.as_millis()
+    ));
+    store.maintain(now).unwrap();
+}
+
 fn daily(days: std::ops::Range<i64>) -> Vec<Sent> {
     days.map(|day| {
         let minute = day * DAY_MINUTES + 720;
@@ -103,7 +113,7 @@ fn old_rows_of_sqlite_are_deleted_and_new_ones_stay() {
     );
 
     let before = store.contents().unwrap().states;
-    store.maintain(noon(10)).unwrap();
+    maintained_at(&database, &store, noon(10));
     let states = store.contents().unwrap().states;
     assert_eq!(states.chargers, before.chargers);
     assert_eq!(states.transactions, before.transactions);
@@ -138,12 +148,54 @@ fn old_rows_of_sqlite_are_deleted_and_new_ones_stay() {
     database.execute(ON_THEIR_DAY);
     store.maintain(noon(10)).unwrap();
     assert_eq!(store.contents().unwrap().records.len(), 4);
+}
 
-    // A clock that is behind takes nothing back, and one that is a hundred days ahead deletes a day more.
+#[test]
+fn a_clock_that_is_years_ahead_deletes_nothing_however_often_the_process_is_started() {
+    let database = SqliteDatabase::new();
+    let far = noon(3_000);
+    let is_kept = |store: &SqliteStore| {
+        let kept = store.contents().unwrap().records;
+        (0..10).all(|day| kept.contains_key(&id(0, 100 + day)))
+    };
+    // The first round that the database ever has.
+    let store = sqlite_with(&database, three_days());
+    apply(&store, &daily(0..10)).unwrap();
+    database.execute(ON_THEIR_DAY);
+    store.maintain(far).unwrap();
+    assert!(is_kept(&store), "the newest message tells the time");
+
+    // A round while the clock is right, then a restart loop while it is not.
+    maintained_at(&database, &store, noon(2));
     store.maintain(noon(-1_000)).unwrap();
-    store.maintain(noon(110)).unwrap();
-    let kept = store.contents().unwrap().records;
-    assert!(!kept.contains_key(&id(0, 107)) && kept.contains_key(&id(0, 108)));
+    drop(store);
+    for _ in 0..20 {
+        let store = sqlite_with(&database, three_days());
+        store.maintain(far).unwrap();
+        assert!(is_kept(&store));
+    }
+    let note = database.query("SELECT value FROM settings WHERE name = 'retention_clock'");
+    let note: i64 = note[0].parse().unwrap();
+    let ahead = note - noon(2).as_millis();
+    assert!((0..DAY_MILLIS).contains(&ahead), "by {ahead} ms");
+}
+
+#[test]
+fn meter_values_that_are_kept_for_their_day_stay_between_those_that_are_deleted() {
+    let database = SqliteDatabase::new();
+    let store = sqlite_with(&database, three_days());
+    apply(&store, &daily(0..1)).unwrap();
+    // Stored today by chargers whose clocks are behind: more than a slice has, around one that is past the retention.
+    database.execute(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
+         INSERT INTO meter_values (span, charger_no, at, key_hash, sampled, stored_on)
+         SELECT 10, 1, 3000000, i, '[]', iif(i % 1500 = 0, 1, {}) FROM n",
+        noon(10).as_millis() / DAY_MILLIS
+    ));
+    database.execute("UPDATE meter_values SET stored_on = 1 WHERE span <> 10");
+    maintained_at(&database, &store, noon(10));
+    let left = database.query("SELECT count(*) AS value FROM meter_values");
+    assert_eq!(left, ["5996"]);
 }
 
 fn keys(store: &dyn QueryStore) -> Vec<(String, bool)> {
@@ -179,6 +231,10 @@ fn transactions_end_before_they_are_deleted<A: Adapter>(database: &A, store: &A:
             .into()
     };
     assert_eq!(counts(), ["5", "5"]);
+    database.execute(&format!(
+        "INSERT INTO settings (name, value) VALUES ('retention_clock', {})",
+        noon(10).as_millis()
+    ));
     store.maintain(noon(10)).unwrap();
     let left = [("CP-2".to_owned(), true), ("CP-3".to_owned(), false)];
     assert_eq!(keys(store), left);
@@ -228,6 +284,10 @@ fn storing_does_not_wait_while_the_retention_deletes() {
     // The newest message of a gateway is kept, so the newest one is not an old one.
     let newest = call(id(0, OLD), "CP-2", 10 * DAY_MINUTES, "Heartbeat", "{}");
     apply(&*store, &[newest]).unwrap();
+    database.execute(&format!(
+        "INSERT INTO settings (name, value) VALUES ('retention_clock', {})",
+        noon(10).as_millis()
+    ));
     let is_done = Arc::new(AtomicBool::new(false));
     let deleting = {
         let (store, is_done) = (Arc::clone(&store), Arc::clone(&is_done));
