@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -178,10 +178,12 @@ fn partial_directory(directory: &Path) -> Result<(PathBuf, File)> {
             partial.display()
         )
     };
+    let mut held = None;
     match create(&partial) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            // Another backup writes it, or one was killed.
-            drop(locked(&partial)?);
+            // Another backup writes it, or one was killed. The lock is held until there is a new one: a third run must not
+            // get it meanwhile.
+            held = Some(locked(&partial)?);
             fs::remove_dir_all(&partial)
                 .with_context(|| format!("remove the incomplete {}", partial.display()))?;
             create(&partial).with_context(failed)?;
@@ -189,20 +191,31 @@ fn partial_directory(directory: &Path) -> Result<(PathBuf, File)> {
         created => created.with_context(failed)?,
     }
     let lock = locked(&partial)?;
+    drop(held);
     Ok((partial, lock))
 }
 
 fn locked(partial: &Path) -> Result<File> {
     let path = partial.join(LOCK);
     let lock = new_file(&path)?;
+    let other = || format!("another backup writes {}; wait for it", partial.display());
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another backup writes {}; wait for it", partial.display())
+        Ok(()) => {
+            ensure!(is_named(&lock, &path), other());
+            Ok(lock)
         }
+        Err(TryLockError::WouldBlock) => bail!(other()),
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("lock {}", path.display()))
         }
+    }
+}
+
+/// Whether `path` is still the name of this file. After another process has removed it, a lock on it says nothing.
+pub(crate) fn is_named(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(file), Ok(named)) => (file.dev(), file.ino()) == (named.dev(), named.ino()),
+        _ => false,
     }
 }
 
@@ -342,7 +355,8 @@ impl Manifest {
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-                "{} is no backup, or one that was not completed: it has no {MANIFEST}",
+                "{} is no backup, or one that was not completed: it has no {MANIFEST}; use another one, or make one with \
+                 `wattpost backup`",
                 directory.display()
             ),
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),

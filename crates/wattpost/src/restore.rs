@@ -8,7 +8,9 @@
 //! While the directory is filled it holds [`RESTORING`], with which nothing starts.
 
 use crate::SettingsArgs;
-use crate::backup::{DATABASE, GATEWAY_FILES, Manifest, each_record, embedded_database, parent};
+use crate::backup::{
+    DATABASE, GATEWAY_FILES, Manifest, each_record, embedded_database, is_named, parent,
+};
 use crate::config::Settings;
 use crate::data_dir::{DataDir, RESTORING, sync_dir};
 use crate::database::{self, Database, Use};
@@ -22,7 +24,6 @@ use consumer::Applier;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -104,6 +105,8 @@ fn begin(marker: &Path, database: &Path) -> Result<File> {
     let failed = || format!("write {}", marker.display());
     let mut file = File::create_new(marker).with_context(failed)?;
     lock(&file, marker)?;
+    // Before the lock, another restore may have taken it for one of an interrupted restore.
+    ensure!(is_named(&file, marker), other(marker));
     file.write_all(&text_of(database))
         .and_then(|()| file.sync_all())
         .and_then(|()| sync_dir(parent(marker)))
@@ -119,13 +122,15 @@ fn text_of(database: &Path) -> Vec<u8> {
     text
 }
 
+fn other(marker: &Path) -> String {
+    let directory = parent(marker).display();
+    format!("another restore fills {directory}; wait for it")
+}
+
 fn lock(file: &File, marker: &Path) -> Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another restore fills {}; wait for it",
-            parent(marker).display()
-        ),
+        Err(TryLockError::WouldBlock) => bail!(other(marker)),
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("lock {}", marker.display()))
         }
@@ -142,9 +147,7 @@ fn clear_unfinished(data_dir: &Path, database: &Path) -> Result<Option<File>> {
     };
     lock(&held, &marker)?;
     // Another restore may have ended since, with its database in place.
-    let now = fs::metadata(&marker).map(|now| now.ino());
-    let opened = held.metadata().map(|opened| opened.ino());
-    if !matches!((now, opened), (Ok(now), Ok(opened)) if now == opened) {
+    if !is_named(&held, &marker) {
         return Ok(None);
     }
     let said = fs::read(&marker).with_context(|| format!("read {}", marker.display()))?;

@@ -2,9 +2,11 @@
 
 use crate::charger::Charger;
 use crate::deployment::{Deployment, FREE_PORTS};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Sends heartbeats with these message ids, each of which must be acknowledged.
 fn heartbeats(deployment: &Deployment, numbers: std::ops::Range<usize>) {
@@ -163,4 +165,121 @@ fn unusable_backups_are_refused(backup: &Path, outside: &Path) {
     let error = refused(&mut restore());
     assert!(error.contains("not completed"), "{error}");
     assert!(!empty.exists(), "nothing was written");
+}
+
+/// Some megabytes, so that a copy takes long enough to be killed in its middle.
+fn fill_database(deployment: &Deployment) {
+    let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
+    for number in 0..10 {
+        let text = format!("{number:07}").repeat(1 << 17);
+        let data = format!(r#"{{"vendorId":"V","data":"{text}"}}"#);
+        assert_eq!(
+            charger.call(&format!("d{number:02}"), "DataTransfer", &data)[0],
+            3
+        );
+    }
+}
+
+/// Starts the command until `is_there` is true while it still runs, and passes it on.
+fn in_the_middle(mut command: impl FnMut() -> Command, is_there: impl Fn() -> bool) -> Child {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline {
+        let mut child = command()
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run wattpost");
+        while child.try_wait().expect("ask for its end").is_none() {
+            if is_there() {
+                let pid = Pid::from_child(&child);
+                kill_process(pid, Signal::STOP).expect("stop it");
+                return child;
+            }
+        }
+    }
+    panic!("it always ended before it was seen in the middle");
+}
+
+fn kill(mut child: Child) {
+    child.kill().expect("kill -9");
+    child.wait().expect("wait for its end");
+}
+
+#[test]
+fn a_backup_and_a_restore_that_are_killed_in_the_middle_lose_nothing_and_are_repeated() {
+    let outside = tempfile::tempdir().expect("create a temporary directory");
+    let (backup, data) = (outside.path().join("backup"), outside.path().join("data"));
+    let partial = outside.path().join("backup.partial");
+    let mut deployment = Deployment::start("");
+    fill_database(&deployment);
+    heartbeats(&deployment, 0..5);
+    let back_up = || {
+        let _ = std::fs::remove_dir_all(&backup);
+        let mut command = deployment.command("backup");
+        command.arg(&backup);
+        command
+    };
+    let is_written = |name: &'static str| {
+        let file = partial.join(name);
+        move || std::fs::metadata(&file).is_ok_and(|file| file.len() > 0)
+    };
+    for file in ["records", "wattpost.db"] {
+        // Without a record that waits, the file is empty.
+        let lock = (file == "records").then(|| {
+            let lock = deployment.lock_database();
+            heartbeats(&deployment, 5..7);
+            lock
+        });
+        let killed = in_the_middle(back_up, is_written(file));
+        // Another one with this name waits for nobody.
+        let other = refused(&mut back_up());
+        assert!(other.contains("another backup writes"), "{other}");
+        kill(killed);
+        drop(lock);
+        assert!(!backup.exists());
+        for directory in [&backup, &partial] {
+            let error = refused(&mut wattpost(&["backup", "verify"], &[directory]));
+            assert!(error.contains("not completed"), "{error}");
+            let error = refused(&mut wattpost(
+                &["restore", "--data-dir"],
+                &[&data, directory],
+            ));
+            assert!(error.contains("not completed"), "{error}");
+        }
+        assert!(!data.exists(), "nothing was written");
+    }
+    // `serve` has noticed nothing, and the next run with this name makes the backup.
+    heartbeats(&deployment, 7..10);
+    let made = back_up().status().expect("run wattpost");
+    assert!(made.success() && !partial.exists());
+    deployment.stop_when_stored();
+    assert_eq!(message_ids(&stored(&deployment)), numbers(0..10));
+    drop(deployment);
+
+    let restore = || wattpost(&["restore", "--data-dir"], &[&data, &backup]);
+    let (marker, copy) = (
+        data.join("restore-unfinished"),
+        data.join("wattpost.db.restoring"),
+    );
+    // The marker has a text once it is locked.
+    let is_begun = || std::fs::metadata(&marker).is_ok_and(|marker| marker.len() > 0);
+    for is_copied in [false, true] {
+        let fresh = || {
+            let _ = std::fs::remove_dir_all(&data);
+            restore()
+        };
+        let stopped = in_the_middle(fresh, || is_begun() && (!is_copied || copy.exists()));
+        let other = refused(&mut restore());
+        assert!(other.contains("another restore fills"), "{other}");
+        kill(stopped);
+        assert!(marker.exists());
+        let unfinished = refused(wattpost(&["serve", "--data-dir"], &[&data]).args(FREE_PORTS));
+        assert!(unfinished.contains("wattpost restore"), "{unfinished}");
+    }
+    // It is repeated over what was left.
+    let repeated = restore().output().expect("run wattpost restore");
+    let error = String::from_utf8_lossy(&repeated.stderr);
+    assert!(repeated.status.success() && !marker.exists(), "{error}");
+    let dir = tempfile::tempdir().expect("create a temporary directory");
+    let deployment = Deployment::start_in(dir, data, "");
+    assert_eq!(message_ids(&stored(&deployment)), numbers(0..10));
 }
