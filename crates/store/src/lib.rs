@@ -18,6 +18,7 @@ mod audit;
 mod batches;
 mod codes;
 mod commands;
+mod compatible;
 mod contents;
 mod dead_letters;
 mod directory;
@@ -49,6 +50,7 @@ mod users;
 mod webhooks;
 
 pub use self::metrics::METRICS;
+pub use compatible::SCHEMA_USABLE_FROM;
 pub use postgres::{MaintenanceRound, Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
 pub use retention::Retention;
 pub use sqlite::{

@@ -1,8 +1,10 @@
 //! Migrates a database to this build's schema, one numbered file at a time. It refuses a database of another
-//! program or with a newer schema, because writing to an unknown schema could corrupt it.
+//! program, and one with a newer schema unless it is noted as usable ([`crate::compatible`]): writing to an unknown schema
+//! could corrupt it.
 
 use super::error::{self, PostgresOpenError};
 use super::{dead_letters, late};
+use crate::compatible::{SCHEMA_USABLE_FROM, is_usable, note_name};
 use crate::refusal::Refusal;
 use central::ports::Unavailable;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -114,8 +116,11 @@ pub(crate) async fn check(options: &PgConnectOptions) -> Result<(), CheckError> 
             "the database that database.url names has schema version {found}, and this program needs \
              {LATEST}: run `wattpost migrate`"
         )))),
-        Some(found) if found > LATEST => Err(CheckError::Unusable(newer(found))),
-        Some(_) => Ok(()),
+        Some(found) => match is_usable_newer(&mut connection, found).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CheckError::Unusable(newer(found))),
+            Err(error) => Err(check_error(&error)),
+        },
     };
     let _ = connection.close().await;
     checked
@@ -154,7 +159,10 @@ pub(crate) async fn migrate(
         .await
         .map_err(failed)?
         .unwrap_or(0);
-    if found > LATEST {
+    if !is_usable_newer(&mut transaction, found)
+        .await
+        .map_err(failed)?
+    {
         return Err(newer(found));
     }
     if found < LATEST {
@@ -178,6 +186,15 @@ pub(crate) async fn migrate(
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(note_name(LATEST.unsigned_abs()))
+        .bind(i64::from(SCHEMA_USABLE_FROM))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
     // Maintenance creates the other partitions, after it has moved the rows that prevent it.
@@ -188,7 +205,7 @@ pub(crate) async fn migrate(
     let _ = connection.close().await;
     Ok(Migrated {
         from: found.unsigned_abs(),
-        to: LATEST.unsigned_abs(),
+        to: LATEST.max(found).unsigned_abs(),
     })
 }
 
@@ -266,6 +283,18 @@ async fn version(connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Err
     sqlx::query_scalar("SELECT version FROM wattpost_schema")
         .fetch_optional(connection)
         .await
+}
+
+/// Whether the schema `found` is not newer than this build's, or is noted as usable by this build.
+async fn is_usable_newer(connection: &mut PgConnection, found: i32) -> Result<bool, sqlx::Error> {
+    if found <= LATEST {
+        return Ok(true);
+    }
+    let note: Option<i64> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+        .bind(note_name(found.unsigned_abs()))
+        .fetch_optional(connection)
+        .await?;
+    Ok(is_usable(LATEST.unsigned_abs(), note))
 }
 
 fn check_error(error: &sqlx::Error) -> CheckError {

@@ -78,7 +78,7 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, Refusal> {
         Err(error) => return Err(error),
     };
     match schema::check(&connection)? {
-        schema::LATEST => Ok(connection),
+        found if found >= schema::LATEST => Ok(connection),
         found => Err(Refusal::unreachable(format!(
             "its schema is version {found}; start `wattpost serve` once to bring it up to date"
         ))),

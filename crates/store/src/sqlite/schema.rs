@@ -1,7 +1,9 @@
 //! Migrates a database to this build's schema, one numbered file at a time. It refuses a database of another
-//! program or with a newer schema, because writing to an unknown schema could corrupt it.
+//! program, and one with a newer schema unless it is noted as usable ([`crate::compatible`]): writing to an unknown schema
+//! could corrupt it.
 
 use super::{dead_letters, listing, succession};
+use crate::compatible::{SCHEMA_USABLE_FROM, is_usable, note_name};
 use crate::listing::Listed;
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
@@ -72,6 +74,10 @@ pub(crate) fn migrate(connection: &Connection) -> Result<u32, Refusal> {
             }
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", number)?;
+            transaction.execute(
+                "INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)",
+                (note_name(number), SCHEMA_USABLE_FROM),
+            )?;
             done += 1;
         }
         transaction.commit()?;
@@ -111,13 +117,13 @@ fn list_open_again(connection: &Connection) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The schema's version, if this build can migrate it.
+/// The schema's version, if this build can migrate or use it.
 pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
     // One snapshot: another process may create the tables between two statements, and they would look like those of
     // another program.
     let connection = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
     let found = version(&connection)?;
-    if found > LATEST {
+    if found > LATEST && !is_usable(LATEST, note(&connection, found)?) {
         return Err(Refusal::Newer {
             found,
             known: LATEST,
@@ -135,6 +141,24 @@ pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
         return Ok(0);
     }
     Err(Refusal::OtherProgram)
+}
+
+/// What the program that migrated the database to this version has noted.
+fn note(connection: &Connection, version: u32) -> Result<Option<i64>, Refusal> {
+    let has_table = connection
+        .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'settings'")?
+        .exists([])?;
+    if !has_table {
+        return Ok(None);
+    }
+    let note = connection
+        .query_row(
+            "SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?1",
+            [note_name(version)],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(note)
 }
 
 fn version(connection: &Connection) -> Result<u32, Refusal> {

@@ -503,6 +503,17 @@ fn errors_that_waiting_does_not_help_are_returned_at_once() {
     ] {
         assert!(error.contains("99") && error.contains("newer"), "{error}");
     }
+    // A migration that processes of this version can go on with says so.
+    database.execute(&format!(
+        "INSERT INTO settings VALUES ('schema_99_usable_from', {})",
+        store::SCHEMA_VERSION
+    ));
+    let store = PostgresStore::open(&database.url(), PostgresOptions::default()).unwrap();
+    store.ping().unwrap();
+    let done = PostgresStore::migrate(&database.url()).unwrap();
+    assert_eq!((done.from, done.to), (99, 99));
+    database.execute("UPDATE settings SET value = value + 1 WHERE name = 'schema_99_usable_from'");
+    assert!(open(&database.url()).contains("newer"));
 }
 
 #[test]

@@ -259,6 +259,39 @@ fn newer_schema_is_refused() {
     assert!(error.to_string().contains("version 99"));
 }
 
+/// A newer program has migrated the database, and has failed or is not started yet: the running one and a restart go on.
+#[test]
+fn newer_schema_that_is_noted_as_usable_is_used() {
+    let database = SqliteDatabase::new();
+    let store = database.open();
+    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
+    let newer = |usable_from: u32| {
+        database.execute(&format!(
+            "PRAGMA user_version = 99;
+             INSERT OR REPLACE INTO settings (name, value) VALUES ('schema_99_usable_from', {usable_from})"
+        ));
+    };
+    newer(store::SCHEMA_VERSION);
+    database
+        .execute("ALTER TABLE messages ADD COLUMN later INTEGER; CREATE TABLE later (no INTEGER)");
+    apply(&store, &[heartbeat(2, "CP-1")]).unwrap();
+    drop(store);
+    let store = database.open();
+    apply(&store, &[heartbeat(3, "CP-1")]).unwrap();
+    assert_eq!(store.contents().unwrap().records.len(), 3);
+    assert_eq!(
+        database.query("SELECT user_version AS value FROM pragma_user_version"),
+        ["99"]
+    );
+    drop(store);
+    newer(store::SCHEMA_VERSION + 1);
+    let error = SqliteStore::open(database.path(), SqliteOptions::default()).unwrap_err();
+    assert!(
+        matches!(error, SqliteOpenError::Newer { found: 99, .. }),
+        "{error}"
+    );
+}
+
 #[test]
 fn database_of_another_program_is_not_changed() {
     let database = SqliteDatabase::new();

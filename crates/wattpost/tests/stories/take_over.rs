@@ -224,8 +224,25 @@ fn count(messages: &[serde_json::Value], kind: &str) -> usize {
     messages.iter().filter(of_kind).count()
 }
 
+/// What a newer program does to the database before it takes over: a migration that this one can go on with.
+fn migrate_further(deployment: &Deployment) {
+    let database =
+        rusqlite::Connection::open(deployment.database_file()).expect("open the database");
+    database.busy_timeout(SOON).expect("set the timeout");
+    let known: u32 = database
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("its version");
+    let sql = format!(
+        "BEGIN IMMEDIATE; ALTER TABLE messages ADD COLUMN later INTEGER; CREATE TABLE later (no INTEGER);
+         INSERT INTO settings (name, value) VALUES ('schema_{0}_usable_from', {known});
+         PRAGMA user_version = {0}; COMMIT",
+        known + 1
+    );
+    database.execute_batch(&sql).expect("migrate");
+}
+
 /// The new process fails when it has everything: the running one has closed its journal and given its sockets away, and
-/// goes on nevertheless.
+/// goes on nevertheless, also with a database that the new one has migrated.
 #[test]
 fn the_running_process_goes_on_when_the_new_one_fails_in_the_middle() {
     const CHARGERS: u32 = 30;
@@ -236,6 +253,9 @@ fn the_running_process_goes_on_when_the_new_one_fails_in_the_middle() {
     let mut answers = 100.0;
     for (round, how) in ["dies", "says nonsense"].into_iter().enumerate() {
         world.deployment.wait_for_answers(answers);
+        if round == 1 {
+            migrate_further(&world.deployment);
+        }
         world.fails_as_new_process(how);
         world.wait_for_log("could not take over; this one goes on", round + 1);
         answers = world.answers() + 100.0;

@@ -55,6 +55,9 @@ struct Greeting {
     role: String,
     /// The version of Wattpost, for the log.
     version: String,
+    /// The newest schema of the database that the process knows; `None` from an earlier version.
+    #[serde(default)]
+    schema: Option<u32>,
 }
 
 impl Greeting {
@@ -63,7 +66,21 @@ impl Greeting {
             protocol: PROTOCOL,
             role: role.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema: Some(store::SCHEMA_VERSION),
         }
+    }
+
+    /// Whether the running process, which says this, can go on after the new one has migrated the database.
+    fn check_schema(&self) -> Result<()> {
+        let known = self.schema.unwrap_or(store::SCHEMA_USABLE_FROM);
+        ensure!(
+            known >= store::SCHEMA_USABLE_FROM,
+            "the running process ({}) knows the database up to schema {known}, and cannot go on with that of the new one, \
+             which is for programs that know {} or more; restart it instead (`systemctl restart`)",
+            self.version,
+            store::SCHEMA_USABLE_FROM
+        );
+        Ok(())
     }
 
     /// Whether the two processes fit together.
@@ -140,4 +157,24 @@ pub(crate) fn is_for(listener: &TcpListener, address: SocketAddr) -> bool {
 /// Opens a directory so that [`socket_path`] can be used.
 fn open_dir(data_dir: &std::path::Path) -> Result<std::fs::File> {
     std::fs::File::open(data_dir).with_context(|| format!("open {}", data_dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_could_not_go_on_with_the_new_schema_is_not_taken_over_from() {
+        let running = |schema| Greeting {
+            schema,
+            ..Greeting::of("serve")
+        };
+        assert!(running(Some(store::SCHEMA_VERSION)).check_schema().is_ok());
+        let refused = running(Some(store::SCHEMA_USABLE_FROM - 1)).check_schema();
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains("restart it instead"), "{said}");
+        let earlier: Greeting =
+            serde_json::from_str(r#"{"protocol":1,"role":"serve","version":"0.1.0"}"#).unwrap();
+        assert!(earlier.check_schema().is_ok());
+    }
 }

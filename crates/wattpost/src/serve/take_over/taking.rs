@@ -61,6 +61,7 @@ impl Predecessor {
             other => bail!("take over: unexpected message {other:?}"),
         };
         theirs.check(&ours)?;
+        theirs.check_schema()?;
         tracing::info!(
             version = theirs.version,
             pid = peer.pid.as_raw_nonzero().get(),
