@@ -14,7 +14,9 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use central::model::{PROCESS_REPORT_EVERY_MS, ProcessReport};
-use central::pipeline::{Counted, DatabaseSeen, Observed, ProcessState, pipeline, unexplained};
+use central::pipeline::{
+    Counted, DatabaseSeen, Observed, ProcessState, newest_queues, pipeline, unexplained,
+};
 use central::ports::{Figure, Health, KnownProcess, Processes, Unavailable};
 use central::trace::{GatewaySeen, Positions};
 use central::{GatewayId, RecordId, Timestamp};
@@ -51,6 +53,10 @@ const KEPT_REPORTS: usize = 5;
 const RATE_MS_MIN: i64 = 3_000;
 /// Processes that are kept; when there are more, the one with the oldest report is dropped.
 const PROCESSES_MAX: usize = 1_000;
+/// A record for which nothing accounts is waited for by the alerts of chargers for so many milliseconds.
+const MISSING_MS: i64 = 15 * 60_000;
+/// Records that wait in RabbitMQ at most where one that is missing is waited for no longer.
+const WAITING_MAX: u64 = 1_000;
 /// Positions that are kept of each gateway: those of about half an hour.
 const POSITIONS_MAX: usize = 360;
 
@@ -112,11 +118,7 @@ impl Entry {
     /// By how many milliseconds at most the database is behind the journal of this gateway; `None` if it is not known.
     fn lag_ms(&self) -> Option<i64> {
         let gateway = self.report.gateway.as_ref()?;
-        let mut lag = 0;
-        if gateway.delivered < gateway.durable {
-            let oldest = i64::try_from(gateway.oldest_age_ms?).ok()?;
-            lag = oldest.saturating_add(self.age_ms(Instant::now()));
-        }
+        let mut lag = self.undelivered_ms()?;
         let stored = self.counted.as_ref().ok()?.all_stored;
         if stored < gateway.delivered {
             // The first record that is missing became durable after the last report that does not have it.
@@ -125,6 +127,24 @@ impl Entry {
             lag = lag.max(now_ms().saturating_sub(before.at.0));
         }
         Some(lag)
+    }
+
+    /// For how many milliseconds at most a record has waited in the journal of this gateway; `None` if it is not known.
+    fn undelivered_ms(&self) -> Option<i64> {
+        let gateway = self.report.gateway.as_ref()?;
+        if gateway.delivered >= gateway.durable {
+            return Some(0);
+        }
+        let oldest = i64::try_from(gateway.oldest_age_ms?).ok()?;
+        Some(oldest.saturating_add(self.age_ms(Instant::now())))
+    }
+
+    /// Whether records of this gateway are missing, or so many come after a missing one that they are not counted.
+    fn misses(&self) -> bool {
+        let counted = self.counted.as_ref();
+        counted.map_or(true, |counted| {
+            counted.missing.is_some_and(|missing| missing > 0)
+        })
     }
 
     /// Keeps the positions that are known now.
@@ -219,31 +239,11 @@ impl Overview {
     }
 
     /// Of which chargers the database shows what is so now: of those whose gateway reports, while the database answers and
-    /// is at most so many milliseconds behind the running gateways.
+    /// is at most so many milliseconds behind the running gateways. A message that has been missing for [`MISSING_MS`], while
+    /// none waits in RabbitMQ, is waited for no longer.
     pub(crate) fn for_chargers(&self, lag_ms_max: i64) -> central::alert::chargers::Known {
         self.hear((self.deps.own)());
-        let known = lock(&self.known);
-        let database = known.database_now(Timestamp(now_ms()));
-        let at = Instant::now();
-        let mut found = central::alert::chargers::Known {
-            is_current: database.up == Some(true),
-            ..Default::default()
-        };
-        for entry in known.processes.values() {
-            let Some(gateway) = &entry.report.gateway else {
-                continue;
-            };
-            match entry.observed(at).state() {
-                ProcessState::Running => {
-                    found.is_current &= entry.lag_ms().is_some_and(|lag| lag <= lag_ms_max);
-                }
-                ProcessState::Gone => {
-                    found.gone.insert(gateway.id);
-                }
-                ProcessState::Stopped | ProcessState::Retired => {}
-            }
-        }
-        found
+        lock(&self.known).for_chargers(lag_ms_max, Timestamp(now_ms()))
     }
 
     /// Whether records go through RabbitMQ.
@@ -395,6 +395,47 @@ impl Known {
         self.processes.retain(|id, entry| {
             ids.contains(id) || read_at.saturating_duration_since(entry.heard) < READ_EVERY * 4
         });
+    }
+
+    fn for_chargers(&self, lag_ms_max: i64, now: Timestamp) -> central::alert::chargers::Known {
+        let database = self.database_now(now);
+        let at = Instant::now();
+        let is_missed = database
+            .unexplained_since
+            .is_some_and(|since| now.0.saturating_sub(since.0) >= MISSING_MS)
+            && newest_queues(&self.observed(at)).is_none_or(|queues| queues.waiting <= WAITING_MAX);
+        let mut found = central::alert::chargers::Known {
+            is_current: database.up == Some(true),
+            ..Default::default()
+        };
+        for entry in self.processes.values() {
+            let Some(gateway) = &entry.report.gateway else {
+                continue;
+            };
+            match entry.observed(at).state() {
+                ProcessState::Running => {
+                    let lag = match is_missed && entry.misses() {
+                        true => entry.undelivered_ms(),
+                        false => entry.lag_ms(),
+                    };
+                    if lag.is_some_and(|lag| lag <= lag_ms_max) {
+                        continue;
+                    }
+                    found.is_current = false;
+                    let behind = match lag {
+                        Some(lag) => format!("by {} s", lag / 1_000),
+                        None => "for a time that is not known".to_owned(),
+                    };
+                    let why = format!("the database is behind gateway {} {behind}", gateway.id.0);
+                    found.why_not = Some(why).filter(|_| database.up == Some(true));
+                }
+                ProcessState::Gone => {
+                    found.gone.insert(gateway.id);
+                }
+                ProcessState::Stopped | ProcessState::Retired => {}
+            }
+        }
+        found
     }
 
     fn database_answered(&mut self, now: Timestamp, error: Option<Unavailable>) {
@@ -570,6 +611,42 @@ mod tests {
         gone.is_retired = true;
         assert_eq!(lag_of([&runs, &gone].into_iter()), Some(0));
         assert_eq!(lag_of([&gone].into_iter()), None, "no gateway is left");
+    }
+
+    #[test]
+    fn a_record_that_is_missing_for_good_stops_the_alerts_of_chargers_for_a_while_and_they_say_so()
+    {
+        let mut gone_for_good = entry(10, 10, None, 8);
+        gone_for_good.counted = Ok(Counted {
+            stored: 9,
+            missing: Some(1),
+            ..gone_for_good.counted.expect("it is counted")
+        });
+        let now = Timestamp(now_ms());
+        let mut known = Known::default();
+        known.database.up = Some(true);
+        known
+            .processes
+            .insert(gone_for_good.report.id, gone_for_good);
+        known.database.unexplained_since = Some(now.plus_millis(1_000 - MISSING_MS));
+        let found = known.for_chargers(30_000, now);
+        assert!(!found.is_current);
+        let why = found.why_not.expect("it says why");
+        assert!(why.contains("for a time that is not known"), "{why}");
+        let later = now.plus_millis(1_000);
+        let found = known.for_chargers(30_000, later);
+        assert!(found.is_current && found.why_not.is_none());
+        // A count that ends at its bound.
+        let id = Uuid::from_u128(1);
+        let entry = known.processes.get_mut(&id).expect("it is known");
+        entry.counted = Err("more than can be counted".to_owned());
+        assert!(known.for_chargers(30_000, later).is_current);
+        // What waits in the journal is not missing.
+        let entry = known.processes.get_mut(&id).expect("it is known");
+        let gateway = entry.report.gateway.as_mut().expect("a gateway");
+        (gateway.durable, gateway.oldest_age_ms) = (11, Some(40_000));
+        let why = known.for_chargers(30_000, later).why_not;
+        assert!(why.is_some_and(|why| why.contains("by 40 s")));
     }
 
     #[test]

@@ -80,6 +80,9 @@ pub struct Rule {
     /// Whether it is judged only while the database is not late.
     #[serde(skip)]
     pub is_of_charger: bool,
+    /// Whether each of its alerts is about one charger or a part of it, so that many are told as one.
+    #[serde(skip)]
+    pub is_of_subjects: bool,
 }
 
 /// All alerts, those of the pipeline first.
@@ -96,6 +99,7 @@ pub fn rules() -> impl Iterator<Item = Rule> {
         at_stake: alert.at_stake,
         to_do: alert.to_do,
         is_of_charger: false,
+        is_of_subjects: false,
     });
     let chargers = CHARGER_ALERTS.iter().map(|alert| Rule {
         name: alert.name,
@@ -109,6 +113,7 @@ pub fn rules() -> impl Iterator<Item = Rule> {
         at_stake: alert.at_stake,
         to_do: alert.to_do,
         is_of_charger: alert.is_of_charger,
+        is_of_subjects: alert.is_of_subjects(),
     });
     pipeline.chain(chargers)
 }

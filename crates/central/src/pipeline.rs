@@ -292,7 +292,8 @@ pub fn pipeline(
 }
 
 /// The newest sample of RabbitMQ's queues that a running process has.
-fn newest_queues(processes: &[Observed]) -> Option<QueuesReport> {
+#[must_use]
+pub fn newest_queues(processes: &[Observed]) -> Option<QueuesReport> {
     let running = processes.iter().filter(|one| one.is_running());
     let samples = running.filter_map(|one| {
         let queues = one.report.queues?;

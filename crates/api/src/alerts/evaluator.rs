@@ -20,7 +20,7 @@ use central::alert::chargers::{self, Recent, Uncertain};
 use central::alert::figures::History;
 use central::alert::machine::{Finding, Machine, Round, Stage, Step};
 use central::alert::pipeline::{self, Fleet, Seen};
-use central::alert::{self, Rule};
+use central::alert::{self, Rule, Severity};
 use central::model::{
     Alert, AlertState, ChargerKey, Event, EventId, EventType, SILENCE_KEPT_MS, Silence,
     TransactionView,
@@ -57,6 +57,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 const MAILS_AT_ONCE_MAX: usize = 20;
 /// Ended alerts that wait for a mail at most; of more, the oldest are not mailed.
 const ENDED_MAX: usize = 5_000;
+/// Alerts of which a round writes lines to the log at most.
+const LOGGED_MAX: usize = 20;
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// What the evaluation reads and writes.
@@ -361,18 +363,12 @@ impl Evaluator {
         if step.refused > 0 {
             counter!("wattpost_alerts_refused_total").increment(step.refused as u64);
         }
-        for (id, stage) in &step.told {
-            log(held.machine.alerts().chain(&step.changed), *id, *stage);
-        }
+        log(&step);
         if self.sources.mailer.is_some() {
             held.note_ended(&step);
         }
         held.unsaved.add(step);
-        for severity in [
-            alert::Severity::Page,
-            alert::Severity::Ticket,
-            alert::Severity::Info,
-        ] {
+        for severity in [Severity::Page, Severity::Ticket, Severity::Info] {
             let firing = held
                 .machine
                 .alerts()
@@ -430,9 +426,8 @@ impl Evaluator {
     /// Reads what the database has.
     fn read(&self, held: &mut Held, now: Timestamp) -> Result<(), QueryError> {
         held.silences = self.sources.alerts.silences()?;
-        for (id, by) in self.sources.alerts.acknowledged_alerts()? {
-            held.machine.acknowledge(id, &by);
-        }
+        let noted = self.sources.alerts.acknowledged_alerts()?;
+        held.machine.acknowledge(noted.into_iter().collect());
         // A command whose alert a person has taken note of is settled.
         let noted: Vec<Uuid> = held
             .machine
@@ -497,8 +492,14 @@ impl Evaluator {
         let queries = &*self.sources.queries;
         let filter = ChargerFilter::default();
         let details = all(|page| queries.chargers(&filter, page))?;
+        let has_alert = |id: &str| held.machine.has("ChargerOffline", Severity::Ticket, id);
         for detail in &details {
-            chargers::of_charger(detail, &known, &held.recent, rules, now, found);
+            chargers::of_charger(detail, &known, &held.recent, has_alert, rules, now, found);
+        }
+        chargers::of_long_offline(&details, has_alert, rules, now, found);
+        if let Some(why) = &known.why_not {
+            let words = format!("alerts of chargers are not judged: {why}");
+            found.push(Finding::new("ChargersNotJudged", Severity::Ticket, words));
         }
         let by_key: HashMap<ChargerKey, &ChargerDetail> = details
             .iter()
@@ -582,7 +583,7 @@ impl Evaluator {
             let words = format!("no mail of an alert is accepted: {error}");
             round.findings.push(Finding {
                 since: Some(*since),
-                ..Finding::new("NotifierFailing", alert::Severity::Page, words)
+                ..Finding::new("NotifierFailing", Severity::Page, words)
             });
         }
         round.judged.insert("NotifierFailing");
@@ -600,7 +601,7 @@ impl Evaluator {
         let Some(held) = &self.held else {
             return Vec::new();
         };
-        if !held.failing.may_try(now) {
+        if !held.failing.may_try(Instant::now()) {
             return Vec::new();
         }
         let ended = held.ended.values();
@@ -614,7 +615,8 @@ impl Evaluator {
         };
         for Attempt { mail, at, result } in attempts {
             let was_failing = held.failing.since.is_some();
-            held.failing.note(&result, at, fastrand::f64());
+            held.failing
+                .note(&result, at, Instant::now(), fastrand::f64());
             match &result {
                 Err(error) if !was_failing => {
                     tracing::warn!(%error, "a mail of an alert was not accepted; it is tried again");
@@ -625,9 +627,7 @@ impl Evaluator {
             if result.is_err() {
                 continue;
             }
-            for id in &mail.alerts {
-                held.note_mailed(*id, &mail, at);
-            }
+            held.note_mailed(&mail, at);
         }
     }
 
@@ -653,21 +653,27 @@ impl Held {
         }
     }
 
-    fn note_mailed(&mut self, id: Uuid, mail: &Mail, at: Timestamp) {
-        let alert = match mail.is_end {
-            true => self.ended.remove(&id).map(|mut alert| {
-                alert.told.mailed_end = Some(at);
-                alert
-            }),
-            false => self.machine.note(id, at).or_else(|| {
-                let alert = self.ended.get_mut(&id)?;
-                alert.told.mailed = Some(at);
-                Some(alert.clone())
-            }),
-        };
-        if let Some(alert) = alert {
-            self.unsaved.changed.insert(id, alert);
+    fn note_mailed(&mut self, mail: &Mail, at: Timestamp) {
+        let mut noted = Vec::new();
+        if mail.is_end {
+            for id in &mail.alerts {
+                if let Some(mut alert) = self.ended.remove(id) {
+                    alert.told.mailed_end = Some(at);
+                    noted.push(alert);
+                }
+            }
+        } else {
+            let ids = mail.alerts.iter().copied().collect();
+            noted = self.machine.note(&ids, at);
+            for id in ids {
+                if let Some(alert) = self.ended.get_mut(&id) {
+                    alert.told.mailed = Some(at);
+                    noted.push(alert.clone());
+                }
+            }
         }
+        let noted = noted.into_iter().map(|alert| (alert.id, alert));
+        self.unsaved.changed.extend(noted);
     }
 
     fn take_in(&mut self, event: &Event) {
@@ -727,17 +733,31 @@ fn all<T>(
     Ok(rows)
 }
 
-fn log<'a>(alerts: impl Iterator<Item = &'a Alert>, id: Uuid, stage: Stage) {
-    let mut alerts = alerts;
-    let Some(alert) = alerts.find(|alert| alert.id == id) else {
+/// Writes a line for each alert that is told; of more than [`LOGGED_MAX`] at once, their number.
+fn log(step: &Step) {
+    if step.told.is_empty() {
         return;
-    };
-    let (name, severity, summary) = (&alert.name, alert.severity.word(), &alert.summary);
-    match stage {
-        Stage::Firing => tracing::warn!(%id, name, severity, summary, "an alert fires"),
-        Stage::Acknowledged | Stage::Resolved => {
-            tracing::info!(%id, name, severity, summary, "an alert has ended");
+    }
+    // What is told has changed.
+    let changed: HashMap<Uuid, &Alert> = step.changed.iter().map(|one| (one.id, one)).collect();
+    for (id, stage) in step.told.iter().take(LOGGED_MAX) {
+        let Some(alert) = changed.get(id) else {
+            continue;
+        };
+        let (name, severity, summary) = (&alert.name, alert.severity.word(), &alert.summary);
+        match stage {
+            Stage::Firing => tracing::warn!(%id, name, severity, summary, "an alert fires"),
+            Stage::Acknowledged | Stage::Resolved => {
+                tracing::info!(%id, name, severity, summary, "an alert has ended");
+            }
         }
+    }
+    let more = step.told.len().saturating_sub(LOGGED_MAX);
+    if more > 0 {
+        tracing::warn!(
+            more,
+            "more alerts fire or have ended; `wattpost alerts list` shows them"
+        );
     }
 }
 

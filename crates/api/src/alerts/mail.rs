@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Alerts that a mail names; of more it has the number.
@@ -370,27 +370,34 @@ pub(super) struct Failing {
     /// Since when no mail was accepted, and the last error.
     pub(super) since: Option<(Timestamp, String)>,
     attempts: u32,
-    next_at: Option<Timestamp>,
+    /// By a clock that nobody sets.
+    next_at: Option<Instant>,
 }
 
 impl Failing {
     /// Whether an attempt is due.
-    pub(super) fn may_try(&self, now: Timestamp) -> bool {
+    pub(super) fn may_try(&self, now: Instant) -> bool {
         self.next_at.is_none_or(|at| at <= now)
     }
 
     /// Notes what came of an attempt.
-    pub(super) fn note(&mut self, result: &Result<(), String>, now: Timestamp, random: f64) {
+    pub(super) fn note(
+        &mut self,
+        result: &Result<(), String>,
+        at: Timestamp,
+        now: Instant,
+        random: f64,
+    ) {
         match result {
             Ok(()) => *self = Self::default(),
             Err(error) => {
-                let since = self.since.take().map_or(now, |(since, _)| since);
+                let since = self.since.take().map_or(at, |(since, _)| since);
                 self.since = Some((since, error.clone()));
                 // 2 s, 4 s, … 5 min, with up to a quarter more.
-                let pause = (1_000_i64 << self.attempts.min(9).saturating_add(1)).min(300_000);
+                let pause_s = (1_u64 << self.attempts.min(9).saturating_add(1)).min(300);
                 self.attempts = self.attempts.saturating_add(1);
-                let pause = pause as f64 * (1.0 + random / 4.0);
-                self.next_at = Some(now.plus_millis(pause as i64));
+                let pause = Duration::from_secs(pause_s).mul_f64(1.0 + random / 4.0);
+                self.next_at = now.checked_add(pause);
             }
         }
     }
@@ -484,19 +491,20 @@ mod tests {
     fn attempts_back_off_up_to_five_minutes_and_a_success_forgets_them() {
         let mut failing = Failing::default();
         let refused = Err("no".to_owned());
-        let mut now = Timestamp(0);
+        // The clock of the machine is set while attempts wait: it has no part in it.
+        let (mut now, at) = (Instant::now(), Timestamp(7));
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            failing.note(&refused, now, 0.0);
+            failing.note(&refused, at, now, 0.0);
             let next = failing.next_at.expect("a time");
             assert!(!failing.may_try(now) && failing.may_try(next));
-            pauses.push((next.0 - now.0) / 1_000);
+            pauses.push((next - now).as_secs());
             now = next;
         }
         assert_eq!(pauses[..4], [2, 4, 8, 16]);
         assert_eq!(pauses[11], 300);
-        assert_eq!(failing.since, Some((Timestamp(0), "no".to_owned())));
-        failing.note(&Ok(()), now, 0.0);
+        assert_eq!(failing.since, Some((at, "no".to_owned())));
+        failing.note(&Ok(()), at, now, 0.0);
         assert!(failing.since.is_none() && failing.may_try(now));
     }
 

@@ -27,18 +27,42 @@ pub struct ChargerAlert {
     pub to_do: &'static str,
 }
 
+impl ChargerAlert {
+    /// Whether each of its alerts names a charger.
+    pub(super) fn is_of_subjects(&self) -> bool {
+        let others = [
+            "WebhookFailing",
+            "NotifierFailing",
+            "ChargersNotJudged",
+            "ChargersLongOffline",
+        ];
+        !others.contains(&self.name)
+    }
+}
+
 /// All of them, those about chargers first.
 pub const CHARGER_ALERTS: &[ChargerAlert] = &[
     ChargerAlert {
         name: "ChargerOffline",
         severity: Ticket,
-        condition: "a charger has no connection",
+        condition: "a charger has no connection, and it was added, or it has booted and was seen over `charger_known_s` (10 minutes) or longer",
         for_s: 15 * MINUTE,
         keep_firing_s: 2 * MINUTE,
         clears: "it has been connected for 2 minutes",
         is_of_charger: true,
         at_stake: "It is not controlled, and drivers may not be able to charge. It keeps the messages of its transactions.",
         to_do: "Check its power and its modem or network. `GET /api/v1/chargers/{id}/timeline` shows its last messages.",
+    },
+    ChargerAlert {
+        name: "ChargersLongOffline",
+        severity: Ticket,
+        condition: "chargers had been offline for more than `long_offline_days` (7) days when they were judged first; `ChargerOffline` does not fire for them",
+        for_s: 0,
+        keep_firing_s: 2 * MINUTE,
+        clears: "each has connected or was removed",
+        is_of_charger: true,
+        at_stake: "They may be out of use. Those that are not cannot be controlled.",
+        to_do: "Remove chargers that are out of use (`wattpost charger remove`). Look at the others as with `ChargerOffline`.",
     },
     ChargerAlert {
         name: "ChargerFlapping",
@@ -68,7 +92,7 @@ pub const CHARGER_ALERTS: &[ChargerAlert] = &[
         condition: "a connector is Faulted with GroundFailure, HighTemperature or PowerMeterFailure",
         for_s: 2 * MINUTE,
         keep_firing_s: 2 * MINUTE,
-        clears: "it has had another status for 2 minutes",
+        clears: "it has had another status for 2 minutes, or the charger has booted, or connected 10 minutes ago, and says nothing of it",
         is_of_charger: true,
         at_stake: "People may be in danger, or energy is not measured.",
         to_do: "Send a technician. The summary has the charger's own words.",
@@ -79,7 +103,7 @@ pub const CHARGER_ALERTS: &[ChargerAlert] = &[
         condition: "a connector is Faulted with another error code, or with none",
         for_s: 2 * MINUTE,
         keep_firing_s: 2 * MINUTE,
-        clears: "it has had another status for 2 minutes",
+        clears: "it has had another status for 2 minutes, or the charger has booted, or connected 10 minutes ago, and says nothing of it",
         is_of_charger: true,
         at_stake: "Nobody can charge there.",
         to_do: "The summary has the error code and the charger's own words. A reset helps with some.",
@@ -138,6 +162,17 @@ pub const CHARGER_ALERTS: &[ChargerAlert] = &[
         is_of_charger: false,
         at_stake: "The charger is offline; or somebody tries passwords.",
         to_do: "Set its password anew. `GET /api/v1/handshakes` has the address.",
+    },
+    ChargerAlert {
+        name: "ChargersNotJudged",
+        severity: Ticket,
+        condition: "the database answers, and is behind a gateway by more than `lag_s_max` (30) seconds, or how far it is behind is not known",
+        for_s: 10 * MINUTE,
+        keep_firing_s: 5 * MINUTE,
+        clears: "alerts of chargers have been judged for 5 minutes. Where the cause is a message that is missing for good, they are judged again after 15 minutes",
+        is_of_charger: false,
+        at_stake: "No alert of a charger begins or ends meanwhile.",
+        to_do: "The summary has the cause. The page Pipeline of the dashboard shows where messages wait, and `MessagesMissing` whether some are missing.",
     },
     ChargerAlert {
         name: "CommandUncertain",

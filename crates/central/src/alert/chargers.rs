@@ -4,10 +4,10 @@
 //! its conditions are neither true nor false. Times are those at which Wattpost received messages, not those in them,
 //! except for [`clock_error`](crate::model::ConnectorView::clock_error_ms), which compares the two.
 
-use super::machine::Finding;
+use super::machine::{Finding, NAMED_MAX};
 use super::{Severity, Thresholds};
 use crate::model::{
-    ChargerKey, ConnectionState, ConnectorView, RefusedHandshakeView, Registration,
+    ChargerKey, ChargerView, ConnectionState, ConnectorView, RefusedHandshakeView, Registration,
     TransactionView, UNKNOWN, Webhook,
 };
 use crate::query::ChargerDetail;
@@ -29,6 +29,8 @@ const KEPT_MAX: usize = 200_000;
 const COMMANDS_MAX: usize = 1_000;
 /// For how long an uncertain outcome is an alert.
 const UNCERTAIN_MS: i64 = 24 * HOUR;
+/// A connector of which a charger has said nothing for so long after a connect is no longer taken for faulted.
+const REPORT_MS: i64 = 10 * MINUTE;
 /// The reasons of refused handshakes, in the words of the gateways.
 const UNKNOWN_CHARGER: &str = "unknown charger";
 const WRONG_PASSWORD: &str = "wrong password";
@@ -40,6 +42,8 @@ pub struct Known {
     pub is_current: bool,
     /// Gateways that do not report.
     pub gone: BTreeSet<GatewayId>,
+    /// Why it is not current although the database answers.
+    pub why_not: Option<String>,
 }
 
 impl Known {
@@ -165,21 +169,82 @@ fn keep(times: &mut HashMap<ChargerKey, VecDeque<Timestamp>>, charger: &str, at:
     times.push_back(at);
 }
 
-/// The findings of one charger. One that has never connected, or that is rejected or removed, has none.
+/// Whether a charger is judged: not one that has never connected, or that is rejected or removed.
+fn is_judged(detail: &ChargerDetail) -> bool {
+    let is_rejected = detail
+        .settings
+        .as_ref()
+        .is_some_and(|settings| settings.admission == Registration::Rejected);
+    detail.charger.connected_at.is_some() && !is_rejected && detail.removed_at.is_none()
+}
+
+/// Whether somebody misses this charger when it is away. Where each identity is accepted, anybody can invent some.
+fn is_missed(detail: &ChargerDetail, settings: &Thresholds) -> bool {
+    let charger = &detail.charger;
+    let known_ms = i64::from(settings.charger_known_s) * SECOND;
+    let was_seen_for_long = || {
+        let (Some(first), Some(last)) = (charger.first_seen_at, charger.last_seen_at) else {
+            return false;
+        };
+        last.0.saturating_sub(first.0) >= known_ms
+    };
+    detail.settings.is_some()
+        || known_ms == 0
+        || (charger.booted_at.is_some() && was_seen_for_long())
+}
+
+/// Whether it is offline for so long that nobody is waiting for it.
+fn is_long_offline(detail: &ChargerDetail, settings: &Thresholds, now: Timestamp) -> bool {
+    let charger = &detail.charger;
+    charger.connection == ConnectionState::Closed
+        && charger.disconnected_at.is_some_and(|at| {
+            now.0.saturating_sub(at.0) > i64::from(settings.long_offline_days) * 24 * HOUR
+        })
+}
+
+/// The finding of all chargers that are offline for long and have no alert `ChargerOffline` (`has_alert`): one for all, so
+/// that the first start over an old database is one message.
+pub fn of_long_offline<'a>(
+    details: impl IntoIterator<Item = &'a ChargerDetail>,
+    has_alert: impl Fn(&str) -> bool,
+    settings: &Thresholds,
+    now: Timestamp,
+    found: &mut Vec<Finding>,
+) {
+    let names: Vec<&str> = details
+        .into_iter()
+        .filter(|detail| is_judged(detail) && is_missed(detail, settings))
+        .filter(|detail| is_long_offline(detail, settings, now))
+        .map(|detail| detail.charger.charger_id.as_str())
+        .filter(|id| !has_alert(id))
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let mut words = format!(
+        "chargers that have been offline for more than {} days: {}",
+        settings.long_offline_days,
+        names[..names.len().min(NAMED_MAX)].join(", ")
+    );
+    if names.len() > NAMED_MAX {
+        words.push_str(&format!(" and {} more", names.len() - NAMED_MAX));
+    }
+    found.push(Finding::new("ChargersLongOffline", Severity::Ticket, words));
+}
+
+/// The findings of one charger; none of one that has never connected, or that is rejected or removed. `has_alert` says
+/// whether an alert `ChargerOffline` of a charger is pending or fires.
 pub fn of_charger(
     detail: &ChargerDetail,
     known: &Known,
     recent: &Recent,
+    has_alert: impl Fn(&str) -> bool,
     settings: &Thresholds,
     now: Timestamp,
     found: &mut Vec<Finding>,
 ) {
     let charger = &detail.charger;
-    let is_rejected = detail
-        .settings
-        .as_ref()
-        .is_some_and(|settings| settings.admission == Registration::Rejected);
-    if charger.connected_at.is_none() || is_rejected || detail.removed_at.is_some() {
+    if !is_judged(detail) {
         return;
     }
     let id = &charger.charger_id;
@@ -193,8 +258,11 @@ pub fn of_charger(
         holds: is_known,
         ..Finding::new(name, severity, summary).about(id.clone())
     };
+    let is_reported =
+        has_alert(id) || (is_missed(detail, settings) && !is_long_offline(detail, settings, now));
     match charger.connection {
         ConnectionState::Open => {}
+        ConnectionState::Closed if !is_reported => {}
         ConnectionState::Closed => {
             let reason = charger.disconnect_reason.as_deref();
             let words = match reason {
@@ -223,7 +291,7 @@ pub fn of_charger(
         found.push(finding("BootLoop", Severity::Ticket, words));
     }
     for connector in &detail.connectors {
-        of_connector(connector, &finding, found);
+        of_connector(connector, charger, &finding, now, found);
     }
     let newest = detail
         .connectors
@@ -243,12 +311,23 @@ pub fn of_charger(
 
 fn of_connector(
     connector: &ConnectorView,
+    charger: &ChargerView,
     finding: &impl Fn(&'static str, Severity, String) -> Finding,
+    now: Timestamp,
     found: &mut Vec<Finding>,
 ) {
     let last = connector.last_status.as_deref();
     if last != Some("Faulted") {
         return;
+    }
+    if connector.status == UNKNOWN && charger.connection == ConnectionState::Open {
+        // A charger reports its connectors after a boot, and Wattpost asks one that does not after a connect. Without a
+        // report, nothing says that the fault is still there.
+        let has_booted = charger.booted_at >= charger.connected_at;
+        let since = charger.connected_at.unwrap_or(now);
+        if has_booted || now.0.saturating_sub(since.0) >= REPORT_MS {
+            return;
+        }
     }
     let code = connector.error_code.as_deref().unwrap_or("no error code");
     let severity = match DANGEROUS.contains(&code) {

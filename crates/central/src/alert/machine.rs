@@ -13,13 +13,16 @@
 //!
 //! Nobody is told of an alert while a silence selects it, or while another alert explains it ([`INHIBITIONS`]). Who was
 //! not told of its firing is not told of its end.
+//!
+//! When more than [`FOLD_MAX`] alerts of chargers of one rule would be told within [`FOLD_MS`], one alert of the rule
+//! without a subject fires in their place and explains them: it has their number and the first [`NAMED_MAX`] names.
 
 use super::{Rule, Severity, Thresholds, rule};
 use crate::Timestamp;
 use crate::model::{
     ALERTS_ACTIVE_MAX, ALERTS_OF_CHARGERS_MAX, Acknowledged, Alert, AlertState, Silence, Told,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
 /// An alert that fires within so many milliseconds after the end of the same one follows it.
@@ -28,6 +31,13 @@ pub const FOLLOWS_MS: i64 = 3_600_000;
 pub const HOLD_MS_MAX: i64 = 6 * 3_600_000;
 /// The shortest hold that is doubled.
 const HOLD_MS_MIN: i64 = 60_000;
+
+/// Alerts of chargers of one rule that are told one by one within [`FOLD_MS`].
+pub const FOLD_MAX: usize = 100;
+/// The time in which [`FOLD_MAX`] counts, in milliseconds.
+pub const FOLD_MS: i64 = 600_000;
+/// Names in the summary of an alert that stands for many.
+pub const NAMED_MAX: usize = 20;
 
 /// Alerts that explain others: while one of the first name fires, nobody is told of those of the other names.
 pub const INHIBITIONS: &[(&str, &[&str])] = &[
@@ -175,6 +185,8 @@ pub struct Machine {
     ended: BTreeMap<Key, (Timestamp, i64, u32)>,
     /// The rules that were judged last time.
     judged: BTreeSet<&'static str>,
+    /// When alerts of chargers of a rule were told.
+    told: BTreeMap<(String, Severity), VecDeque<Timestamp>>,
 }
 
 impl Machine {
@@ -204,18 +216,35 @@ impl Machine {
         self.alerts.values()
     }
 
-    /// Notes that a person has taken note of an alert.
-    pub fn acknowledge(&mut self, id: Uuid, by: &Acknowledged) {
-        if let Some(alert) = self.alerts.values_mut().find(|alert| alert.id == id) {
-            alert.acknowledged = Some(by.clone());
+    /// Whether an alert of this rule and subject is pending or fires.
+    #[must_use]
+    pub fn has(&self, name: &str, severity: Severity, subject: &str) -> bool {
+        let key = (name.to_owned(), severity, subject.to_owned());
+        self.alerts.contains_key(&key)
+    }
+
+    /// Notes of which alerts a person has taken note.
+    pub fn acknowledge(&mut self, mut noted: BTreeMap<Uuid, Acknowledged>) {
+        if noted.is_empty() {
+            return;
+        }
+        for alert in self.alerts.values_mut() {
+            if let Some(by) = noted.remove(&alert.id) {
+                alert.acknowledged = Some(by);
+            }
         }
     }
 
-    /// Notes who was told of an alert by mail. Returns the alert as it is now; `None` if it has ended.
-    pub fn note(&mut self, id: Uuid, mailed: Timestamp) -> Option<Alert> {
-        let alert = self.alerts.values_mut().find(|alert| alert.id == id)?;
-        alert.told.mailed = Some(mailed);
-        Some(alert.clone())
+    /// Notes that the mail of the firing of these alerts was accepted. Returns those that have not ended, as they are now.
+    pub fn note(&mut self, mailed: &BTreeSet<Uuid>, at: Timestamp) -> Vec<Alert> {
+        let mut noted = Vec::new();
+        for alert in self.alerts.values_mut() {
+            if mailed.contains(&alert.id) {
+                alert.told.mailed = Some(at);
+                noted.push(alert.clone());
+            }
+        }
+        noted
     }
 
     /// Takes in what was found. `new_id` returns a new id with each call.
@@ -233,6 +262,7 @@ impl Machine {
             .values()
             .map(|alert| (alert.id, alert.clone()))
             .collect();
+        self.clamp(now);
         self.begin_anew(round);
         self.ended
             .retain(|_, (at, _, _)| at.0.saturating_add(FOLLOWS_MS) > now.0);
@@ -248,6 +278,7 @@ impl Machine {
                 step.refused += 1;
             }
         }
+        found.extend(self.keep_folded(round));
         let mut gone = Vec::new();
         for (key, alert) in &mut self.alerts {
             if found.contains(key) {
@@ -285,13 +316,75 @@ impl Machine {
             }
             step.changed.push(alert);
         }
-        self.tell(now, silences, &mut step);
+        self.tell(now, settings, silences, &mut step, &mut new_id);
         for alert in self.alerts.values() {
             if before.get(&alert.id) != Some(alert) {
                 step.changed.push(alert.clone());
             }
         }
         step
+    }
+
+    /// Times after now are from a clock that was ahead: without this, an alert would wait until that time.
+    fn clamp(&mut self, now: Timestamp) {
+        for alert in self.alerts.values_mut() {
+            alert.active_at = alert.active_at.min(now);
+            let told = &mut alert.told;
+            for at in [
+                &mut alert.fired_at,
+                &mut alert.clear_since,
+                &mut told.firing,
+                &mut told.mailed,
+            ] {
+                *at = at.map(|at| at.min(now));
+            }
+        }
+        for (at, _, _) in self.ended.values_mut() {
+            *at = (*at).min(now);
+        }
+        for times in self.told.values_mut() {
+            times.retain(|at| *at <= now && at.0.saturating_add(FOLD_MS) > now.0);
+        }
+        self.told.retain(|_, times| !times.is_empty());
+    }
+
+    /// The alerts that stand for many and go on: half of [`FOLD_MAX`] or more that they explain still fire.
+    fn keep_folded(&mut self, round: &Round) -> Vec<Key> {
+        let mut kept = Vec::new();
+        for key in self.folded() {
+            if !round.judged.contains(key.0.as_str()) {
+                continue;
+            }
+            let of_rule = |alert: &&Alert| is_of_rule(alert, &key.0, key.1);
+            let untold = |alert: &&Alert| alert.told.firing.is_none();
+            let names: Vec<&str> = self
+                .alerts
+                .values()
+                .filter(of_rule)
+                .filter(untold)
+                .map(|alert| alert.subject.as_str())
+                .collect();
+            let is_kept = names.len() * 2 >= FOLD_MAX;
+            let words = is_kept.then(|| in_words(&key.0, &names));
+            if let (Some(words), Some(alert)) = (words, self.alerts.get_mut(&key)) {
+                alert.summary = words;
+                alert.clear_since = None;
+                kept.push(key);
+            }
+        }
+        kept
+    }
+
+    /// The alerts that stand for many.
+    fn folded(&self) -> Vec<Key> {
+        let stands_for_many = |key: &&Key| {
+            key.2.is_empty() && rule(&key.0, key.1).is_some_and(|rule| rule.is_of_subjects)
+        };
+        self.alerts
+            .keys()
+            .filter(stands_for_many)
+            .cloned()
+            .collect()
     }
 
     /// What can be judged again after a time in which it could not begins anew.
@@ -390,8 +483,37 @@ impl Machine {
     }
 
     /// Sets what keeps people from being told, and tells of the others.
-    fn tell(&mut self, now: Timestamp, silences: &[Silence], step: &mut Step) {
-        let firing: BTreeSet<(String, Severity, String)> = self
+    fn tell(
+        &mut self,
+        now: Timestamp,
+        settings: &Thresholds,
+        silences: &[Silence],
+        step: &mut Step,
+        new_id: &mut impl FnMut() -> Uuid,
+    ) {
+        self.explain(now, silences);
+        self.fold(now, settings, new_id);
+        // Also of what was folded just now.
+        self.explain(now, silences);
+        for alert in self.alerts.values_mut() {
+            let is_quiet = alert.silenced_by.is_some() || alert.inhibited_by.is_some();
+            if alert.state != AlertState::Firing || is_quiet || alert.told.firing.is_some() {
+                continue;
+            }
+            alert.told.firing = Some(now);
+            step.told.push((alert.id, Stage::Firing));
+            if alert.charger_id.is_some() {
+                let rule = (alert.name.clone(), alert.severity);
+                self.told.entry(rule).or_default().push_back(now);
+            }
+        }
+    }
+
+    /// Sets which silence, or which other alert, keeps people from being told.
+    fn explain(&mut self, now: Timestamp, silences: &[Silence]) {
+        let active: Vec<&Silence> = silences.iter().filter(|one| one.is_active(now)).collect();
+        let folded: BTreeSet<Key> = self.folded().into_iter().collect();
+        let firing: BTreeSet<Key> = self
             .alerts
             .iter()
             .filter(|(_, alert)| alert.state == AlertState::Firing)
@@ -402,9 +524,7 @@ impl Machine {
             if alert.state != AlertState::Firing {
                 continue;
             }
-            let silence = silences
-                .iter()
-                .find(|silence| silence.is_active(now) && silence.matcher.has(alert));
+            let silence = active.iter().find(|silence| silence.matcher.has(alert));
             alert.silenced_by = silence.map(|silence| silence.id);
             let explains = INHIBITIONS
                 .iter()
@@ -415,14 +535,81 @@ impl Machine {
             // The page says all that the ticket of the same name and subject says.
             let has_page = *severity != Severity::Page
                 && firing.contains(&(name.clone(), Severity::Page, subject.clone()));
-            alert.inhibited_by = explains.or_else(|| has_page.then(|| name.clone()));
-            let is_quiet = alert.silenced_by.is_some() || alert.inhibited_by.is_some();
-            if !is_quiet && alert.told.firing.is_none() {
-                alert.told.firing = Some(now);
-                step.told.push((alert.id, Stage::Firing));
-            }
+            let is_folded = alert.charger_id.is_some()
+                && alert.told.firing.is_none()
+                && !folded.is_empty()
+                && folded.contains(&(name.clone(), *severity, String::new()));
+            alert.inhibited_by = explains.or_else(|| (has_page || is_folded).then(|| name.clone()));
         }
     }
+
+    /// Puts one alert in the place of many of one rule that would be told now.
+    fn fold(&mut self, now: Timestamp, settings: &Thresholds, new_id: &mut impl FnMut() -> Uuid) {
+        let mut due: BTreeMap<(&str, Severity), Vec<&str>> = BTreeMap::new();
+        for alert in self.alerts.values() {
+            let is_quiet = alert.silenced_by.is_some() || alert.inhibited_by.is_some();
+            if alert.state == AlertState::Firing
+                && alert.charger_id.is_some()
+                && alert.told.firing.is_none()
+                && !is_quiet
+            {
+                let names = due.entry((&alert.name, alert.severity)).or_default();
+                names.push(&alert.subject);
+            }
+        }
+        let mut many = Vec::new();
+        for ((name, severity), names) in due {
+            let told = self.told.get(&(name.to_owned(), severity));
+            let Some(rule) = rule(name, severity).filter(|rule| rule.is_of_subjects) else {
+                continue;
+            };
+            if names.len() + told.map_or(0, VecDeque::len) > FOLD_MAX {
+                many.push((rule, in_words(name, &names)));
+            }
+        }
+        for (rule, summary) in many {
+            let key = (rule.name.to_owned(), rule.severity, String::new());
+            self.alerts.entry(key).or_insert_with(|| Alert {
+                id: new_id(),
+                name: rule.name.to_owned(),
+                severity: rule.severity,
+                subject: String::new(),
+                charger_id: None,
+                group: String::new(),
+                state: AlertState::Firing,
+                summary,
+                active_at: now,
+                fired_at: Some(now),
+                resolved_at: None,
+                clear_since: None,
+                hold_ms: settings.keep_ms(&rule),
+                occurrences: 1,
+                acknowledged: None,
+                silenced_by: None,
+                inhibited_by: None,
+                told: Told::default(),
+            });
+        }
+    }
+}
+
+/// Whether it is an alert of a charger of this rule that fires.
+fn is_of_rule(alert: &Alert, name: &str, severity: Severity) -> bool {
+    alert.state == AlertState::Firing
+        && alert.charger_id.is_some()
+        && alert.name == name
+        && alert.severity == severity
+}
+
+/// The summary of the alert that stands for these.
+fn in_words(name: &str, subjects: &[&str]) -> String {
+    let mut words = format!("{} alerts {name} fire: ", subjects.len());
+    let named = &subjects[..subjects.len().min(NAMED_MAX)];
+    words.push_str(&named.join(", "));
+    if subjects.len() > NAMED_MAX {
+        words.push_str(&format!(" and {} more", subjects.len() - NAMED_MAX));
+    }
+    words
 }
 
 fn key_of(alert: &Alert) -> Key {
@@ -725,6 +912,105 @@ mod tests {
             (step.refused, world.machine.alerts().count()),
             (7, ALERTS_OF_CHARGERS_MAX + 1),
             "chargers leave room for the pipeline"
+        );
+    }
+
+    /// `count` chargers of 300 are offline; then a minute passes.
+    fn many_offline(world: &mut World, count: usize) -> Step {
+        let found = (0..count)
+            .map(|no| offline(&format!("CP-{no:05}")))
+            .collect();
+        let step = world.round(found, &["ChargerOffline"]);
+        world.now += MINUTE;
+        step
+    }
+
+    #[test]
+    fn many_alerts_of_a_rule_at_once_are_told_as_one_with_their_number() {
+        let mut world = World::new();
+        world.settings.for_s.insert("ChargerOffline".to_owned(), 60);
+        for _ in 0..3 {
+            many_offline(&mut world, 2_000);
+        }
+        assert_eq!(world.stages(), [Stage::Firing]);
+        let one = world.stored[&world.told[0].0].clone();
+        assert_eq!((one.subject.as_str(), one.charger_id.as_ref()), ("", None));
+        let words = &one.summary;
+        assert!(words.starts_with("2000 alerts ChargerOffline fire: CP-00000, CP-00001, "));
+        assert!(words.ends_with(", CP-00019 and 1980 more"), "{words}");
+        let explained = |alert: &&Alert| alert.inhibited_by.as_deref() == Some("ChargerOffline");
+        assert_eq!(world.stored.values().filter(explained).count(), 2_000);
+        // Nothing changes: nothing is stored. Its number is kept as it is now.
+        assert!(many_offline(&mut world, 2_000).is_empty());
+        many_offline(&mut world, 200);
+        many_offline(&mut world, 200);
+        world.restart();
+        for _ in 0..4 {
+            many_offline(&mut world, 200);
+        }
+        let words = &world.stored[&one.id].summary;
+        assert!(words.starts_with("200 alerts "), "{words}");
+        // When few are left, it ends, and these are told.
+        for _ in 0..8 {
+            many_offline(&mut world, 3);
+        }
+        let firing = [Stage::Firing; 3];
+        assert_eq!(world.stages()[..2], [Stage::Firing, Stage::Resolved]);
+        assert_eq!(world.stages()[2..], firing);
+    }
+
+    #[test]
+    fn many_alerts_of_a_rule_one_after_another_are_told_as_one_too() {
+        let mut world = World::new();
+        world.settings.for_s.insert("ChargerOffline".to_owned(), 0);
+        world.now += MINUTE;
+        for round in 1..=15 {
+            many_offline(&mut world, round * 30);
+        }
+        assert_eq!(world.told.len(), 3 * 30 + 1);
+    }
+
+    #[test]
+    fn what_a_silence_or_another_alert_explains_is_not_counted_as_many() {
+        let mut world = World::new();
+        let mut found: Vec<Finding> = (0..300).map(|no| offline(&format!("CP-{no}"))).collect();
+        found.push(Finding::new("FleetDrop", Severity::Page, "gone".to_owned()));
+        for _ in 0..20 {
+            world.round(found.clone(), &["ChargerOffline", "FleetDrop"]);
+            world.now += MINUTE;
+        }
+        assert_eq!(world.stages(), [Stage::Firing]);
+        assert_eq!(world.machine.alerts().count(), 301);
+    }
+
+    #[test]
+    fn times_of_a_clock_that_was_ahead_hold_nothing_back() {
+        const YEAR: i64 = 365 * 24 * 60 * MINUTE;
+        let mut world = World::new();
+        world.now += YEAR;
+        world.offline(Some(true), MINUTE);
+        // The clock is set right while the alert is pending, and again while it is about to end.
+        world.now -= YEAR;
+        for _ in 0..17 {
+            world.offline(Some(true), MINUTE);
+        }
+        assert_eq!(world.stages(), [Stage::Firing]);
+        world.now += YEAR;
+        world.offline(Some(false), SECOND);
+        world.now -= YEAR;
+        world.restart();
+        for _ in 0..4 {
+            world.offline(Some(false), MINUTE);
+        }
+        assert_eq!(world.stages(), [Stage::Firing, Stage::Resolved]);
+        // What ended in a future is not taken for an occurrence before for longer than an hour.
+        world.now += 2 * 60 * MINUTE;
+        for _ in 0..17 {
+            world.offline(Some(true), MINUTE);
+        }
+        assert_eq!(
+            world.machine.alerts().next().map(|one| one.occurrences),
+            Some(1)
         );
     }
 

@@ -33,6 +33,11 @@ pub struct Thresholds {
     pub meter_still_s: u32,
     /// `WebhookFailing`: seconds. Default 3,600; 1 to 604,800.
     pub webhook_failing_s: u32,
+    /// `ChargerOffline`: a charger that no operator has added counts once it has booted and the time between its first and
+    /// its latest message is so many seconds. 0: every charger counts. Default 600; 0 to 604,800.
+    pub charger_known_s: u32,
+    /// `ChargersLongOffline`: days after which a charger that is offline and has no alert gets none. Default 7; 1 to 3,650.
+    pub long_offline_days: u32,
     /// `FleetDrop`: percent of the chargers of the last 30 minutes that are gone. Default 20; 1 to 99.
     pub fleet_drop_percent: u32,
     /// `FleetDrop`: chargers of the last 30 minutes below which it is not judged. Default 20; 1 to 1,000,000.
@@ -57,6 +62,8 @@ impl Default for Thresholds {
             transaction_hours_max: 48,
             meter_still_s: 1_200,
             webhook_failing_s: 3_600,
+            charger_known_s: 600,
+            long_offline_days: 7,
             fleet_drop_percent: 20,
             fleet_min: 20,
             lag_s_max: 30,
@@ -97,6 +104,8 @@ impl Thresholds {
             ),
             ("meter_still_s", self.meter_still_s, 1, WEEK),
             ("webhook_failing_s", self.webhook_failing_s, 1, WEEK),
+            ("charger_known_s", self.charger_known_s, 0, WEEK),
+            ("long_offline_days", self.long_offline_days, 1, 3_650),
             ("fleet_drop_percent", self.fleet_drop_percent, 1, 99),
             ("fleet_min", self.fleet_min, 1, 1_000_000),
             ("lag_s_max", self.lag_s_max, 1, 3_600),

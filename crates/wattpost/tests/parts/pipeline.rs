@@ -79,6 +79,7 @@ charger_interval_ms = 1000
 [alerts.rules]
 for_s = { "BrokerLost/ticket" = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, ChargerOffline = 0 }
 keep_firing_s = { BrokerLost = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0 }
+charger_known_s = 0
 "#;
 
 /// The alerts that these parameters select.

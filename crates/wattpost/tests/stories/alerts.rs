@@ -21,6 +21,7 @@ off = ["DiskLow"]
 for_s = { ChargerOffline = 1, ConnectorFaulted = 0 }
 keep_firing_s = { ChargerOffline = 1, ConnectorFaulted = 1, ChargerFlapping = 3600 }
 flapping_connects = 3
+charger_known_s = 0
 "#;
 
 fn items(deployment: &Deployment, path: &str) -> Vec<Value> {

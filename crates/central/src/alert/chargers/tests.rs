@@ -6,7 +6,7 @@ const NOW: Timestamp = Timestamp(1_800_000_000_000);
 fn known() -> Known {
     Known {
         is_current: true,
-        gone: BTreeSet::new(),
+        ..Known::default()
     }
 }
 
@@ -14,6 +14,10 @@ fn detail(online: bool) -> ChargerDetail {
     let mut charger = sample::charger("CP-1", online);
     charger.gateway_id = Some(GatewayId(Uuid::from_u128(1)));
     charger.connected_at = Some(NOW);
+    charger.booted_at = Some(NOW.plus_millis(-HOUR));
+    charger.first_seen_at = Some(NOW.plus_millis(-HOUR));
+    charger.last_seen_at = Some(NOW);
+    charger.disconnected_at = (!online).then_some(NOW);
     ChargerDetail {
         charger,
         settings: None,
@@ -29,6 +33,7 @@ fn found(detail: &ChargerDetail, known: &Known, recent: &Recent) -> Vec<Finding>
         detail,
         known,
         recent,
+        |_| false,
         &Thresholds::default(),
         NOW,
         &mut found,
@@ -99,6 +104,96 @@ fn a_faulted_connector_is_a_page_where_people_may_be_in_danger() {
         names(&found(&faulted, &known(), &recent)),
         [("ConnectorFaulted", Severity::Page, false)]
     );
+}
+
+#[test]
+fn a_connector_that_is_not_reported_after_a_boot_is_not_faulted() {
+    let recent = Recent::default();
+    let mut silent = detail(true);
+    silent.connectors[0].last_status = Some("Faulted".to_owned());
+    silent.connectors[0].status = UNKNOWN.to_owned();
+    let not_known = [("ConnectorFaulted", Severity::Ticket, false)];
+    assert_eq!(names(&found(&silent, &known(), &recent)), not_known);
+    // It has booted since it connected, or has had the time to report.
+    silent.charger.booted_at = Some(NOW);
+    assert_eq!(names(&found(&silent, &known(), &recent)), []);
+    silent.charger.booted_at = None;
+    silent.charger.connected_at = Some(NOW.plus_millis(-REPORT_MS));
+    assert_eq!(names(&found(&silent, &known(), &recent)), []);
+    // While it is away, nothing is known.
+    silent.charger.connection = ConnectionState::Unknown;
+    silent.charger.booted_at = Some(NOW);
+    let unknown = found(&silent, &known(), &recent);
+    assert!(names(&unknown).contains(&not_known[0]), "{unknown:?}");
+}
+
+#[test]
+fn a_charger_that_nobody_has_added_is_missed_once_it_has_booted_and_was_seen_for_a_while() {
+    let recent = Recent::default();
+    let is_found = |detail: &ChargerDetail| !found(detail, &known(), &recent).is_empty();
+    assert!(is_found(&detail(false)));
+    let mut invented = detail(false);
+    invented.charger.booted_at = None;
+    assert!(!is_found(&invented));
+    let mut young = detail(false);
+    young.charger.first_seen_at = Some(NOW.plus_millis(-9 * MINUTE));
+    assert!(!is_found(&young));
+    young.settings = Some(crate::model::ChargerSettings {
+        charger_id: "CP-1".to_owned(),
+        admission: Registration::Accepted,
+        has_password: false,
+        check: None,
+        frame_bytes_max: None,
+        label: None,
+        site: None,
+        group: None,
+        close_style: None,
+        version: 1,
+    });
+    assert!(is_found(&young), "an operator has added it");
+}
+
+#[test]
+fn chargers_that_are_offline_for_long_at_the_first_start_are_one_alert() {
+    let (recent, settings) = (Recent::default(), Thresholds::default());
+    let mut many = Vec::new();
+    for no in 0..25 {
+        let mut old = detail(false);
+        old.charger.charger_id = format!("CP-{no:02}");
+        old.charger.disconnected_at = Some(NOW.plus_millis(-8 * 24 * HOUR));
+        many.push(old);
+    }
+    let judged = |has_alert: &dyn Fn(&str) -> bool| {
+        let mut found = Vec::new();
+        for detail in &many {
+            of_charger(
+                detail,
+                &known(),
+                &recent,
+                has_alert,
+                &settings,
+                NOW,
+                &mut found,
+            );
+        }
+        of_long_offline(&many, has_alert, &settings, NOW, &mut found);
+        found
+    };
+    let one = judged(&|_| false);
+    assert_eq!(
+        names(&one),
+        [("ChargersLongOffline", Severity::Ticket, true)]
+    );
+    assert!(
+        one[0].summary.ends_with(", CP-19 and 5 more"),
+        "{}",
+        one[0].summary
+    );
+    // One whose alert has fired for so long goes on.
+    let two = judged(&|id| id == "CP-07");
+    assert_eq!(names(&two)[0], ("ChargerOffline", Severity::Ticket, true));
+    assert_eq!(two.len(), 2);
+    assert!(!two[1].summary.contains("CP-07"));
 }
 
 #[test]
