@@ -266,6 +266,29 @@ test('a view keeps filters and columns under a name, and a link has them too', a
   await page.context().close();
 });
 
+test('the columns of messages, transactions and commands are chosen, and the address has them', async () => {
+  const page = await openPage(browser);
+  for (const [path, title, value] of [['/messages', 'Message id', 'message'], ['/transactions', 'Id in OCPP', 'id'], ['/chargers/SIM-00001?tab=commands', 'Answer after', 'latency']]) {
+    await page.goto(wattpost.url + path);
+    await page.locator('tbody a[data-row]').first().waitFor();
+    assert.equal(await page.getByRole('columnheader', { name: title }).count(), 0, path);
+    await page.getByRole('button', { name: 'Columns' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(title).check();
+    if (path === '/messages') assert.deepEqual(await violations(page), []);
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await page.getByRole('columnheader', { name: title }).first().waitFor();
+    await until('the address has it', () => new URL(page.url()).searchParams.get('columns').split(',').includes(value));
+  }
+  await page.reload();
+  await page.getByRole('columnheader', { name: 'Answer after' }).waitFor();
+  // An address that names no column that there is shows the usual ones.
+  await page.goto(`${wattpost.url}/commands?columns=none,${encodeURIComponent(HOSTILE)}`);
+  await page.getByRole('columnheader', { name: 'Outcome' }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
 test('rows selected with the keyboard become a batch, after the page has said who is hit', async () => {
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);

@@ -58,10 +58,3 @@ function stored(): Record<string, View[]> {
 }
 
 export const views = new Views();
-
-/** The columns that the address names, or the usual ones. The order is that of `known`. */
-export function columnsOf(text: string, known: string[], usual: string[]): string[] {
-  const named = text.split(',');
-  const found = known.filter((one) => named.includes(one));
-  return found.length ? found : usual;
-}
