@@ -504,6 +504,37 @@ test('the alerts of a charger are on its page, in the list of chargers, and on t
   await page.context().close();
 });
 
+test('a charger is previewed beside the list, and the keyboard alone goes from one to the next', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers?q=EVIL`);
+  await page.getByRole('button', { name: /^Preview EVIL/ }).click();
+  const preview = page.getByRole('complementary', { name: /^Preview of EVIL/ });
+  await preview.getByText('OtherError').first().waitFor();
+  await preview.getByText(/token <script>alert\(1\)/).waitFor();
+  assert.deepEqual(await violations(page), []);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByRole('status').getByText(/^9 of /).waitFor();
+  const of = (id) => page.getByRole('complementary', { name: `Preview of ${id}` });
+  for (const [key, id] of [['j', ''], ['v', 'SIM-00001'], ['j', 'SIM-00002'], ['k', 'SIM-00001']]) {
+    await page.keyboard.press(key);
+    if (id) await of(id).getByText('Wattpost Simulator').waitFor();
+  }
+  await of('SIM-00001').getByRole('link', { name: 'GetConfiguration' }).waitFor();
+  assert.match(page.url(), /preview=SIM-00001/);
+  await page.keyboard.press('Escape');
+  await until('it is closed', async () => (await page.getByRole('complementary').count()) === 0);
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.row), 'SIM-00001');
+  await page.getByRole('row', { name: /SIM-00003/ }).getByText('2.0.1').or(page.getByRole('row', { name: /SIM-00003/ }).getByText('1.6')).click();
+  await of('SIM-00003').waitFor();
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 360);
+  assert.deepEqual(await violations(page), []);
+  page.assertClean();
+  await page.context().close();
+});
+
 test('an alert names the charger and says what to do; it is acknowledged and silenced from its page', async () => {
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/`);
