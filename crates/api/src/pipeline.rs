@@ -537,6 +537,7 @@ mod tests {
             bytes_max: 1,
             oldest_age_ms,
             route: None,
+            listeners: Vec::new(),
         };
         Entry {
             report: ProcessReport {

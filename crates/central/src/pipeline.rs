@@ -163,6 +163,8 @@ pub struct Process {
     pub reported_ms_ago: i64,
     /// Its parts at that time.
     pub parts: Vec<ProcessPart>,
+    /// Where its gateway listens for chargers, each as `ADDRESS:PORT`; empty without one.
+    pub listeners: Vec<String>,
 }
 
 /// A part of a process.
@@ -354,6 +356,11 @@ fn process(one: &Observed) -> Process {
                 since: part.since.to_string(),
             })
             .collect(),
+        listeners: report
+            .gateway
+            .as_ref()
+            .map(|gateway| gateway.listeners.clone())
+            .unwrap_or_default(),
     }
 }
 

@@ -2900,6 +2900,11 @@ export interface components {
              * @description The gateway's id; a random one for a process without a gateway.
              */
             id: string;
+            /**
+             * @description Where its gateway listens for chargers, each as `ADDRESS:PORT`; empty without one. A proxy or a container may give
+             *     chargers another address.
+             */
+            listeners: string[];
             /** @description Its parts at that time. */
             parts: components["schemas"]["ProcessPart"][];
             /**

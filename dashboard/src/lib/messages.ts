@@ -1,3 +1,4 @@
+import { listeners } from './listeners.svelte';
 import { all, get, getText } from './api';
 import type { Deviation, Message } from './types';
 
@@ -33,9 +34,8 @@ export function frame(one: Message, payload = JSON.stringify(one.payload ?? {}))
 
 /** A command for a terminal that connects as this charger and sends the message. */
 export function wscat(one: Message, text: string): string {
-  const host = location.hostname.includes(':') ? `[${location.hostname}]` : location.hostname;
   const quoted = text.replaceAll("'", "'\\''");
-  return `wscat -c 'ws://${host}:9000/ocpp/${encodeURIComponent(one.charger_id).replaceAll("'", '%27')}' -s ocpp${one.ocpp_version} -x '${quoted}'`;
+  return `wscat -c '${listeners.base}/${encodeURIComponent(one.charger_id).replaceAll("'", '%27')}' -s ocpp${one.ocpp_version} -x '${quoted}'`;
 }
 
 /** The message as a test vector: the frame, the answer's frame, and what Wattpost noted. */

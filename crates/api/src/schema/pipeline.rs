@@ -96,6 +96,9 @@ pub(crate) struct PipelineProcess {
     reported_ms_ago: i64,
     /// Its parts at that time.
     parts: Vec<ProcessPart>,
+    /// Where its gateway listens for chargers, each as `ADDRESS:PORT`; empty without one. A proxy or a container may give
+    /// chargers another address.
+    listeners: Vec<String>,
 }
 
 /// What a process does.

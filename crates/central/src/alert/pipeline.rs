@@ -470,6 +470,7 @@ mod tests {
                     bytes_max: 1,
                     oldest_age_ms: None,
                     route: None,
+                    listeners: Vec::new(),
                 }),
                 consumed_records: None,
                 queues: None,

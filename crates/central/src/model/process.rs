@@ -147,6 +147,9 @@ pub struct GatewayReport {
     pub oldest_age_ms: Option<u64>,
     /// The way from the journal; `None` without RabbitMQ, where records go to the database directly.
     pub route: Option<RouteReport>,
+    /// Where it listens for chargers, each as `ADDRESS:PORT`; empty from an older version.
+    #[serde(default)]
+    pub listeners: Vec<String>,
 }
 
 /// Which way records take behind the journal, where there is RabbitMQ.

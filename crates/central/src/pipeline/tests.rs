@@ -71,6 +71,7 @@ fn gateway(id: u128, durable: u64, delivered: u64, stored: u64) -> Observed {
             broker_records: delivered,
             direct_records: 0,
         }),
+        listeners: vec!["0.0.0.0:9000".to_owned()],
     });
     Observed {
         counted: Ok(Counted {
@@ -298,4 +299,24 @@ fn a_gateway_that_cannot_refresh_its_directory_is_degraded_because_it_serves_cha
     refusing.report.parts[0] = part("gateway", false);
     let found = pipeline(NOW, true, &[refusing], &seen());
     assert_eq!(state(&found, "gateways"), PartState::Down);
+}
+
+#[test]
+fn a_process_says_where_its_gateway_listens() {
+    let found = pipeline(NOW, true, &[gateway(1, 1, 1, 1), consumer(0)], &seen());
+    let listeners: Vec<&[String]> = found
+        .processes
+        .iter()
+        .map(|one| one.listeners.as_slice())
+        .collect();
+    assert_eq!(listeners, [&["0.0.0.0:9000".to_owned()][..], &[]]);
+
+    // The report of an older version does not say it.
+    let mut older = serde_json::to_value(gateway(1, 1, 1, 1).report).expect("it is JSON");
+    let removed = older["gateway"]
+        .as_object_mut()
+        .and_then(|gateway| gateway.remove("listeners"));
+    assert!(removed.is_some());
+    let older: ProcessReport = serde_json::from_value(older).expect("it has a default");
+    assert!(older.gateway.expect("it has one").listeners.is_empty());
 }

@@ -52,6 +52,7 @@ fn gateway_report(id: u128, durable: u64, delivered: u64) -> ProcessReport {
             bytes_max: 10,
             oldest_age_ms: Some(7),
             route: None,
+            listeners: Vec::new(),
         }),
         ..report(id, 10)
     }

@@ -263,6 +263,12 @@ impl GatewaySources {
                 .oldest_age
                 .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             route,
+            listeners: self
+                .gateway
+                .local_addrs()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }
