@@ -521,7 +521,7 @@ test('a charger is previewed beside the list, and the keyboard alone goes from o
     await page.keyboard.press(key);
     if (id) await of(id).getByText('Wattpost Simulator').waitFor();
   }
-  await of('SIM-00001').getByRole('link', { name: 'GetConfiguration' }).waitFor();
+  await of('SIM-00001').getByRole('heading', { name: 'Last commands' }).waitFor();
   assert.match(page.url(), /preview=SIM-00001/);
   await page.keyboard.press('Escape');
   await until('it is closed', async () => (await page.getByRole('complementary').count()) === 0);
