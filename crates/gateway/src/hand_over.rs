@@ -106,6 +106,15 @@ impl TakenOver {
         self.connections.len()
     }
 
+    /// The connections that go on and are younger than `age`: identity and epoch.
+    #[must_use]
+    pub fn younger_than(&self, age: Duration) -> Vec<(String, Epoch)> {
+        let all = self.connections.iter();
+        all.filter(|connection| connection.age() < age)
+            .map(|connection| connection.named())
+            .collect()
+    }
+
     /// From now on this gateway is the one: it serves the connections, accepts others and delivers records. Must be
     /// called only when the other process does nothing with them any more.
     ///

@@ -155,6 +155,16 @@ impl Connection {
         Ok(())
     }
 
+    /// How long it has lasted, also at another process.
+    pub(crate) fn age(&self) -> Duration {
+        self.control.began.elapsed()
+    }
+
+    /// The charger's identity, and the connection's epoch.
+    pub(crate) fn named(&self) -> (String, Epoch) {
+        (self.station.charger_id().to_owned(), self.control.epoch)
+    }
+
     /// A connection that another process had; it runs once it is spawned. `learnt` is what the journal says of the
     /// charger's messages. Nothing is appended, read or sent before it runs. Must be called within a runtime, once for a
     /// charger.

@@ -19,8 +19,9 @@ pub(crate) const FREE_BYTES: usize = 2_048;
 /// A complete message up to this length that waits for its turn is charged to no connection, because the charger did not
 /// cause the wait. All such messages together have a bound of their own, as large as that of the budget.
 pub(crate) const WAITING_FREE_BYTES: usize = 16 << 10;
-/// Bytes of an incomplete message that are kept as they were received.
-const KEPT_MAX: usize = 8 << 10;
+/// Bytes of an incomplete message that are kept as they were received. They are charged besides those in the library's
+/// buffers, so all connections together keep half of the budget at most.
+const KEPT_MAX: usize = 256 << 10;
 /// Above the bound, connections are closed until one part in this many of the budget is free.
 const FREED_SHARE: u64 = 8;
 
@@ -596,8 +597,10 @@ mod tests {
         let mut meter = meter(&budget, &control(1));
         let start = Instant::now();
         let later = |seconds| start + Duration::from_secs(seconds);
-        meter.take(&frame(0x01, 10 * KIB), start);
-        assert_eq!(budget.used(), 16 << 10);
+        let part = frame(0x01, 10 * KIB);
+        meter.take(&part, start);
+        // Its bytes are also kept as they came.
+        assert_eq!(budget.used(), (16 << 10) + part.len() as u64);
         for second in 1..100 {
             meter.take(&frame(0x89, 0), later(second));
             meter.take(&frame(0x00, 1), later(second));

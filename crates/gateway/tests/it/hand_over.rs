@@ -123,6 +123,27 @@ async fn every_part_of_a_message_may_be_at_either_gateway() {
     nobody_noticed(&world, chargers.len()).await;
 }
 
+/// Such as a report of a charger with many variables on a slow mobile connection.
+#[tokio::test]
+async fn a_long_message_of_which_a_part_was_received_is_completed_at_the_next_gateway() {
+    const BYTES: usize = 250_000;
+    let data = "x".repeat(BYTES);
+    let text = format!(r#"[2,"long","DataTransfer",{{"vendorId":"V","data":"{data}"}}]"#);
+    let bytes = encode(0x80 | TEXT, text.as_bytes());
+    let mut world = World::start().await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    let (first, rest) = bytes.split_at(BYTES - 100);
+    for part in first.chunks(first.len() / 2 + 1) {
+        charger.socket.write_all(part).await.expect("writes");
+        world = world.upgrade(|_| {}).await;
+    }
+    charger.socket.write_all(rest).await.expect("writes");
+    let (_, answer) = charger.read().await;
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(answer.starts_with("[3,\"long\""), "{answer}");
+    nobody_noticed(&world, 1).await;
+}
+
 #[tokio::test]
 async fn answers_that_a_slow_reader_has_not_taken_are_sent_by_the_next_gateway() {
     let world = World::start().await;
@@ -190,7 +211,7 @@ async fn a_connection_that_does_not_get_ready_is_closed_with_1001_and_the_others
     other.heartbeat().await;
     charger.heartbeat().await;
     // A message of which too much has come to be kept, and not all; the pong shows that it was read.
-    charger.frame(TEXT, &[b'x'; 15_000]).await;
+    charger.frame(TEXT, &[b'x'; 300_000]).await;
     charger.frame(0x80 | PING, b"").await;
     assert_eq!(charger.read().await.0, PONG);
     let world = world.upgrade(|_| {}).await;

@@ -72,7 +72,7 @@ pub(crate) struct GatewayRole {
     /// [`alive::report`].
     reporting: JoinHandle<()>,
     /// [`status_requests::start`].
-    asking: JoinHandle<()>,
+    asking: status_requests::StatusRequests,
 }
 
 impl GatewayRole {
@@ -170,6 +170,9 @@ impl GatewayRole {
             return Ok(());
         };
         let connections = taken.connections();
+        for (charger_id, epoch) in taken.younger_than(self.asking.age_max()) {
+            self.asking.take_over(charger_id, epoch);
+        }
         taken.go().context("go on as the gateway")?;
         tracing::info!(connections, "took over from the process before");
         Ok(())

@@ -35,13 +35,39 @@ struct Waiting {
 /// Connections in the order in which they are looked at: each waits equally long.
 type Queue = Arc<Mutex<VecDeque<Waiting>>>;
 
+/// The task that asks.
+pub(super) struct StatusRequests {
+    queue: Queue,
+    after: Duration,
+    task: JoinHandle<()>,
+}
+
+impl StatusRequests {
+    /// Connections of which the process before may have to ask yet are younger than this.
+    pub(super) fn age_max(&self) -> Duration {
+        self.after * LOOKS_MAX
+    }
+
+    /// Also asks the charger of a connection that began at the process before. A connection that was asked there is not
+    /// asked again, because its commands are known.
+    pub(super) fn take_over(&self, charger_id: String, epoch: Epoch) {
+        if !self.after.is_zero() {
+            push(&self.queue, charger_id, epoch, 0, self.after);
+        }
+    }
+
+    pub(super) fn abort(&self) {
+        self.task.abort();
+    }
+}
+
 /// Asks chargers that connect to this gateway from now on, until it is aborted. With `after` zero it asks none.
 pub(super) fn start(
     gateway: GatewayId,
     database: &Database,
     events: &Arc<Events>,
     after: Duration,
-) -> JoinHandle<()> {
+) -> StatusRequests {
     let queue = Queue::default();
     if !after.is_zero() {
         let queue = Arc::clone(&queue);
@@ -58,7 +84,9 @@ pub(super) fn start(
         }));
     }
     let (database, events) = (database.clone(), Arc::clone(events));
-    tokio::spawn(async move {
+    let looked_at = Arc::clone(&queue);
+    let task = tokio::spawn(async move {
+        let queue = looked_at;
         let mut interval = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -85,7 +113,8 @@ pub(super) fn start(
                 );
             }
         }
-    })
+    });
+    StatusRequests { queue, after, task }
 }
 
 fn push(queue: &Queue, charger_id: String, epoch: Epoch, looks: u32, after: Duration) {

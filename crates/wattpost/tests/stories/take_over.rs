@@ -1,5 +1,6 @@
 //! Upgrades that no charger sees: a new process of the real binary takes over from the running one.
 
+use crate::charger::{Charger, Incoming};
 use crate::deployment::{Deployment, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io::{Read, Write};
@@ -268,6 +269,26 @@ fn the_running_process_goes_on_when_the_new_one_fails_in_the_middle() {
     let messages = world.nothing_is_lost(&ledger);
     assert_eq!(count(&messages, "connected"), CHARGERS as usize);
     assert_eq!(count(&messages, "gateway_started"), 1);
+}
+
+/// The running process has not asked yet when it stops.
+#[test]
+fn a_charger_that_connected_right_before_an_upgrade_is_asked_for_its_connectors() {
+    let settings = format!("{QUICK}[gateway]\nask_status_after_s = 4\n");
+    let mut world = Upgraded::start(&settings);
+    let connect = || Charger::connect(world.deployment.ocpp, "CP-1", "ocpp1.6");
+    // A connector that it does not report again.
+    let status = r#"{"connectorId":1,"errorCode":"NoError","status":"Available"}"#;
+    assert_eq!(connect().call("1", "StatusNotification", status)[0], 3);
+    let mut charger = connect();
+    assert_eq!(charger.call("2", "Heartbeat", "{}")[0], 3);
+    world.upgrade();
+    let asked = charger.receive();
+    assert!(
+        matches!(&asked, Incoming::Text(text) if text.contains("TriggerMessage")),
+        "{asked:?}"
+    );
+    world.stop();
 }
 
 /// The data directory of the running process, for [`plays_the_new_process_if_told_so`].
