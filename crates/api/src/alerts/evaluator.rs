@@ -1,7 +1,7 @@
 //! Evaluates alerts: reads what is known, finds the conditions that hold, and stores what follows.
 //!
-//! Every process with the API runs it, because each may be the only one; a lease in the database lets one evaluate at a
-//! time. The lease ends [`LEASE`] after its holder was killed, and another process goes on with the stored alerts.
+//! Every process with the API runs it, because each may be the only one; a [`Lease`] in the database lets one evaluate at a
+//! time.
 //!
 //! ```text
 //! lease ─ reports, events, chargers ─▶ findings ─▶ machine ─▶ one transaction: alerts, entries in the queue of events
@@ -9,9 +9,12 @@
 //! Mails are sent by a task beside the rounds, one after the other. What was accepted is stored with the next round; after
 //! a kill before that, the mail is sent again with the same `Message-ID`.
 //!
-//! While the database is away, the last holder goes on with what it knows from the reports over RabbitMQ and its own: the
-//! alerts about the pipeline. What has changed meanwhile is stored when the database is back.
+//! While a process does not reach the database, it evaluates the alerts about the pipeline in memory, from the reports over
+//! RabbitMQ and its own ([`Mode::Alone`]). Nobody can know then which other processes do so too: two mails are better than
+//! none, and each says that there may be another one. When the database is back, the process that takes the lease stores its
+//! alerts; another one tells the end of what it has mailed ([`Mode::Settling`]).
 
+use super::lease::{Lease, Timing};
 use super::mail::{self, Failing, Mail};
 use super::{AlertConfig, Mailer};
 use crate::pipeline::Overview;
@@ -20,7 +23,7 @@ use central::alert::chargers::{self, Recent, Uncertain};
 use central::alert::figures::History;
 use central::alert::machine::{Finding, Machine, Round, Stage, Step};
 use central::alert::pipeline::{self, Fleet, Seen};
-use central::alert::{self, Rule, Severity};
+use central::alert::{self, Rule, Severity, rule};
 use central::model::{
     Alert, AlertState, ChargerKey, Event, EventId, EventType, SILENCE_KEPT_MS, Silence,
     TransactionView,
@@ -43,8 +46,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// For how long a lease counts after it was taken or extended, besides the interval.
-const LEASE: Duration = Duration::from_secs(7);
 /// The events of so many milliseconds before are read after a start, in order to count.
 const COUNTED_MS: i64 = 3_600_000;
 /// Pages of events that a round reads at most. The rest is read in the next round.
@@ -57,6 +58,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 const MAILS_AT_ONCE_MAX: usize = 20;
 /// Ended alerts that wait for a mail at most; of more, the oldest are not mailed.
 const ENDED_MAX: usize = 5_000;
+/// How often a process without the lease reads the silences.
+const SILENCES_EVERY: Duration = Duration::from_secs(30);
 /// Alerts of which a round writes lines to the log at most.
 const LOGGED_MAX: usize = 20;
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -74,12 +77,23 @@ pub(crate) struct Sources {
 
 /// Evaluates until `stop`, then gives the lease back.
 pub(crate) async fn run(sources: Sources, config: AlertConfig, stop: CancellationToken) {
+    run_with(sources, config, Timing::default(), stop).await;
+}
+
+async fn run_with(sources: Sources, config: AlertConfig, timing: Timing, stop: CancellationToken) {
     let interval = config.interval();
+    let lease = Arc::new(Lease::new(Arc::clone(&sources.alerts), timing));
+    // Also after a panic of a round.
+    let ended = stop.child_token();
+    let _ended = ended.clone().drop_guard();
+    tokio::spawn(Arc::clone(&lease).keep(ended));
     let mut evaluator = Evaluator {
         sources,
         config,
-        holder: Uuid::new_v4(),
+        lease,
         held: None,
+        silences: Vec::new(),
+        silences_read_at: None,
         has_failed: false,
     };
     // Exported from the start, so that a rate has a value before the first mail.
@@ -99,7 +113,8 @@ pub(crate) async fn run(sources: Sources, config: AlertConfig, stop: Cancellatio
             }
         }
         let turn = tokio::task::spawn_blocking(move || {
-            evaluator.turn(Timestamp(now_ms()));
+            evaluator.turn();
+            evaluator.lease.round_ended();
             evaluator
         });
         evaluator = match turn.await {
@@ -118,15 +133,19 @@ pub(crate) async fn run(sources: Sources, config: AlertConfig, stop: Cancellatio
             }
         }
         gauge!("wattpost_alerts_round_seconds").set(began.elapsed().as_secs_f64());
+        let pause = match evaluator.held {
+            Some(_) => interval,
+            None => interval.min(timing.tried_every),
+        };
         tokio::select! {
-            () = tokio::time::sleep(interval) => {}
+            () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => {}
         }
     }
     if let Some(sending) = sending {
         sending.abort();
     }
-    let _ = tokio::task::spawn_blocking(move || evaluator.release()).await;
+    let _ = tokio::task::spawn_blocking(move || evaluator.lease.release()).await;
 }
 
 /// What came of sending a mail.
@@ -168,13 +187,29 @@ async fn send(mailer: Mailer, mails: Vec<Mail>) -> Vec<Attempt> {
 struct Evaluator {
     sources: Sources,
     config: AlertConfig,
-    holder: Uuid,
-    /// What the holder of the lease keeps in memory.
+    lease: Arc<Lease>,
+    /// What a process that evaluates keeps in memory.
     held: Option<Held>,
+    /// The silences as they were read last, for the time in which the database is away.
+    silences: Vec<Silence>,
+    silences_read_at: Option<Instant>,
     has_failed: bool,
 }
 
+/// How a process evaluates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// It has the lease, or had it when the database went away.
+    Leased,
+    /// It has never had the lease, and does not reach the database.
+    Alone,
+    /// Another process has the lease. This one only waits for the end of the alerts that it has mailed and not stored, and
+    /// mails it.
+    Settling,
+}
+
 struct Held {
+    mode: Mode,
     machine: Machine,
     history: History,
     recent: Recent,
@@ -244,16 +279,17 @@ impl Unsaved {
 }
 
 impl Evaluator {
-    /// Evaluates once, if this process has the lease.
-    fn turn(&mut self, now: Timestamp) {
-        let until = later(now, LEASE + self.config.interval());
-        let leased = self.sources.alerts.lease_alerts(self.holder, now, until);
-        let is_there = match leased {
+    /// Evaluates once, if this process has the lease or does not reach the database.
+    fn turn(&mut self) {
+        let is_there = match self.lease.take() {
             Ok(Some(memory)) => {
-                let has_other = |held: &Held| held.stored_memory != memory;
-                if self.held.as_ref().is_none_or(has_other) {
-                    // Also where another process had the lease while this one was stopped.
-                    match self.begin(&memory, now) {
+                let goes_on = self
+                    .held
+                    .as_ref()
+                    .is_some_and(|held| held.mode == Mode::Leased && held.stored_memory == memory);
+                // Also where another process had the lease while this one was stopped.
+                if !goes_on {
+                    match self.begin(&memory, Timestamp(now_ms())) {
                         Ok(held) => self.held = Some(held),
                         Err(error) => return self.failed(&error),
                     }
@@ -261,28 +297,55 @@ impl Evaluator {
                 true
             }
             Ok(None) => {
-                if self.held.take().is_some() {
-                    tracing::warn!("another process evaluates alerts now");
-                }
-                gauge!("wattpost_alerts_evaluating").set(0.0);
-                return;
+                self.lost();
+                self.remember_silences();
+                false
             }
             Err(error) => {
                 self.failed(&error);
+                if self.held.is_none() {
+                    tracing::info!("this process evaluates alerts in memory");
+                    self.held = Some(self.alone());
+                }
                 false
             }
         };
+        let evaluates = |held: &Held| held.mode != Mode::Settling;
+        let evaluates = self.held.as_ref().is_some_and(evaluates);
+        gauge!("wattpost_alerts_evaluating").set(f64::from(u8::from(evaluates)));
         let Some(mut held) = self.held.take() else {
             return;
         };
-        gauge!("wattpost_alerts_evaluating").set(1.0);
         // The call may have waited for a database that hangs.
-        let now = now.max(Timestamp(now_ms()));
-        let is_kept = self.evaluate(&mut held, is_there, now);
-        if is_kept {
-            self.held = Some(held);
-        } else {
-            tracing::warn!("another process evaluates alerts now");
+        let is_kept = self.evaluate(&mut held, is_there, Timestamp(now_ms()));
+        self.held = Some(held);
+        if !is_kept {
+            self.lost();
+        }
+    }
+
+    /// Another process has the lease: what this one has mailed and not stored stays until its end.
+    fn lost(&mut self) {
+        self.lease.lost();
+        if let Some(held) = &mut self.held {
+            if held.mode != Mode::Settling {
+                tracing::warn!("another process evaluates alerts now");
+                held.settle();
+            }
+            if held.is_settled() {
+                self.held = None;
+            }
+        }
+    }
+
+    /// Keeps the silences for the time in which the database is away.
+    fn remember_silences(&mut self) {
+        let is_due = |at: Instant| at.elapsed() >= SILENCES_EVERY;
+        if self.silences_read_at.is_none_or(is_due)
+            && let Ok(silences) = self.sources.alerts.silences()
+        {
+            self.silences = silences;
+            self.silences_read_at = Some(Instant::now());
         }
     }
 
@@ -304,7 +367,7 @@ impl Evaluator {
             .event_before(now.plus_millis(-COUNTED_MS))?;
         let stored_memory = memory.to_owned();
         let memory = Memory {
-            holder: Some(self.holder),
+            holder: Some(self.lease.holder),
             ..serde_json::from_str(memory).unwrap_or_default()
         };
         let mut recent = Recent::default();
@@ -330,22 +393,42 @@ impl Evaluator {
         let ended = stored.iter().filter(is_mailed);
         let ended = ended.map(|alert| (alert.id, alert.clone())).collect();
         tracing::info!("this process evaluates alerts");
-        Ok(Held {
+        let known: BTreeSet<Uuid> = stored.iter().map(|alert| alert.id).collect();
+        let mut held = Held {
+            mode: Mode::Leased,
             machine: Machine::restored(stored),
-            history: History::default(),
             recent,
             memory,
             stored_memory,
             cursor,
+            ended,
+            ..self.alone()
+        };
+        if let Some(before) = &self.held {
+            held.adopt(before, &known);
+        }
+        Ok(held)
+    }
+
+    /// What a process evaluates with that has read nothing.
+    fn alone(&self) -> Held {
+        Held {
+            mode: Mode::Alone,
+            machine: Machine::default(),
+            history: History::default(),
+            recent: Recent::default(),
+            memory: Memory::default(),
+            stored_memory: String::new(),
+            cursor: EventId::START,
             has_caught_up: false,
-            silences: Vec::new(),
+            silences: self.silences.clone(),
             chargers: Findings::default(),
             judged_at: None,
             expired_at: None,
             unsaved: Unsaved::default(),
-            ended,
+            ended: BTreeMap::new(),
             failing: Failing::default(),
-        })
+        }
     }
 
     /// One round. `false` if another process has the lease.
@@ -355,7 +438,12 @@ impl Evaluator {
             self.failed(&error);
             is_stored = false;
         }
-        let round = self.round(held, now, is_stored);
+        let mut round = self.round(held, now, is_stored);
+        if held.mode == Mode::Settling {
+            let machine = &held.machine;
+            let has = |one: &Finding| machine.has(one.name, one.severity, &one.subject);
+            round.findings.retain(has);
+        }
         let rules = &self.config.rules;
         let step = held
             .machine
@@ -389,7 +477,7 @@ impl Evaluator {
         // The lease was extended just now: without news there is nothing to write.
         if !step.is_empty() || memory != held.stored_memory {
             let alerts = &self.sources.alerts;
-            match alerts.record_alerts(self.holder, &step, &memory, now) {
+            match alerts.record_alerts(self.lease.holder, &step, &memory, now) {
                 Ok(true) => {
                     held.unsaved = Unsaved::default();
                     held.stored_memory = memory;
@@ -579,6 +667,11 @@ impl Evaluator {
             findings: pipeline::findings(&seen, &held.memory.fleet, &self.config.rules),
             judged: pipeline::judged(&seen),
         };
+        if !is_there && !seen.has_broker {
+            // Reports of others come from the database alone: that they are old says nothing of their processes.
+            round.findings.retain(|one| one.name != "PartGone");
+            round.judged.remove("PartGone");
+        }
         if let Some((since, error)) = &held.failing.since {
             let words = format!("no mail of an alert is accepted: {error}");
             round.findings.push(Finding {
@@ -604,8 +697,13 @@ impl Evaluator {
         if !held.failing.may_try(Instant::now()) {
             return Vec::new();
         }
-        let ended = held.ended.values();
-        mail::due(held.machine.alerts(), ended, &self.config.mail, now)
+        let firing = held.machine.alerts();
+        let firing = firing.filter(|_| held.mode != Mode::Settling);
+        let mut mails = mail::due(firing, held.ended.values(), &self.config.mail, now);
+        if self.has_failed {
+            mails.iter_mut().for_each(Mail::say_alone);
+        }
+        mails
     }
 
     /// Notes what came of sending.
@@ -630,17 +728,57 @@ impl Evaluator {
             held.note_mailed(&mail, at);
         }
     }
-
-    fn release(&self) {
-        if self.held.is_some()
-            && let Err(error) = self.sources.alerts.release_alerts(self.holder)
-        {
-            tracing::debug!(%error, "the lease of the evaluation of alerts was not given back; it ends by itself");
-        }
-    }
 }
 
 impl Held {
+    /// Keeps only the alerts that were mailed and are not stored.
+    fn settle(&mut self) {
+        self.mode = Mode::Settling;
+        let unsaved = std::mem::take(&mut self.unsaved);
+        let is_left = |id: &Uuid| {
+            let alert = unsaved.changed.get(id);
+            alert.is_some_and(|alert| alert.told.mailed.is_some())
+        };
+        self.machine.retain(|alert| is_left(&alert.id));
+        self.ended.retain(|id, _| is_left(id));
+    }
+
+    /// Whether nothing is left whose end is to be mailed.
+    fn is_settled(&self) -> bool {
+        self.ended.is_empty() && self.machine.alerts().next().is_none()
+    }
+
+    /// Takes over what this process has evaluated without the database. `known`: the alerts that are stored.
+    fn adopt(&mut self, before: &Self, known: &BTreeSet<Uuid>) {
+        self.failing = before.failing.clone();
+        for alert in before.machine.alerts() {
+            let is_of_pipeline = rule(&alert.name, alert.severity)
+                .is_some_and(|rule| rule.about == "pipeline" || rule.name == "NotifierFailing");
+            if !is_of_pipeline {
+                continue;
+            }
+            if let Some(mailed) = alert.told.mailed {
+                // The same condition, under the id that another process has given it: it is not mailed again.
+                let noted = self.machine.note_like(alert, mailed);
+                self.unsaved.changed.extend(noted.map(|one| (one.id, one)));
+            }
+            if !known.contains(&alert.id) && self.machine.adopt(alert.clone()) {
+                self.unsaved.changed.insert(alert.id, alert.clone());
+                if alert.told.firing.is_some() {
+                    self.unsaved.told.push((alert.id, Stage::Firing));
+                }
+            }
+        }
+        for (id, alert) in &before.ended {
+            if !known.contains(id) {
+                self.unsaved.changed.insert(*id, alert.clone());
+                self.unsaved.told.push((*id, Stage::Firing));
+                self.unsaved.told.push((*id, Stage::Resolved));
+                self.ended.insert(*id, alert.clone());
+            }
+        }
+    }
+
     /// Keeps those alerts whose end is to be mailed: also of one that ended before its firing could be.
     fn note_ended(&mut self, step: &Step) {
         for alert in &step.changed {
@@ -761,6 +899,5 @@ fn log(step: &Step) {
     }
 }
 
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.plus_millis(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
-}
+#[cfg(test)]
+mod tests;

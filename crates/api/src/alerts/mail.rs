@@ -131,6 +131,26 @@ pub(super) struct Mail {
     text: String,
 }
 
+impl Mail {
+    /// Adds that other processes may send the same.
+    pub(super) fn say_alone(&mut self) {
+        self.text.push_str(
+            "\nThe process that sends this mail does not reach the database, so another process may have sent the same mail.\n",
+        );
+    }
+}
+
+#[cfg(test)]
+impl Mail {
+    pub(super) fn is_about(&self, name: &str) -> bool {
+        self.subject.contains(name)
+    }
+
+    pub(super) fn says(&self, words: &str) -> bool {
+        self.text.contains(words)
+    }
+}
+
 /// The mails that are due: of alerts that fire and were not mailed, and of those in `ended`.
 pub(super) fn due<'a>(
     firing: impl Iterator<Item = &'a Alert>,

@@ -2,6 +2,7 @@
 
 mod config;
 pub(crate) mod evaluator;
+mod lease;
 mod mail;
 pub(crate) mod routes;
 

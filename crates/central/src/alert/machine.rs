@@ -223,6 +223,32 @@ impl Machine {
         self.alerts.contains_key(&key)
     }
 
+    /// Takes in an alert that another machine has, with its times. `false` if there is one of its rule and subject.
+    pub fn adopt(&mut self, alert: Alert) -> bool {
+        let key = key_of(&alert);
+        let is_new = !self.alerts.contains_key(&key);
+        if is_new {
+            self.alerts.insert(key, alert);
+        }
+        is_new
+    }
+
+    /// Notes that the mail of an alert of the same rule and subject was accepted. Returns the alert as it is now; `None` if
+    /// there is none, or its mail was accepted before.
+    pub fn note_like(&mut self, other: &Alert, mailed: Timestamp) -> Option<Alert> {
+        let alert = self.alerts.get_mut(&key_of(other))?;
+        if alert.told.mailed.is_some() {
+            return None;
+        }
+        alert.told.mailed = Some(mailed);
+        Some(alert.clone())
+    }
+
+    /// Forgets the alerts that are not to be kept.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&Alert) -> bool) {
+        self.alerts.retain(|_, alert| is_kept(alert));
+    }
+
     /// Notes of which alerts a person has taken note.
     pub fn acknowledge(&mut self, mut noted: BTreeMap<Uuid, Acknowledged>) {
         if noted.is_empty() {

@@ -61,6 +61,12 @@ pub trait Alerts: Send + Sync + 'static {
         until: Timestamp,
     ) -> Result<Option<String>, Unavailable>;
 
+    /// Extends the lease until `until`. `false`, and nothing is changed, if the holder has not got it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn extend_alerts(&self, holder: Uuid, until: Timestamp) -> Result<bool, Unavailable>;
+
     /// Gives the lease back.
     ///
     /// # Errors

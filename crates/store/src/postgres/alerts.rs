@@ -48,6 +48,18 @@ impl Alerts for PostgresStore {
         })
     }
 
+    fn extend_alerts(&self, holder: Uuid, until: Timestamp) -> Result<bool, Unavailable> {
+        self.change(async |connection| {
+            let held = sqlx::query("UPDATE alert_evaluation SET held_until = $2 WHERE holder = $1")
+                .bind(holder)
+                .bind(until.0)
+                .execute(connection)
+                .await
+                .map_err(error::refusal)?;
+            Ok(held.rows_affected() > 0)
+        })
+    }
+
     fn release_alerts(&self, holder: Uuid) -> Result<(), Unavailable> {
         self.change(async |connection| {
             sqlx::query("UPDATE alert_evaluation SET holder = NULL WHERE holder = $1")

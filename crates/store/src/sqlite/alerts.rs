@@ -42,6 +42,15 @@ impl Alerts for SqliteStore {
         })
     }
 
+    fn extend_alerts(&self, holder: Uuid, until: Timestamp) -> Result<bool, Unavailable> {
+        self.transact(|connection, _| {
+            let held = connection
+                .prepare_cached("UPDATE alert_evaluation SET held_until = ?2 WHERE holder = ?1")?
+                .execute(params![holder.as_bytes(), until.0])?;
+            Ok(held > 0)
+        })
+    }
+
     fn release_alerts(&self, holder: Uuid) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
             connection.execute(

@@ -111,6 +111,14 @@ fn one_process_evaluates_and_another_goes_on_where_it_was<D: Adapter>() {
         "who has lost the lease changes nothing"
     );
     assert_eq!(other.alert(Uuid::from_u128(2)).unwrap(), None);
+    assert!(!store.extend_alerts(A, at(90)).unwrap());
+    assert_eq!(
+        store.lease_alerts(A, at(3), at(5)).unwrap(),
+        None,
+        "B has it"
+    );
+    assert!(other.extend_alerts(B, at(6)).unwrap());
+    assert_eq!(store.lease_alerts(A, at(5), at(7)).unwrap(), None);
     store.release_alerts(A).unwrap();
     assert_eq!(lease(&store, A, 3), None);
     other.release_alerts(B).unwrap();

@@ -1,0 +1,413 @@
+use super::*;
+use central::model::{Acknowledged, ProcessReport, ProcessRole};
+use central::ports::{
+    AlertFilter, ChangeRequest, NotAcknowledged, Once, SilenceNotAdded, UnavailableKind,
+};
+use common::lock::lock;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use store::{SqliteOptions, SqliteStore};
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// The database as one process reaches it: statements can take long, and it can be away.
+struct Way {
+    store: Arc<SqliteStore>,
+    takes: Duration,
+    is_away: AtomicBool,
+    /// Who took the lease or stored something, in this order, of all processes of a test.
+    holders: Arc<Mutex<Vec<Uuid>>>,
+}
+
+impl Way {
+    fn pass(&self) -> Result<&SqliteStore, Unavailable> {
+        std::thread::sleep(self.takes);
+        match self.is_away.load(Ordering::Relaxed) {
+            true => Err(Unavailable {
+                component: "database",
+                kind: UnavailableKind::Unreachable,
+                detail: "it is away".to_owned(),
+            }),
+            false => Ok(&self.store),
+        }
+    }
+
+    fn note(&self, holder: Uuid) {
+        let mut holders = lock(&self.holders);
+        if holders.last() != Some(&holder) {
+            holders.push(holder);
+        }
+    }
+}
+
+impl Alerts for Way {
+    fn lease_alerts(
+        &self,
+        holder: Uuid,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<String>, Unavailable> {
+        let leased = self.pass()?.lease_alerts(holder, now, until)?;
+        if leased.is_some() {
+            self.note(holder);
+        }
+        Ok(leased)
+    }
+
+    fn extend_alerts(&self, holder: Uuid, until: Timestamp) -> Result<bool, Unavailable> {
+        self.pass()?.extend_alerts(holder, until)
+    }
+
+    fn release_alerts(&self, holder: Uuid) -> Result<(), Unavailable> {
+        self.pass()?.release_alerts(holder)
+    }
+
+    fn active_alerts(&self, since: Timestamp) -> Result<Vec<Alert>, Unavailable> {
+        self.pass()?.active_alerts(since)
+    }
+
+    fn acknowledged_alerts(&self) -> Result<Vec<(Uuid, Acknowledged)>, Unavailable> {
+        self.pass()?.acknowledged_alerts()
+    }
+
+    fn record_alerts(
+        &self,
+        holder: Uuid,
+        step: &Step,
+        memory: &str,
+        now: Timestamp,
+    ) -> Result<bool, Unavailable> {
+        self.pass()?.record_alerts(holder, step, memory, now)
+    }
+
+    fn alerts(&self, filter: &AlertFilter, page: &PageRequest) -> Result<Page<Alert>, QueryError> {
+        self.store.alerts(filter, page)
+    }
+
+    fn alert(&self, id: Uuid) -> Result<Option<Alert>, Unavailable> {
+        self.store.alert(id)
+    }
+
+    fn acknowledge_alert(
+        &self,
+        id: Uuid,
+        note: &str,
+        request: &ChangeRequest,
+    ) -> Result<Once<Alert, NotAcknowledged>, Unavailable> {
+        self.store.acknowledge_alert(id, note, request)
+    }
+
+    fn silences(&self) -> Result<Vec<Silence>, Unavailable> {
+        self.pass()?.silences()
+    }
+
+    fn add_silence(
+        &self,
+        silence: &Silence,
+        request: &ChangeRequest,
+    ) -> Result<Once<Silence, SilenceNotAdded>, Unavailable> {
+        self.store.add_silence(silence, request)
+    }
+
+    fn remove_silence(&self, id: Uuid, request: &ChangeRequest) -> Result<bool, Unavailable> {
+        self.store.remove_silence(id, request)
+    }
+
+    fn expire_alerts(
+        &self,
+        before: Timestamp,
+        silences_before: Timestamp,
+    ) -> Result<u64, Unavailable> {
+        self.store.expire_alerts(before, silences_before)
+    }
+}
+
+/// A database, and processes that evaluate over it.
+struct World {
+    store: Arc<SqliteStore>,
+    holders: Arc<Mutex<Vec<Uuid>>>,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("wattpost.db");
+        let store = SqliteStore::open(path, SqliteOptions::default()).expect("it opens");
+        Self {
+            store: Arc::new(store),
+            holders: Arc::default(),
+            _directory: directory,
+        }
+    }
+
+    fn way(&self, takes: Duration) -> Arc<Way> {
+        Arc::new(Way {
+            store: Arc::clone(&self.store),
+            takes,
+            is_away: AtomicBool::new(false),
+            holders: Arc::clone(&self.holders),
+        })
+    }
+
+    /// What a process reads that evaluates. Its journal is full while `is_full`.
+    fn sources(&self, way: &Arc<Way>, is_full: &Arc<AtomicBool>) -> Sources {
+        let is_full = Arc::clone(is_full);
+        let own = move || {
+            let figures = [(
+                "journal_full".to_owned(),
+                f64::from(u8::from(is_full.load(Ordering::Relaxed))),
+            )];
+            ProcessReport {
+                id: Uuid::from_u128(1),
+                role: ProcessRole::Api,
+                host: "host".to_owned(),
+                version: "1".to_owned(),
+                started_at: Timestamp(1),
+                at: Timestamp(now_ms()),
+                has_stopped: false,
+                parts: Vec::new(),
+                gateway: None,
+                consumed_records: None,
+                queues: None,
+                figures_milli: ProcessReport::in_milli(&figures.into()),
+            }
+        };
+        Sources {
+            alerts: Arc::clone(way) as Arc<dyn Alerts>,
+            queries: Arc::clone(&self.store) as Arc<dyn QueryStore>,
+            log: Arc::clone(&self.store) as Arc<dyn EventLog>,
+            handshakes: None,
+            webhooks: None,
+            overview: Arc::new(Overview::new(crate::PipelineDeps {
+                processes: Arc::clone(&self.store) as Arc<dyn central::ports::Processes>,
+                own: Arc::new(own),
+                has_broker: false,
+            })),
+            mailer: Some(mailer()),
+        }
+    }
+
+    fn process(&self, takes: Duration, timing: Timing) -> CancellationToken {
+        let stop = CancellationToken::new();
+        let sources = self.sources(&self.way(takes), &Arc::default());
+        tokio::spawn(run_with(sources, config(), timing, stop.clone()));
+        stop
+    }
+
+    fn holders(&self) -> usize {
+        lock(&self.holders).len()
+    }
+}
+
+/// Mails are handed to it by no test: what is due is looked at.
+fn mailer() -> Mailer {
+    let config = crate::MailConfig {
+        server: "127.0.0.1".to_owned(),
+        port: 9,
+        tls: crate::MailTls::None,
+        from: "wattpost@example.com".to_owned(),
+        to: vec!["ops@example.com".to_owned()],
+        ..crate::MailConfig::default()
+    };
+    let mailer = Mailer::new(&config).expect("right settings");
+    mailer.expect("a server is set")
+}
+
+fn config() -> AlertConfig {
+    let mut config = AlertConfig {
+        interval_ms: 200,
+        ..AlertConfig::default()
+    };
+    let rules = &mut config.rules;
+    rules.keep_firing_s.insert("JournalFull".to_owned(), 0);
+    config
+}
+
+fn timing(lease_ms: u64) -> Timing {
+    Timing {
+        lease: Duration::from_millis(lease_ms),
+        extended_every: Duration::from_millis(50),
+        tried_every: Duration::from_millis(50),
+        ..Timing::default()
+    }
+}
+
+async fn until(what: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < WITHIN {
+        if what() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+/// An evaluator whose rounds a test makes.
+fn evaluator(world: &World, way: &Arc<Way>, is_full: &Arc<AtomicBool>) -> Evaluator {
+    let sources = world.sources(way, is_full);
+    let lease = Arc::new(Lease::new(Arc::clone(&sources.alerts), Timing::default()));
+    Evaluator {
+        sources,
+        config: config(),
+        lease,
+        held: None,
+        silences: Vec::new(),
+        silences_read_at: None,
+        has_failed: false,
+    }
+}
+
+fn mails(evaluator: &Evaluator) -> Vec<Mail> {
+    evaluator.mails_due(Timestamp(now_ms() + 3_600_000))
+}
+
+fn accept(evaluator: &mut Evaluator, mails: Vec<Mail>) {
+    let accepted = |mail| Attempt {
+        mail,
+        at: Timestamp(now_ms()),
+        result: Ok(()),
+    };
+    evaluator.mailed(mails.into_iter().map(accepted).collect());
+}
+
+/// Other rules may find something in a world with one process.
+fn of_journal(world: &World) -> Vec<Alert> {
+    let page = PageRequest {
+        after: None,
+        limit: PAGE_MAX,
+    };
+    let all = world.store.alerts(&AlertFilter::default(), &page);
+    let all = all.expect("it answers").items;
+    all.into_iter()
+        .filter(|one| one.name == "JournalFull")
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_takes_longer_than_the_lease_keeps_it() {
+    let world = World::new();
+    // A round has five statements or more, so it takes twice as long as the lease.
+    let takes = Duration::from_millis(100);
+    let stops = [0, 1].map(|_| world.process(takes, timing(250)));
+    assert!(until(|| world.holders() > 0).await);
+    let second = until(|| world.holders() > 1);
+    let second = tokio::time::timeout(Duration::from_secs(2), second).await;
+    assert!(second.is_err(), "another process has taken the lease");
+    stops.iter().for_each(CancellationToken::cancel);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_do_not_take_the_lease_from_each_other_where_extending_it_is_too_slow() {
+    let world = World::new();
+    let takes = Duration::from_millis(100);
+    let stops = [0, 1].map(|_| world.process(takes, timing(60)));
+    assert!(until(|| world.holders() > 0).await);
+    let more = until(|| world.holders() > 3);
+    let more = tokio::time::timeout(Duration::from_secs(2), more).await;
+    assert!(more.is_err(), "the lease goes to and fro");
+    stops.iter().for_each(CancellationToken::cancel);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stops_or_hangs_is_replaced() {
+    let world = World::new();
+    let first = world.process(Duration::ZERO, timing(300));
+    assert!(until(|| world.holders() == 1).await);
+    // It holds the lease, and does not extend it: as after a kill.
+    let killed = world.way(Duration::ZERO);
+    first.cancel();
+    let began = Instant::now();
+    let leased = || {
+        let now = Timestamp(now_ms());
+        let until = now.plus_millis(300);
+        killed
+            .lease_alerts(Uuid::from_u128(9), now, until)
+            .expect("it answers")
+            .is_some()
+    };
+    assert!(until(leased).await);
+    let last = world.process(Duration::ZERO, timing(300));
+    assert!(until(|| world.holders() == 3).await);
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    last.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_starts_while_the_database_is_away_tells_of_the_pipeline_and_stores_it_later()
+ {
+    let world = World::new();
+    let (way, is_full) = (world.way(Duration::ZERO), Arc::new(AtomicBool::new(true)));
+    way.is_away.store(true, Ordering::Relaxed);
+    let mut one = evaluator(&world, &way, &is_full);
+    one.turn();
+    let due: Vec<Mail> = mails(&one)
+        .into_iter()
+        .filter(|mail| mail.is_about("JournalFull"))
+        .collect();
+    assert_eq!(due.len(), 1);
+    assert!(due[0].says("another process may have sent the same mail"));
+    accept(&mut one, due);
+    one.turn();
+    assert!(!mails(&one).iter().any(|mail| mail.is_about("JournalFull")));
+    way.is_away.store(false, Ordering::Relaxed);
+    one.turn();
+    let stored = of_journal(&world);
+    assert_eq!(stored.len(), 1);
+    assert!(stored[0].told.mailed.is_some() && stored[0].told.firing.is_some());
+    is_full.store(false, Ordering::Relaxed);
+    one.turn();
+    one.turn();
+    assert_eq!(of_journal(&world)[0].state, AlertState::Resolved);
+    let ends: Vec<Mail> = mails(&one)
+        .into_iter()
+        .filter(|mail| mail.is_about("JournalFull"))
+        .collect();
+    assert!(ends.len() == 1 && ends[0].is_end, "{ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_what_was_mailed_while_the_database_was_away_is_mailed_by_the_process_that_mailed_it()
+ {
+    let world = World::new();
+    let (way, is_full) = (world.way(Duration::ZERO), Arc::new(AtomicBool::new(false)));
+    let mut one = evaluator(&world, &way, &is_full);
+    one.turn();
+    way.is_away.store(true, Ordering::Relaxed);
+    is_full.store(true, Ordering::Relaxed);
+    one.turn();
+    let due = mails(&one);
+    assert!(due.iter().any(|mail| mail.is_about("JournalFull")));
+    accept(&mut one, due);
+    // Another process takes the lease first.
+    let other_way = world.way(Duration::ZERO);
+    let far = Timestamp(now_ms() + 60_000);
+    let leased = other_way.lease_alerts(Uuid::from_u128(9), far, far.plus_millis(60_000));
+    assert!(leased.expect("it answers").is_some());
+    way.is_away.store(false, Ordering::Relaxed);
+    one.turn();
+    assert_eq!(
+        mails(&one),
+        [],
+        "nothing new is mailed beside the other process"
+    );
+    assert!(one.held.is_some());
+    is_full.store(false, Ordering::Relaxed);
+    one.turn();
+    one.turn();
+    let ends = mails(&one);
+    assert!(
+        ends.iter()
+            .any(|mail| mail.is_end && mail.is_about("JournalFull")),
+        "{ends:?}"
+    );
+    accept(&mut one, ends);
+    one.turn();
+    assert!(one.held.is_none(), "nothing is left");
+    assert_eq!(of_journal(&world), []);
+}
