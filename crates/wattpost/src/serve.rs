@@ -118,6 +118,7 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
         settings.health.consumer_listen = listen;
     }
     telemetry::start_logging(&settings.log)?;
+    without_huge_pages();
     open_files::fit(&mut settings, roles)?;
     anyhow::ensure!(
         !args.take_over || roles.has_gateway(),
@@ -142,6 +143,15 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
     // Blocking calls, such as to a database that hangs, are abandoned: the journal is synced already.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
+}
+
+/// From here on the kernel gives this process small pages only. The allocator asks for transparent huge pages of 2 MiB, and one
+/// of them stays in memory as long as one buffer in it is used: with them, a process with thousands of chargers takes two to
+/// four times the memory. Programs that it starts inherit that.
+fn without_huge_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "the kernel cannot turn off huge pages, so this process takes more memory");
+    }
 }
 
 /// Threads that serve HTTP.

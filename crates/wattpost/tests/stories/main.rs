@@ -34,6 +34,7 @@ mod handles;
 mod independent_client;
 mod killed;
 mod local_lists;
+mod memory;
 mod metrics;
 mod octt_cases;
 mod old_copies;
