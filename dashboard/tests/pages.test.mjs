@@ -291,11 +291,11 @@ test('the columns of messages, transactions and commands are chosen, and the add
 
 test('where nothing passes the filters, a button removes each of them', async () => {
   const page = await openPage(browser);
-  await page.goto(`${wattpost.url}/commands?charger=SIM-00001&action=${encodeURIComponent(HOSTILE)}`);
+  await page.goto(`${wattpost.url}/commands?charger=SIM-00001&outcome=${encodeURIComponent(HOSTILE)}`);
   await page.getByText('No command passes all filters').waitFor();
   assert.deepEqual(await violations(page), []);
   assert.equal(await page.evaluate(() => window.hacked), undefined);
-  await page.getByRole('button', { name: /^Without “action: <img/ }).click();
+  await page.getByRole('button', { name: /^Without “outcome: <img/ }).click();
   await page.locator('tbody a[data-row]').first().waitFor();
   assert.equal(new URL(page.url()).search, '?charger=SIM-00001');
   await page.goto(`${wattpost.url}/messages?q=none-of-them&charger=SIM-00001`);
