@@ -114,6 +114,9 @@ pub(crate) struct SilenceArgs {
     /// Only those with this group: the id of a gateway
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// Only those about this subject, as `alerts list --json` shows it
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
     /// For how long, from now
     #[arg(long, value_name = "MINUTES")]
     for_minutes: u32,
@@ -267,6 +270,13 @@ fn silence(args: &SilenceArgs) -> Result<()> {
     {
         bail!("--group is {group:?}; give a text of 1 to {SILENCE_MATCHER_CHARS_MAX} characters");
     }
+    if let Some(subject) = &args.subject
+        && subject.chars().count() > SILENCE_MATCHER_CHARS_MAX
+    {
+        bail!(
+            "--subject is longer than {SILENCE_MATCHER_CHARS_MAX} characters; give the subject of an alert"
+        );
+    }
     check_text("--comment", &args.comment)?;
     let ms = i64::from(args.for_minutes) * 60_000;
     if !(1..=SILENCE_MS_MAX).contains(&ms) {
@@ -280,6 +290,7 @@ fn silence(args: &SilenceArgs) -> Result<()> {
         name: args.name.clone(),
         charger_id: args.charger.clone(),
         group: args.group.clone(),
+        subject: args.subject.clone(),
     };
     if matcher.is_empty() {
         bail!("a silence of every alert is refused; give --name, --charger or --group");

@@ -1369,6 +1369,8 @@ export interface components {
              * @description Default: now.
              */
             starts_at?: string | null;
+            /** @description Only those about this subject, as alerts have it; empty: only the one about all together. */
+            subject?: string | null;
         };
         /** @description A site to be added. */
         NewSite: {
@@ -3188,6 +3190,8 @@ export interface components {
             starts_at: string;
             /** @description `waiting`, `active` or `ended`. */
             state: string;
+            /** @description Only those about this subject; empty: only the one about all together. */
+            subject?: string | null;
         };
         /** @description A site: a place with chargers. */
         Site: {

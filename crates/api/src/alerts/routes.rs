@@ -230,6 +230,7 @@ pub(crate) async fn create_silence(
         "name",
         "charger_id",
         "group",
+        "subject",
         "starts_at",
         "ends_at",
         "comment",
@@ -298,6 +299,10 @@ fn silence(members: &mut Members, now: Timestamp, by: Option<String>) -> Option<
     let group = members.take_if("group", &right, |group: &String| {
         (1..=SILENCE_MATCHER_CHARS_MAX).contains(&group.chars().count())
     });
+    let right = format!("a text of at most {SILENCE_MATCHER_CHARS_MAX} characters");
+    let subject = members.take_if("subject", &right, |subject: &String| {
+        subject.chars().count() <= SILENCE_MATCHER_CHARS_MAX
+    });
     let starts_at = members
         .take_if("starts_at", parameters::TIME_EXPECTED, |at: &String| {
             parameters::time(at).is_some()
@@ -327,6 +332,7 @@ fn silence(members: &mut Members, now: Timestamp, by: Option<String>) -> Option<
         name: name.value(),
         charger_id: charger.value(),
         group: group.value(),
+        subject: subject.value(),
     };
     if matcher.is_empty() {
         members.missing(

@@ -129,6 +129,8 @@ pub(crate) struct Silence {
     charger_id: Option<String>,
     /// Only those with this group.
     group: Option<String>,
+    /// Only those about this subject; empty: only the one about all together.
+    subject: Option<String>,
     /// `waiting`, `active` or `ended`.
     state: String,
     #[schema(format = DateTime)]
@@ -154,6 +156,9 @@ pub(crate) struct NewSilence {
     /// Only those with this group.
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
+    /// Only those about this subject, as alerts have it; empty: only the one about all together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
     /// Default: now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]

@@ -160,6 +160,18 @@ async fn silences_are_added_once_and_removed_and_each_fault_is_named() {
     )
     .await;
     assert_eq!(added.status, 201, "{}", added.body);
+    let exact = json!({"name": "ConnectorFaulted", "subject": "CP-1 0/1", "ends_at": ends_at});
+    let one = send(
+        addr,
+        "POST",
+        "/api/v1/silences",
+        &[JSON],
+        &exact.to_string(),
+    )
+    .await;
+    assert_eq!(one.json()["subject"], "CP-1 0/1", "{}", one.body);
+    let path = one.header("location").expect("an address").to_owned();
+    assert_eq!(send(addr, "DELETE", &path, &[], "").await.status, 204);
     let repeat = send(
         addr,
         "POST",
@@ -179,6 +191,7 @@ async fn silences_are_added_once_and_removed_and_each_fault_is_named() {
     for (body, pointer) in [
         (json!({"ends_at": ends_at}), "/name"),
         (json!({"name": "Nothing", "ends_at": ends_at}), "/name"),
+        (json!({"subject": "CP-1 0/1", "ends_at": ends_at}), "/name"),
         (json!({"charger_id": "CP-1"}), "/ends_at"),
         (
             json!({"charger_id": "CP-1", "ends_at": "2020-01-01T00:00:00Z"}),

@@ -876,6 +876,32 @@ mod tests {
     }
 
     #[test]
+    fn a_silence_with_a_subject_is_about_exactly_one_alert() {
+        let mut world = World::new();
+        world.settings.for_s.insert("ChargerOffline".to_owned(), 0);
+        world.silences.push(Silence {
+            id: Uuid::nil(),
+            matcher: SilenceMatcher {
+                name: Some("ChargerOffline".to_owned()),
+                subject: Some("CP-1".to_owned()),
+                ..SilenceMatcher::default()
+            },
+            starts_at: Timestamp(0),
+            ends_at: Timestamp(world.now + MINUTE),
+            comment: String::new(),
+            created_by: None,
+            created_at: Timestamp(0),
+        });
+        world.round(vec![offline("CP-1"), offline("CP-10")], &["ChargerOffline"]);
+        let told: Vec<&str> = world
+            .told
+            .iter()
+            .map(|(id, _)| world.stored[id].subject.as_str())
+            .collect();
+        assert_eq!(told, ["CP-10"]);
+    }
+
+    #[test]
     fn an_alert_that_another_one_explains_is_told_only_when_that_one_has_ended() {
         let mut world = World::new();
         let drop = || Finding::new("FleetDrop", Severity::Page, "only 3".to_owned());

@@ -264,10 +264,13 @@ pub struct SilenceMatcher {
     /// Only those with this group.
     #[serde(default)]
     pub group: Option<String>,
+    /// Only those about this subject, such as one connector; empty: only the one about all together.
+    #[serde(default)]
+    pub subject: Option<String>,
 }
 
 impl SilenceMatcher {
-    /// Whether it selects every alert, which no silence may.
+    /// Whether it selects every alert, which no silence may. A subject alone says nothing: different rules have the same.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.name.is_none() && self.charger_id.is_none() && self.group.is_none()
@@ -283,6 +286,10 @@ impl SilenceMatcher {
                 .group
                 .as_ref()
                 .is_none_or(|group| *group == alert.group)
+            && self
+                .subject
+                .as_ref()
+                .is_none_or(|subject| *subject == alert.subject)
     }
 }
 
@@ -320,6 +327,7 @@ impl Silence {
             name: self.matcher.name.clone(),
             charger_id: self.matcher.charger_id.clone(),
             group: self.matcher.group.clone(),
+            subject: self.matcher.subject.clone(),
             state: match self.is_active(now) {
                 true => "active",
                 false if now < self.starts_at => "waiting",
@@ -345,6 +353,8 @@ pub struct SilenceView {
     pub charger_id: Option<String>,
     /// Only those with this group.
     pub group: Option<String>,
+    /// Only those about this subject.
+    pub subject: Option<String>,
     /// `waiting`, `active` or `ended`.
     pub state: &'static str,
     /// Its begin.
