@@ -364,9 +364,16 @@ fn test_mail(args: &PlainArgs) -> Result<ExitCode> {
     let server = mailer.server();
     let to = settings.alerts.mail.to.join(", ");
     Ok(match sent {
-        Ok(()) => {
+        Ok(refused) if refused.is_empty() => {
             print_line!("{server} has accepted a mail to {to}");
             ExitCode::SUCCESS
+        }
+        Ok(refused) => {
+            print_line!(
+                "{server} has accepted a mail, but refuses recipients; correct alerts.mail.to: {}",
+                refused.join("; ")
+            );
+            ExitCode::FAILURE
         }
         Err(error) => {
             print_line!("{server} has not accepted the mail to {to}: {error}");

@@ -15,7 +15,7 @@
 //! alerts; another one tells the end of what it has mailed ([`Mode::Settling`]).
 
 use super::lease::{Lease, Timing};
-use super::mail::{self, Failing, Mail};
+use super::mail::{self, Accepted, Failing, Mail};
 use super::{AlertConfig, Mailer};
 use crate::pipeline::Overview;
 use central::Timestamp;
@@ -149,10 +149,11 @@ async fn run_with(sources: Sources, config: AlertConfig, timing: Timing, stop: C
 }
 
 /// What came of sending a mail.
-struct Attempt {
+pub(super) struct Attempt {
     mail: Mail,
     at: Timestamp,
-    result: Result<(), String>,
+    /// The recipients that the server refuses, or why no recipient has got it.
+    pub(super) result: Result<Vec<String>, String>,
 }
 
 /// Refusals of single mails after which the others wait for the next attempt.
@@ -160,7 +161,7 @@ const REFUSED_MAX: usize = 5;
 
 /// Sends mails until the server cannot be used. One that it refuses is tried again later, and holds back no other: a charger
 /// can cause a text that a filter refuses.
-async fn send(mailer: Mailer, mails: Vec<Mail>) -> Vec<Attempt> {
+pub(super) async fn send(mailer: Mailer, mails: Vec<Mail>) -> Vec<Attempt> {
     let mut attempts = Vec::new();
     let mut refused = 0;
     for mail in mails.into_iter().take(MAILS_AT_ONCE_MAX) {
@@ -240,6 +241,7 @@ struct Memory {
     /// The last event from which an alert about one event was made.
     seen: Option<String>,
     fleet: Fleet,
+    mails: Accepted,
 }
 
 #[derive(Default)]
@@ -648,6 +650,7 @@ impl Evaluator {
                 .note(report.id, report.started_at, at, &figures);
         }
         held.history.forget(now);
+        held.memory.mails.forget(&self.config.mail, now);
         let connected = running()
             .filter_map(|one| Some(one.report.gateway.as_ref()?.connected))
             .sum();
@@ -679,6 +682,15 @@ impl Evaluator {
                 ..Finding::new("NotifierFailing", Severity::Page, words)
             });
         }
+        if !held.failing.recipients.is_empty() {
+            let words = format!(
+                "the mail server refuses recipients: {}",
+                held.failing.recipients.join("; ")
+            );
+            round
+                .findings
+                .push(Finding::new("NotifierFailing", Severity::Ticket, words));
+        }
         round.judged.insert("NotifierFailing");
         if is_there {
             round.findings.extend(held.chargers.found.iter().cloned());
@@ -699,7 +711,13 @@ impl Evaluator {
         }
         let firing = held.machine.alerts();
         let firing = firing.filter(|_| held.mode != Mode::Settling);
-        let mut mails = mail::due(firing, held.ended.values(), &self.config.mail, now);
+        let mut mails = mail::due(
+            firing,
+            held.ended.values(),
+            &held.memory.mails,
+            &self.config.mail,
+            now,
+        );
         if self.has_failed {
             mails.iter_mut().for_each(Mail::say_alone);
         }
@@ -719,12 +737,13 @@ impl Evaluator {
                 Err(error) if !was_failing => {
                     tracing::warn!(%error, "a mail of an alert was not accepted; it is tried again");
                 }
-                Ok(()) if was_failing => tracing::info!("mails of alerts are accepted again"),
+                Ok(_) if was_failing => tracing::info!("mails of alerts are accepted again"),
                 _ => {}
             }
             if result.is_err() {
                 continue;
             }
+            held.memory.mails.note(&mail, at);
             held.note_mailed(&mail, at);
         }
     }
@@ -793,16 +812,15 @@ impl Held {
 
     fn note_mailed(&mut self, mail: &Mail, at: Timestamp) {
         let mut noted = Vec::new();
-        if mail.is_end {
-            for id in &mail.alerts {
-                if let Some(mut alert) = self.ended.remove(id) {
-                    alert.told.mailed_end = Some(at);
-                    noted.push(alert);
-                }
+        for id in &mail.ended {
+            if let Some(mut alert) = self.ended.remove(id) {
+                alert.told.mailed_end = Some(at);
+                noted.push(alert);
             }
-        } else {
-            let ids = mail.alerts.iter().copied().collect();
-            noted = self.machine.note(&ids, at);
+        }
+        if !mail.fires.is_empty() {
+            let ids = mail.fires.iter().copied().collect();
+            noted.extend(self.machine.note(&ids, at));
             for id in ids {
                 if let Some(alert) = self.ended.get_mut(&id) {
                     alert.told.mailed = Some(at);

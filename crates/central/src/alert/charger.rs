@@ -207,4 +207,15 @@ pub const CHARGER_ALERTS: &[ChargerAlert] = &[
         at_stake: "Nobody is told of alerts by mail.",
         to_do: "The summary has the error of the server; `wattpost alerts test-mail` tries it.",
     },
+    ChargerAlert {
+        name: "NotifierFailing",
+        severity: Ticket,
+        condition: "the server has accepted a mail of an alert, and has refused one of its recipients",
+        for_s: 0,
+        keep_firing_s: 0,
+        clears: "a mail was accepted for all recipients",
+        is_of_charger: false,
+        at_stake: "This recipient is told of no alert.",
+        to_do: "Correct `alerts.mail.to`, or the mailbox. The summary has the answer of the server.",
+    },
 ];

@@ -157,6 +157,7 @@ tls = "none"
 from = "Wattpost <wattpost@example.com>"
 to = ["ops@example.com", "night@example.com"]
 group_wait_s = 0
+group_interval_s = 0
 "#
     );
     let settings = SETTINGS.replace(
