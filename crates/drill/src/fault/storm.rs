@@ -1,6 +1,8 @@
-//! All chargers come back at once: first after their network broke, then after the gateway was killed.
+//! All chargers come back at once: after their network broke, the same while peers guess passwords, and after the gateway
+//! was killed while they go on.
 
 use super::super::deployment::Deployment;
+use super::super::flood::Flood;
 use super::super::memory::{Memory, mib};
 use super::super::probe::Probe;
 use super::super::watch::Watch;
@@ -11,6 +13,12 @@ use std::time::{Duration, Instant};
 
 /// All chargers are connected again within this time.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(300);
+/// With a flood of wrong passwords, chargers may need twice the time of before to come back, and this much more.
+const FLOOD_DELAY: Duration = Duration::from_secs(5);
+/// The gateway must know the charger whose password is guessed within this time.
+const FLOOD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The charger whose password is guessed. It never connects.
+const GUESSED: &str = "DRILL-GUESSED";
 /// Memory that a gateway may need above that of before, whatever the number of chargers: journal, logs, records that wait.
 const MEMORY_FIXED: u64 = 64 << 20;
 /// And for each charger that comes back.
@@ -51,9 +59,14 @@ pub(super) fn returning(
         mib(before)
     ));
     let warnings = storm.warnings();
-    storm.network_breaks(before)?;
-    watch.pause(outage / 2)?;
+    let without_flood = storm.network_breaks(before)?;
+    watch.pause(outage / 4)?;
+    let flood = storm.flood_begins()?;
+    let with_flood = storm.network_breaks(before)?;
+    storm.judge_flood(without_flood, with_flood, &flood);
+    watch.pause(outage / 4)?;
     storm.gateway_is_killed(before)?;
+    drop(flood);
     storm.judge_answers(health_within);
     let warnings = storm.warnings() - warnings;
     storm.note(format!(
@@ -70,14 +83,45 @@ pub(super) fn returning(
 
 impl Storm<'_> {
     /// The network of all chargers breaks at once; the gateway goes on.
-    fn network_breaks(&mut self, before: u64) -> Result<()> {
+    /// Returns how long the chargers took.
+    fn network_breaks(&mut self, before: u64) -> Result<Duration> {
         let memory = self.memory()?;
         memory.forget_peak()?;
-        self.all_return("the network of all chargers broke", |storm| {
+        let took = self.all_return("the network of all chargers broke", |storm| {
             storm.watch.cut();
             Ok(())
         })?;
-        self.judge_memory(&memory, before)
+        self.judge_memory(&memory, before)?;
+        Ok(took)
+    }
+
+    /// Peers begin to guess a password; returns when the gateway checks their guesses.
+    fn flood_begins(&mut self) -> Result<Flood> {
+        let deployment = self.deployment;
+        let password = format!("{:032x}", fastrand::u128(..));
+        deployment.run("charger add", &[GUESSED, "--password", &password])?;
+        self.watch.print("peers begin to guess a password");
+        let flood = Flood::start(deployment.ocpp, GUESSED)?;
+        let is_checked = || flood.answered().wrong > 0;
+        if !self.watch.pause_until(FLOOD_TIMEOUT, is_checked)? {
+            bail!("the gateway refuses no password: {:?}", flood.answered());
+        }
+        Ok(flood)
+    }
+
+    fn judge_flood(&mut self, without: Duration, with: Duration, flood: &Flood) {
+        let answered = flood.answered();
+        self.note(format!(
+            "  meanwhile {} wrong passwords were checked, and {} attempts ended without a check",
+            answered.wrong, answered.other
+        ));
+        if with > without * 2 + FLOOD_DELAY {
+            self.repair.broken_promises.push(format!(
+                "with a flood of wrong passwords chargers came back after {:.1} s, without it after {:.1} s",
+                with.as_secs_f64(),
+                without.as_secs_f64()
+            ));
+        }
     }
 
     /// kill -9 of the gateway; the supervisor starts it again after a second.
@@ -97,7 +141,12 @@ impl Storm<'_> {
     }
 
     /// Runs `fault` and waits until all chargers are connected again.
-    fn all_return(&mut self, what: &str, fault: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+    /// Returns how long that took.
+    fn all_return(
+        &mut self,
+        what: &str,
+        fault: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<Duration> {
         let watch = self.watch;
         let (connections, refusals) = (watch.connections(), watch.refusals());
         watch.print(what);
@@ -122,7 +171,7 @@ impl Storm<'_> {
             took.as_secs_f64(),
             watch.refusals() - refusals
         ));
-        Ok(())
+        Ok(took)
     }
 
     fn judge_memory(&mut self, memory: &Memory, before: u64) -> Result<()> {
