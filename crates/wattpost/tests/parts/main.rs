@@ -10,6 +10,7 @@ mod charger;
 mod deployment;
 #[path = "../stories/handshake.rs"]
 mod handshake;
+mod hanging;
 #[path = "../stories/metrics_page.rs"]
 mod metrics_page;
 #[path = "../stories/octt.rs"]
@@ -25,6 +26,7 @@ mod webhook_receiver;
 mod alone;
 mod cluster;
 mod commands;
+mod database_hangs;
 mod dead_letters;
 mod long_messages;
 mod maintenance;
