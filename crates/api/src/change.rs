@@ -7,12 +7,12 @@ use crate::auth::Caller;
 use crate::error::{ApiError, Fault};
 use crate::etag;
 use crate::query::Query;
-use crate::routes::RequestId;
+use crate::routes::{RequestId, Traced};
 use crate::state::AppState;
 use crate::wrong_port::Client;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use central::Timestamp;
 use central::command_request::PAYLOAD_BYTES_MAX;
@@ -63,16 +63,6 @@ impl Change {
         bytes_max: usize,
     ) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let actor = match parts.extensions.get::<Caller>() {
-            Some(Caller(actor)) => actor.clone(),
-            None => Actor {
-                kind: ActorKind::WithoutKey,
-                name: None,
-            },
-        };
-        let from = parts.extensions.get::<Client>();
-        let from = from.map(|Client(address)| address.ip().to_canonical().to_string());
-        let request_id = parts.extensions.get::<RequestId>();
         let body = state.read_body(body, bytes_max).await?;
         let query = parts.uri.query();
         // Who signs in is not known yet, and could make this process compute slow digests; a repeat needs no key.
@@ -88,12 +78,7 @@ impl Change {
             }
         };
         Ok(Self {
-            origin: Origin {
-                at: Timestamp(now_ms()),
-                by: actor,
-                from: from.unwrap_or_default(),
-                request_id: request_id.map(|RequestId(id)| id.clone()),
-            },
+            origin: origin(&parts.extensions),
             query: query.map(str::to_owned),
             headers: parts.headers,
             idempotency,
@@ -148,6 +133,29 @@ impl Change {
             MERGE_PATCH => Members::read(&self.body),
             media => Err(ApiError::not_merge_patch(media)),
         }
+    }
+}
+
+/// Who sends a request, now.
+pub(crate) fn origin(request: &Extensions) -> Origin {
+    let actor = match request.get::<Caller>() {
+        Some(Caller(actor)) => actor.clone(),
+        None => Actor {
+            kind: ActorKind::WithoutKey,
+            name: None,
+        },
+    };
+    let from = request.get::<Client>();
+    let from = from.map(|Client(address)| address.ip().to_canonical().to_string());
+    let request_id = request.get::<RequestId>();
+    Origin {
+        at: Timestamp(now_ms()),
+        by: actor,
+        from: from.unwrap_or_default(),
+        request_id: request_id.map(|RequestId(id)| id.clone()),
+        traceparent: request
+            .get::<Traced>()
+            .and_then(|Traced(trace)| trace.clone()),
     }
 }
 

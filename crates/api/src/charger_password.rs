@@ -109,10 +109,12 @@ pub(crate) async fn set(
                 let by = request.requested_by().to_owned();
                 let version = detail.charger.ocpp_version;
                 let command = command.accept(command_id, &by, version, None, now());
+                let mut command = command.map_err(|error| ApiError::bad_command(&error))?;
+                command.traceparent = request.origin.traceparent.clone();
                 let new = NewRotation {
                     charger_id: id.clone(),
                     new_hash: hash(&password).map_err(failed)?,
-                    command: command.map_err(|error| ApiError::bad_command(&error))?,
+                    command,
                     request,
                 };
                 let begun = rotations.begin_rotation(&new);
@@ -162,6 +164,7 @@ fn command(
         waits_when_offline: delivery.waits_when_offline,
         expires_at: delivery.expires_at,
         answer_within_ms: delivery.answer_within_ms,
+        skips_check: false,
     })
 }
 

@@ -1,7 +1,6 @@
 //! `/api/v1/commands` and `/api/v1/chargers/{id}/commands`: commands to chargers. The database is their queue: a request
 //! is a row, and the gateway that holds the charger takes it from there.
 
-use crate::auth::Caller;
 use crate::change;
 use crate::change::{BODY_BYTES_MAX, media_type, required_idempotency_key};
 use crate::error::ApiError;
@@ -17,7 +16,9 @@ use axum::response::Response;
 use central::Timestamp;
 use central::command_request::{CommandRequest, FAIL_AFTER_MS};
 use central::local_list::changes_local_list;
-use central::model::{CommandId, CommandState, CommandView, EffectPhase, NotSent};
+use central::model::{
+    CommandId, CommandState, CommandView, EffectPhase, NotSent, Origin, Scope, unchecked_entry,
+};
 use central::ports::{Cancelled, Created, Idempotency, LocalLists};
 use central::query::{ChargerDetail, CommandFilter, QueryStore, parameters};
 use common::clock::now_ms;
@@ -34,6 +35,8 @@ use uuid::Uuid;
 pub(crate) const PARAMETERS: &[&str] = &[
     "charger", "action", "queued", "effect", "cursor", "limit", "fields",
 ];
+/// The parameters of a request for a command.
+pub(crate) const CREATE_PARAMETERS: &[&str] = &["check"];
 /// The parameters of one command.
 pub(crate) const ONE_PARAMETERS: &[&str] = &["wait", "wait_for"];
 
@@ -76,6 +79,7 @@ pub(crate) fn now() -> Timestamp {
     path = "/api/v1/chargers/{id}/commands",
     params(
         ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
+        ("check" = Option<String>, Query, description = "`off`: the payload is sent without a check against the schema, for firmware with members of its own; needs the scope `admin`. `on` is the default"),
         ("Idempotency-Key" = String, Header, description = "A text of the client, unique for this request: its repeat within 72 hours sends nothing again"),
         ("Prefer" = Option<String>, Header, description = "`wait=10`: wait for the outcome, up to 60 seconds. `respond-async`: answer at once, also if the charger is not connected"),
     ),
@@ -92,8 +96,18 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Path(charger_id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
-    Query::read(request.uri().query(), &[])?;
-    let incoming = Incoming::read(&state, request, &[charger_id.as_bytes()]).await?;
+    let query = Query::read(request.uri().query(), CREATE_PARAMETERS)?;
+    let checks = [("on", false), ("off", true)];
+    let skips_check = query.one_of("check", &checks)?.unwrap_or(false);
+    // What no schema describes can bring a charger into a state that nobody has tested.
+    if let Some(keys) = state.keys.as_ref().filter(|_| skips_check) {
+        keys.check(Scope::Admin, request.headers())?;
+    }
+    let target: &[&[u8]] = match skips_check {
+        true => &[charger_id.as_bytes(), b"check=off"],
+        false => &[charger_id.as_bytes()],
+    };
+    let incoming = Incoming::read(&state, request, target).await?;
     let read: NewCommandBody = serde_json::from_slice(&incoming.body)
         .map_err(|error| ApiError::bad_json(&error.to_string()))?;
     let expires_at = read.expires_at.as_deref().map(expiry).transpose()?;
@@ -106,6 +120,7 @@ pub(crate) async fn create(
         waits_when_offline: read.when_offline == WhenOffline::Wait,
         expires_at,
         answer_within_ms: read.answer_within_ms,
+        skips_check,
     };
     submit(&state, incoming, move |store, _| {
         let charger = ordered_charger(store, &charger_id)?.charger;
@@ -137,6 +152,7 @@ pub(crate) fn ordered_charger(
 pub(crate) struct Incoming {
     pub(crate) body: Bytes,
     by: String,
+    origin: Origin,
     idempotency: Idempotency,
     wait: Option<Duration>,
     responds_at_once: bool,
@@ -153,8 +169,8 @@ impl Incoming {
         let wait = preferred_wait(request.headers());
         let responds_at_once = prefers(request.headers(), "respond-async");
         let key = required_idempotency_key(request.headers())?;
-        let caller = request.extensions().get::<Caller>();
-        let by = caller.and_then(|Caller(actor)| actor.name.clone());
+        let origin = change::origin(request.extensions());
+        let by = origin.by.name.clone();
         match media_type(request.headers()).as_str() {
             "application/json" => {}
             media => return Err(ApiError::not_json(media)),
@@ -163,6 +179,7 @@ impl Incoming {
         let digest = change::digest(&key, target, &body).await?;
         Ok(Self {
             by: by.unwrap_or_else(|| "without_key".to_owned()),
+            origin,
             idempotency: Idempotency { key, digest },
             wait,
             responds_at_once,
@@ -198,7 +215,7 @@ pub(crate) async fn submit(
     make: impl FnOnce(&dyn QueryStore, CommandId) -> Result<Wanted, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let (commands, lists) = (state.commands()?, state.local_lists().ok());
-    let (by, idempotency) = (incoming.by, incoming.idempotency);
+    let (by, origin, idempotency) = (incoming.by, incoming.origin, incoming.idempotency);
     let (created, is_online, warnings) = state
         .run(move |store| {
             // Before the command is made: what made the first request valid may have changed since.
@@ -212,7 +229,9 @@ pub(crate) async fn submit(
             let new = wanted
                 .request
                 .accept(id, &by, wanted.version, Some(idempotency), now());
-            let new = new.map_err(|error| ApiError::bad_command(&error))?;
+            let mut new = new.map_err(|error| ApiError::bad_command(&error))?;
+            new.traceparent = origin.traceparent.clone();
+            new.audit = unchecked_entry(&new.command, origin);
             let created = commands.create(&new);
             let created = created.map_err(|error| ApiError::unavailable(&error))?;
             Ok((created, wanted.is_online, wanted.warnings))

@@ -23,11 +23,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Json, Router};
 use central::Timestamp;
-use central::model::{API_KEY_PREFIX, Scope};
+use central::model::{API_KEY_PREFIX, Scope, TraceParent};
 use common::clock::now_ms;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 /// A route: what the router, the index at `/` and `docs/api.md` need to know about it.
@@ -306,7 +307,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/chargers/{id}/commands",
         purpose: "`POST` sends a command to the charger",
-        parameters: &[],
+        parameters: commands::CREATE_PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Operate),
         handler: || post(commands::create),
@@ -951,6 +952,30 @@ impl RequestId {
     }
 }
 
+/// What a client calls the trace to which its request belongs.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The `traceparent` of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Traced(pub(crate) Option<TraceParent>);
+
+impl Traced {
+    /// The only `traceparent`; one that is malformed, or one of several, is ignored (W3C Trace Context, 3.2 and 4.3).
+    fn of(headers: &HeaderMap) -> Self {
+        let mut given = headers.get_all(TRACEPARENT).iter();
+        let only = given.next().filter(|_| given.next().is_none());
+        Self(only.and_then(|value| TraceParent::parse(value.to_str().ok()?)))
+    }
+}
+
+/// What the lines of the log say that a request causes. It is of the highest level, so that no filter removes it from them.
+fn span(RequestId(id): &RequestId, Traced(trace): &Traced) -> Span {
+    match trace {
+        Some(trace) => tracing::error_span!("request", request_id = %id, traceparent = %trace),
+        None => tracing::error_span!("request", request_id = %id),
+    }
+}
+
 /// Whether the client has this answer already: `If-None-Match` names its entity tag (RFC 9110, 13.1.2).
 fn is_known(tags: Option<&HeaderValue>, response: &Response) -> bool {
     let tag = response.headers().get(header::ETAG);
@@ -980,9 +1005,12 @@ async fn finished(
     let path = request.uri().path().to_owned();
     let id = RequestId::of(&request);
     let known_tags = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let traced = Traced::of(request.headers());
+    let span = span(&id, &traced);
     request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(traced);
     let mut response = match wrong_port.check(&request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => next.run(request).instrument(span).await,
         Err(error) => error.into_response(),
     };
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {

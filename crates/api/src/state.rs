@@ -367,8 +367,9 @@ impl AppState {
         let permit = permit.map_err(|_| ApiError::internal())?;
         // A process without a store has no route that queries one.
         let store = self.store.clone().ok_or_else(ApiError::internal)?;
+        let request = tracing::Span::current();
         let call = tokio::task::spawn_blocking(move || {
-            let answer = query(&*store);
+            let answer = request.in_scope(|| query(&*store));
             drop(permit);
             answer
         });

@@ -38,6 +38,9 @@ pub struct CommandRequest {
     pub expires_at: Option<Timestamp>,
     /// How long the charger may take to answer.
     pub answer_within_ms: Option<u32>,
+    /// Whether the payload is sent without a check against the schema, for firmware with members of its own. The action must
+    /// still be one of the charger's version, and the payload a JSON object of the permitted length.
+    pub skips_check: bool,
 }
 
 /// Why a request cannot be a command, whatever the charger is. Each names the member and its cure.
@@ -109,8 +112,8 @@ fn joined(violations: &[Violation]) -> String {
 }
 
 impl CommandRequest {
-    /// The command to be stored. With the charger's version the payload is checked against that version's schema.
-    /// Without it, the gateway checks when it sends, and what does not conform is not sent.
+    /// The command to be stored. With the charger's version the payload is checked against that version's schema, unless the
+    /// request skips that. Without it, the gateway checks when it sends, and what does not conform is not sent.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -144,7 +147,7 @@ impl CommandRequest {
             (true, Some(at)) => return Err(RequestError::ExpiresAt(at)),
         };
         if let Some(version) = version {
-            check(version, action, &payload)?;
+            check(version, action, &payload, self.skips_check)?;
         }
         Ok(NewCommand {
             not_sent: None,
@@ -155,19 +158,30 @@ impl CommandRequest {
                 payload,
                 answer_within_ms,
                 send_before,
+                skips_check: self.skips_check,
             },
             created_at: now,
             requested_by: requested_by.to_owned(),
             waits_when_offline: self.waits_when_offline,
             idempotency,
+            traceparent: None,
+            audit: None,
         })
     }
 }
 
-/// Refuses what this version does not have, or does not permit.
-fn check(version: Version, action: &'static str, payload: &str) -> Result<(), RequestError> {
+/// Refuses an action that this version does not have, and, unless `skips_check`, a payload that it does not permit.
+fn check(
+    version: Version,
+    action: &'static str,
+    payload: &str,
+    skips_check: bool,
+) -> Result<(), RequestError> {
     let info = ocpp::action::lookup(version, action).filter(|info| info.is_to_charger());
     let info = info.ok_or(RequestError::NotSupported { version, action })?;
+    if skips_check {
+        return Ok(());
+    }
     let violations = info.check_request(payload);
     match violations.is_empty() {
         true => Ok(()),
@@ -232,6 +246,7 @@ mod tests {
             waits_when_offline: false,
             expires_at: None,
             answer_within_ms: None,
+            skips_check: false,
         }
     }
 
@@ -281,6 +296,38 @@ mod tests {
         // Without the version it is checked when it is sent.
         for request in [broken, other] {
             assert_eq!(unchecked(&request, None).unwrap().not_sent, None);
+        }
+    }
+
+    #[test]
+    fn without_the_check_the_action_and_the_form_of_the_payload_still_count() {
+        let own = CommandRequest {
+            payload: r#"{"type":"Now","vendorMember":{"a":[1]}}"#.into(),
+            skips_check: true,
+            ..request()
+        };
+        let new = accept(&own).unwrap();
+        assert_eq!(new.command.payload, own.payload);
+        assert!(new.command.skips_check);
+        for (change, pointer) in [
+            (("Teleport", "{}".to_owned()), "/action"),
+            (("SetVariables", "{}".to_owned()), "/action"),
+            (("Reset", "[]".to_owned()), "/payload"),
+            (("Reset", "{".to_owned()), "/payload"),
+            (
+                (
+                    "Reset",
+                    format!(r#"{{"a":"{}"}}"#, "x".repeat(PAYLOAD_BYTES_MAX)),
+                ),
+                "/payload",
+            ),
+        ] {
+            let refused = CommandRequest {
+                action: change.0.into(),
+                payload: change.1,
+                ..own.clone()
+            };
+            assert_eq!(accept(&refused).unwrap_err().pointer(), pointer);
         }
     }
 

@@ -177,6 +177,7 @@ mod tests {
                 payload: r#"{"requestedMessage":"StatusNotification"}"#.into(),
                 answer_within_ms: 30_000,
                 send_before: created_at,
+                skips_check: false,
             },
             created_at,
             requested_by: by.into(),
@@ -197,6 +198,7 @@ mod tests {
             effect: EffectState::default(),
             repeats: None,
             repeated_by: None,
+            traceparent: None,
         };
         stored.view(created_at)
     }

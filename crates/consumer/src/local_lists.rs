@@ -272,6 +272,7 @@ impl Worker {
             waits_when_offline: true,
             expires_at: Some(now.plus_millis(SEND_WITHIN_MS)),
             answer_within_ms: None,
+            skips_check: false,
         };
         let digest = blake3::hash(format!("{action} {payload}").as_bytes());
         let idempotency = Idempotency {

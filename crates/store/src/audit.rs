@@ -3,7 +3,7 @@
 use crate::directory::{from_text, to_text};
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{Actor, AuditEntry, AuditView, Closed, Origin, TransactionView};
+use central::model::{Actor, AuditEntry, AuditView, Closed, Origin, TraceParent, TransactionView};
 use central::ports::{Closing, Disconnect};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -76,7 +76,8 @@ pub(crate) fn disconnect_entry(request: &Disconnect, origin: &Origin) -> AuditEn
     }
 }
 
-/// Number, time, kind and name of who, from where, request, action, subject, before, after.
+/// Number, time, kind and name of who, from where, request, action, subject, before, after,
+/// `traceparent`.
 pub(crate) type AuditRow = (
     i64,
     i64,
@@ -88,15 +89,15 @@ pub(crate) type AuditRow = (
     String,
     Option<String>,
     Option<String>,
+    Option<String>,
 );
 
 /// The columns of an [`AuditRow`].
-pub(crate) const COLUMNS: &str =
-    "no, at, actor_kind, actor_name, origin, request_id, action, subject, before, after";
+pub(crate) const COLUMNS: &str = "no, at, actor_kind, actor_name, origin, request_id, action, subject, before, after, traceparent";
 
 /// An entry as it is shown.
 pub(crate) fn view(row: AuditRow) -> Result<AuditView, Refusal> {
-    let (no, at, kind, name, from, request_id, action, subject, before, after) = row;
+    let (no, at, kind, name, from, request_id, action, subject, before, after, traceparent) = row;
     let json = |text: Option<String>| {
         let read = text.map(|text| serde_json::from_str(&text)).transpose();
         read.map_err(|error| Refusal::corrupt(format!("audit entry {no} cannot be read: {error}")))
@@ -110,6 +111,7 @@ pub(crate) fn view(row: AuditRow) -> Result<AuditView, Refusal> {
         },
         from,
         request_id,
+        traceparent: traceparent.as_deref().and_then(TraceParent::parse),
         action,
         subject,
         before: json(before)?,

@@ -6,7 +6,7 @@ use crate::state::read;
 use central::effect::{self, ClaimedCommand};
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandStage, CommandView, EffectPhase,
-    NotSent, Refusal as NotSentBecause, StoredCommand,
+    NotSent, Refusal as NotSentBecause, StoredCommand, TraceParent,
 };
 use central::ports::{OpenClaim, Unavailable};
 use central::query::{Page, Place};
@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// The columns of [`CommandRow`], of the table `commands c` and of [`JOINS`].
 pub(crate) const COLUMNS: &str = "c.no, c.id, c.charger_id, c.action, c.payload, c.answer_within_ms, c.send_before, \
      c.created_at, c.requested_by, c.waits, c.stage, c.gateway, c.started, c.next_seq, c.claimed_at, c.reason, \
-     c.detail, c.ended_at, p.state, e.state, c.repeats, c.repeated_by";
+     c.detail, c.ended_at, p.state, e.state, c.repeats, c.repeated_by, c.traceparent, c.skips_check";
 
 /// What records and messages say of each command, beside the table `commands c`.
 pub(crate) const JOINS: &str =
@@ -120,6 +120,8 @@ pub(crate) struct CommandRow {
     pub(crate) effect: Option<String>,
     pub(crate) repeats: Option<Uuid>,
     pub(crate) repeated_by: Option<Uuid>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) skips_check: bool,
 }
 
 pub(crate) const QUEUED: i64 = 0;
@@ -144,6 +146,7 @@ impl CommandRow {
             effect: effect.unwrap_or_default(),
             repeats: self.repeats.map(CommandId),
             repeated_by: self.repeated_by.map(CommandId),
+            traceparent: self.traceparent.as_deref().and_then(TraceParent::parse),
             created_at: Timestamp(self.created_at),
             waits_when_offline: self.waits,
             stage,
@@ -179,6 +182,7 @@ impl CommandRow {
             payload: self.payload,
             answer_within_ms: u32::try_from(self.answer_within_ms).unwrap_or(u32::MAX),
             send_before: Timestamp(self.send_before),
+            skips_check: self.skips_check,
         }
     }
 

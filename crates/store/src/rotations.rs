@@ -64,6 +64,7 @@ impl RotationRow {
             by: self.actor()?,
             from: self.origin.clone(),
             request_id: None,
+            traceparent: None,
         })
     }
 

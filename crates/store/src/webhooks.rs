@@ -226,6 +226,7 @@ pub(crate) fn stepped(
         },
         from: "wattpost".to_owned(),
         request_id: None,
+        traceparent: None,
     };
     let mut entry = changed_entry("webhook.switched_off", before, &after, &origin);
     if let Some(after) = &mut entry.after {

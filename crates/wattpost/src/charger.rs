@@ -372,6 +372,7 @@ fn rotate(args: &RotateArgs) -> Result<()> {
         waits_when_offline: true,
         expires_at,
         answer_within_ms: None,
+        skips_check: false,
     };
     let request_of = ChangeRequest::of(command_line());
     let by = request_of.requested_by().to_owned();

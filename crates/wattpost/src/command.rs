@@ -13,7 +13,9 @@ use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::command_request::{ANSWER_WITHIN_DEFAULT_MS, CommandRequest};
 use central::local_list::changes_local_list;
-use central::model::{CommandId, CommandState, CommandView, EffectPhase, ShownMessage};
+use central::model::{
+    CommandId, CommandState, CommandView, EffectPhase, ShownMessage, unchecked_entry,
+};
 use central::ports::{Cancelled, ClusterEvent, Created};
 use central::query::{CommandFilter, MessageFilter, PageRequest, all_messages, parameters};
 use clap::{Args, Subcommand};
@@ -60,6 +62,9 @@ pub(crate) struct SendArgs {
     /// How long the charger may take to answer
     #[arg(long, value_name = "MS", default_value_t = ANSWER_WITHIN_DEFAULT_MS)]
     answer_within_ms: u32,
+    /// Send the payload without a check against the schema of the charger's version, for firmware with members of its own
+    #[arg(long)]
+    no_check: bool,
     /// Do not wait for the outcome
     #[arg(long, conflicts_with = "wait_effect")]
     no_wait: bool,
@@ -179,6 +184,7 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
         waits_when_offline: args.wait_until.is_some(),
         expires_at,
         answer_within_ms: Some(args.answer_within_ms),
+        skips_check: args.no_check,
     };
     let settings = args.settings.load()?;
     let database = database::open(&settings, Use::Change)?;
@@ -191,7 +197,8 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
     }
     let version = version_of(&database, &args.charger)?;
     let id = CommandId(Uuid::now_v7());
-    let new = request.accept(id, &requested_by(), version, None, database::now())?;
+    let mut new = request.accept(id, &requested_by(), version, None, database::now())?;
+    new.audit = unchecked_entry(&new.command, crate::origin::command_line());
     let view = match database.commands.create(&new)? {
         Created::New(view) | Created::Repeated(view) => view,
         Created::Mismatch => bail!("the id of the command is used already; try again"),

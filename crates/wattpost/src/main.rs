@@ -281,8 +281,9 @@ mod tests {
 
     const READS: Audited = Audited::Nothing("changes nothing in the database");
     const RUNS: Audited = Audited::Nothing("a process: those who use it are named in its changes");
-    const COMMAND: Audited =
-        Audited::Nothing("the row of the command names who requested it and what became of it");
+    const COMMAND: Audited = Audited::Nothing(
+        "the row of the command names who requested it and what became of it; --no-check has an entry",
+    );
 
     /// The decision for each command. `tests/stories/audit_entries.rs` makes each change that has an entry.
     const AUDITED: &[(&str, Audited)] = &[

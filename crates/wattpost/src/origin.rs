@@ -21,6 +21,7 @@ pub(crate) fn command_line() -> Origin {
         },
         from: machine(),
         request_id: None,
+        traceparent: None,
     }
 }
 

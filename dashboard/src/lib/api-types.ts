@@ -195,7 +195,7 @@ export interface components {
         };
         /** @description A change. It contains no password and no key. */
         AuditEntry: {
-            /** @description `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
+            /** @description `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `command.unchecked`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
             action: string;
             /** @description The subject after the change; null if it no longer exists. */
             after: unknown;
@@ -215,6 +215,8 @@ export interface components {
             request_id?: string | null;
             /** @description The identity of the charger, the id of the token, or the name of the key or the user. */
             subject: string;
+            /** @description The `traceparent` of the request (W3C Trace Context); null if it had none. */
+            traceparent?: string | null;
         };
         /** @description `acknowledged = stored + dead_letters + journal + rabbitmq + difference`, in records of the gateways in `watermarks`. */
         Balance: {
@@ -296,6 +298,8 @@ export interface components {
              * @description The number of its chargers.
              */
             total: number;
+            /** @description The `traceparent` of the request that created it, which its commands have (W3C Trace Context). */
+            traceparent?: string | null;
             /** @description `fail` or `wait`. */
             when_offline: string;
         };
@@ -578,6 +582,8 @@ export interface components {
             /** @description Who requested it. */
             by: string;
             charger_id: string;
+            /** @description `on`, or `off` if the payload is sent without a check against the schema. */
+            check: string;
             /** Format: date-time */
             created_at: string;
             /** @description What followed the answer. */
@@ -612,6 +618,8 @@ export interface components {
             sent_at?: string | null;
             /** @description `queued`, `claimed` (a gateway has it), `sent` or `done`. */
             state: string;
+            /** @description The `traceparent` of the request (W3C Trace Context); null if it had none. */
+            traceparent?: string | null;
             /**
              * @description What is doubtful about the request, such as an EVSE that the charger has not reported. Only in the answer to the
              *     request, and only if there is something.
@@ -1614,7 +1622,7 @@ export interface components {
              */
             as_of?: string;
             items: {
-                /** @description `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
+                /** @description `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `command.unchecked`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
                 action: string;
                 /** @description The subject after the change; null if it no longer exists. */
                 after: unknown;
@@ -1634,6 +1642,8 @@ export interface components {
                 request_id?: string | null;
                 /** @description The identity of the charger, the id of the token, or the name of the key or the user. */
                 subject: string;
+                /** @description The `traceparent` of the request (W3C Trace Context); null if it had none. */
+                traceparent?: string | null;
             }[];
             /**
              * Format: int64
@@ -1691,6 +1701,8 @@ export interface components {
                  * @description The number of its chargers.
                  */
                 total: number;
+                /** @description The `traceparent` of the request that created it, which its commands have (W3C Trace Context). */
+                traceparent?: string | null;
                 /** @description `fail` or `wait`. */
                 when_offline: string;
             }[];
@@ -1891,6 +1903,8 @@ export interface components {
                 /** @description Who requested it. */
                 by: string;
                 charger_id: string;
+                /** @description `on`, or `off` if the payload is sent without a check against the schema. */
+                check: string;
                 /** Format: date-time */
                 created_at: string;
                 /** @description What followed the answer. */
@@ -1925,6 +1939,8 @@ export interface components {
                 sent_at?: string | null;
                 /** @description `queued`, `claimed` (a gateway has it), `sent` or `done`. */
                 state: string;
+                /** @description The `traceparent` of the request (W3C Trace Context); null if it had none. */
+                traceparent?: string | null;
                 /**
                  * @description What is doubtful about the request, such as an EVSE that the charger has not reported. Only in the answer to the
                  *     request, and only if there is something.

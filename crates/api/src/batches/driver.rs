@@ -337,5 +337,9 @@ fn command(
     };
     refuse_kept_list(ports.state.local_lists().ok().as_deref(), &request)?;
     let new = request.accept(id, &batch.by, wanted.version, None, now());
-    new.map_err(|error| ApiError::bad_command(&error))
+    let new = new.map_err(|error| ApiError::bad_command(&error))?;
+    Ok(NewCommand {
+        traceparent: batch.plan.traceparent.clone(),
+        ..new
+    })
 }

@@ -148,7 +148,10 @@ impl BatchRequest {
         let selected = select(store, self.chargers)?.into_iter();
         Ok(NewBatch {
             id: BatchId(Uuid::now_v7()),
-            plan: self.plan,
+            plan: BatchPlan {
+                traceparent: request.origin.traceparent.clone(),
+                ..self.plan
+            },
             chargers: selected.map(|detail| detail.charger.charger_id).collect(),
             request,
         })
@@ -228,6 +231,7 @@ impl BatchRequest {
             when_offline: when_offline.unwrap_or(WhenOffline::Fail),
             answer_within_ms: answer_within_ms.value().unwrap_or(ANSWER_WITHIN_DEFAULT_MS),
             expires_at,
+            traceparent: None,
         };
         Ok(Self { plan, chargers })
     }
@@ -242,6 +246,7 @@ fn action_of(action: &str, payload: Map<String, Value>) -> Result<BatchWork, Api
         waits_when_offline: false,
         expires_at: None,
         answer_within_ms: None,
+        skips_check: false,
     };
     let new = request.accept(CommandId(Uuid::nil()), "", None, None, now());
     let new = new.map_err(|error| ApiError::bad_command(&error))?;

@@ -17,7 +17,9 @@ pub(crate) struct AuditEntry {
     from: String,
     /// Null for the command line.
     request_id: Option<String>,
-    /// `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`.
+    /// The `traceparent` of the request (W3C Trace Context); null if it had none.
+    traceparent: Option<String>,
+    /// `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `command.unchecked`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`.
     action: String,
     /// The identity of the charger, the id of the token, or the name of the key or the user.
     subject: String,

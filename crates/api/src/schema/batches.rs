@@ -107,6 +107,8 @@ pub(crate) struct Batch {
     /// No command is started at or after this time.
     #[schema(format = DateTime)]
     expires_at: String,
+    /// The `traceparent` of the request that created it, which its commands have (W3C Trace Context).
+    traceparent: Option<String>,
     /// The number of its chargers.
     total: u64,
     counts: BatchCounts,

@@ -84,6 +84,8 @@ pub(crate) struct Command {
     safe_to_repeat: bool,
     /// `fail` or `wait`.
     when_offline: String,
+    /// `on`, or `off` if the payload is sent without a check against the schema.
+    check: String,
     #[schema(format = DateTime)]
     created_at: String,
     /// It is not sent at or after this time.
@@ -96,6 +98,8 @@ pub(crate) struct Command {
     answered_at: Option<String>,
     /// Who requested it.
     by: String,
+    /// The `traceparent` of the request (W3C Trace Context); null if it had none.
+    traceparent: Option<String>,
     /// The gateway that has or had it.
     gateway_id: Option<Uuid>,
     /// The records of the call, the answer, and the end without one.

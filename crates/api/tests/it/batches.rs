@@ -124,6 +124,7 @@ async fn a_batch_that_this_version_cannot_carry_out_is_halted_and_holds_up_no_ot
             when_offline: WhenOffline::Fail,
             answer_within_ms: 1_000,
             expires_at: Timestamp(common::clock::now_ms() + 60_000),
+            traceparent: None,
         },
         chargers: vec!["CP-000".to_owned()],
         request: ChangeRequest::of(Origin {
@@ -134,6 +135,7 @@ async fn a_batch_that_this_version_cannot_carry_out_is_halted_and_holds_up_no_ot
             },
             from: String::new(),
             request_id: None,
+            traceparent: None,
         }),
     };
     memory.create_batch(&newer).expect("it is stored");

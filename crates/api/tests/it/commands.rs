@@ -117,6 +117,74 @@ async fn a_repeat_has_the_first_command_also_when_the_request_is_no_longer_valid
 }
 
 #[tokio::test]
+async fn a_payload_of_firmware_with_members_of_its_own_is_stored_without_the_check() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    let own = r#"{"action": "Reset", "payload": {"type": "Soft", "vendorDelayS": 5}}"#;
+    let unchecked = async |key: &str, body: &str| {
+        let target = format!("{COMMANDS}?check=off");
+        let key = format!("Idempotency-Key: {key}");
+        send(addr, "POST", &target, &[JSON, &key], body).await
+    };
+    assert_eq!(post(addr, "k-1", own).await.error().0, "payload_invalid");
+    let queued = unchecked("k-1", own).await;
+    assert_eq!(queued.status, 202, "{}", queued.body);
+    let view = queued.json();
+    assert_eq!(view["check"], "off");
+    assert_eq!(view["payload"]["vendorDelayS"], 5);
+    assert_eq!(unchecked("k-1", own).await.json()["id"], view["id"]);
+    // The same key and body with the check are another request.
+    let other = post(addr, "k-1", own).await;
+    assert_eq!(other.error().0, "idempotency_mismatch");
+    assert_eq!(post(addr, "k-2", RESET).await.json()["check"], "on");
+    for (body, code) in [
+        (r#"{"action": "Teleport"}"#, "payload_invalid"),
+        (r#"{"action": "SetVariables"}"#, "not_supported_by_charger"),
+        (r#"{"action": "Reset", "payload": [1]}"#, "payload_invalid"),
+        ("{", "bad_json"),
+    ] {
+        assert_eq!(unchecked("k-3", body).await.error().0, code, "{body}");
+    }
+    let wrong = format!("{COMMANDS}?check=no");
+    let wrong = send(addr, "POST", &wrong, &[JSON, "Idempotency-Key: k"], own).await;
+    assert_eq!(wrong.error().0, "bad_parameter");
+}
+
+#[tokio::test]
+async fn a_command_has_the_traceparent_of_its_request() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = async |target: &str, key: &str, traces: &[&str], body: &str| {
+        let key = format!("Idempotency-Key: {key}");
+        let traces = traces.iter().map(|text| format!("Traceparent: {text}"));
+        let headers: Vec<String> = traces.chain([JSON.to_owned(), key]).collect();
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let answer = send(addr, "POST", target, &headers, body).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        answer.json()
+    };
+    let first = traced(COMMANDS, "k-1", &[trace], RESET).await;
+    assert_eq!(first["traceparent"], trace);
+    let unlock = "/api/v1/chargers/CP-1/clear-cache";
+    assert_eq!(
+        traced(unlock, "k-2", &[trace], "{}").await["traceparent"],
+        trace
+    );
+    // A repeat shows the trace of the request that was stored.
+    let other = trace.replace('4', "5");
+    assert_eq!(
+        traced(COMMANDS, "k-1", &[&other], RESET).await["traceparent"],
+        trace
+    );
+    let malformed: [&[&str]; 4] = [&[], &["00-0-0-00"], &[&trace[1..]], &[trace, &other]];
+    for (number, traces) in malformed.into_iter().enumerate() {
+        let view = traced(COMMANDS, &format!("m-{number}"), traces, RESET).await;
+        assert!(view["traceparent"].is_null(), "{traces:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_payload_that_breaks_the_schema_of_the_chargers_version_is_refused_with_each_place() {
     let api = start_api().await;
     let addr = api.local_addr();

@@ -33,12 +33,15 @@ fn claimed(store: &MemoryStore, action: &str, payload: &str, created_at: Timesta
             payload: payload.to_owned(),
             answer_within_ms: 30_000,
             send_before: created_at.plus_millis(60_000),
+            skips_check: false,
         },
         created_at,
         requested_by: "ops".to_owned(),
         waits_when_offline: true,
         not_sent: None,
         idempotency: None,
+        audit: None,
+        traceparent: None,
     };
     assert!(matches!(store.create(&new), Ok(Created::New(_))));
     let claim = Claim {

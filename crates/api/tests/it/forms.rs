@@ -27,6 +27,7 @@ fn rows() -> Arc<MemoryRows> {
             subject: "CP-1".to_owned(),
             before: None,
             after: Some(serde_json::json!({"charger_id": "CP-1"})),
+            traceparent: None,
         }],
         ..MemoryRows::default()
     })

@@ -61,6 +61,32 @@ async fn a_listener_of_this_machine_is_open_until_there_is_a_key() {
 }
 
 #[tokio::test]
+async fn a_payload_without_the_check_needs_the_scope_admin() {
+    let keys = Arc::new(MemoryKeys::default());
+    let operate = keys.add("operate", Scope::Operate, None);
+    let admin = keys.add("admin", Scope::Admin, None);
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    let post = async |secret: &str, target: &str| {
+        let headers = [
+            "Content-Type: application/json",
+            "Idempotency-Key: k",
+            &bearer(secret),
+        ];
+        let body = r#"{"action": "Reset", "payload": {"type": "Now"}}"#;
+        send(api.local_addr(), "POST", target, &headers, body).await
+    };
+    let unchecked = "/api/v1/chargers/CP-1/commands?check=off";
+    let refused = post(&operate, unchecked).await;
+    assert_eq!(
+        (refused.status, refused.error().0.as_str()),
+        (403, "scope_missing")
+    );
+    let checked = post(&operate, "/api/v1/chargers/CP-1/commands?check=on").await;
+    assert_eq!(checked.error().0, "payload_invalid");
+    assert_eq!(post(&admin, unchecked).await.status, 202);
+}
+
+#[tokio::test]
 async fn a_listener_that_other_machines_reach_does_not_start_without_a_key() {
     let keys = Arc::new(MemoryKeys::default());
     let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

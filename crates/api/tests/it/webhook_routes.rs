@@ -216,6 +216,7 @@ async fn a_test_message_is_signed_and_events_are_sent_again_from_one_on() {
         },
         from: "a test".to_owned(),
         request_id: None,
+        traceparent: None,
     };
     for token in ["T-1", "T-2"] {
         let token = Token::accepted(token);

@@ -39,6 +39,7 @@ fn origin() -> Origin {
         },
         from: "a test".to_owned(),
         request_id: None,
+        traceparent: None,
     }
 }
 

@@ -136,6 +136,7 @@ impl Commands for MemoryStore {
             effect: Default::default(),
             repeats: None,
             repeated_by: None,
+            traceparent: new.traceparent.clone(),
         };
         let view = joined(&row, &states).view(now);
         let index = EffectIndex::of(&row.command).filter(|_| new.not_sent.is_none());

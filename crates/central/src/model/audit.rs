@@ -1,5 +1,6 @@
 //! The audit log: who changed what. An entry never contains a password or the secret of a key.
 
+use super::TraceParent;
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +19,8 @@ pub struct Origin {
     pub from: String,
     /// The `X-Request-Id` of the request; `None` for the command line.
     pub request_id: Option<String>,
+    /// The `traceparent` of the request (W3C Trace Context); `None` if it has none.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// Who makes a change.
@@ -59,6 +62,8 @@ pub struct AuditView {
     pub from: String,
     /// The id of the request; `None` for the command line.
     pub request_id: Option<String>,
+    /// The `traceparent` of the request (W3C Trace Context).
+    pub traceparent: Option<TraceParent>,
     /// What was done.
     pub action: String,
     /// To what.

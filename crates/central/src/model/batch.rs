@@ -1,7 +1,7 @@
 //! A batch: one command to many chargers, paced. The chargers are frozen when it is created; each has an item, which
 //! gets its command when its turn comes.
 
-use super::{CommandId, CommandView, rfc3339};
+use super::{CommandId, CommandView, TraceParent, rfc3339};
 use crate::secret;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,9 @@ pub struct BatchPlan {
     /// No command is started or sent at or after this time.
     #[serde(with = "millis")]
     pub expires_at: Timestamp,
+    /// The `traceparent` of the request that created the batch, which its commands have.
+    #[serde(default)]
+    pub traceparent: Option<TraceParent>,
 }
 
 mod millis {
@@ -441,6 +444,7 @@ mod tests {
             when_offline: WhenOffline::Fail,
             answer_within_ms: 30_000,
             expires_at: Timestamp(0),
+            traceparent: None,
         };
         let counts = |succeeded, failed| BatchCounts {
             succeeded,

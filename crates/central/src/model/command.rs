@@ -6,7 +6,9 @@
 
 use super::effect::Asked;
 use super::message::{embedded, embedded_option};
-use super::{EffectPhase, EffectState, EffectView, Merge, rfc3339};
+use super::{
+    AuditEntry, EffectPhase, EffectState, EffectView, Merge, Origin, TraceParent, rfc3339,
+};
 use crate::actions::commands::is_safe_to_repeat;
 use crate::effect::{Expectation, ReportOf};
 use crate::ports::NewCommand;
@@ -64,6 +66,21 @@ pub struct Command {
     pub answer_within_ms: u32,
     /// It is not sent at or after this time.
     pub send_before: Timestamp,
+    /// Whether the payload is sent without a check against the schema of the charger's version.
+    #[serde(default)]
+    pub skips_check: bool,
+}
+
+/// The entry of the audit log for a command whose payload is not checked; `None` for one whose payload is.
+#[must_use]
+pub fn unchecked_entry(command: &Command, origin: Origin) -> Option<AuditEntry> {
+    command.skips_check.then(|| AuditEntry {
+        origin,
+        action: "command.unchecked".to_owned(),
+        subject: command.charger_id.clone(),
+        before: None,
+        after: Some(serde_json::json!({"command": command.id, "action": command.action})),
+    })
 }
 
 /// Which process of which gateway has claimed a command, and from where on its journal shows whether it was sent.
@@ -265,6 +282,8 @@ pub struct StoredCommand {
     pub repeats: Option<CommandId>,
     /// The command that repeats this one, for the same reason.
     pub repeated_by: Option<CommandId>,
+    /// The `traceparent` of the request.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// The state of a command.
@@ -339,6 +358,8 @@ pub struct CommandView {
     pub safe_to_repeat: bool,
     /// `wait` or `fail`.
     pub when_offline: &'static str,
+    /// `on`, or `off` if the payload is sent without a check against the schema.
+    pub check: &'static str,
     /// When it was requested.
     #[serde(serialize_with = "rfc3339::always")]
     pub created_at: Timestamp,
@@ -355,6 +376,8 @@ pub struct CommandView {
     pub answered_at: Option<Timestamp>,
     /// Who requested it.
     pub by: String,
+    /// The `traceparent` of the request (W3C Trace Context).
+    pub traceparent: Option<TraceParent>,
     /// The gateway that has or had it.
     pub gateway_id: Option<GatewayId>,
     /// The records of the call, the answer, and the end without one.
@@ -433,12 +456,18 @@ impl StoredCommand {
             } else {
                 "fail"
             },
+            check: if self.command.skips_check {
+                "off"
+            } else {
+                "on"
+            },
             created_at: self.created_at,
             expires_at: self.command.send_before,
             answer_within_ms: self.command.answer_within_ms,
             sent_at: progress.sent.as_ref().map(|sent| sent.at),
             answered_at: progress.reply.as_ref().map(|reply| reply.at),
             by: self.requested_by.clone(),
+            traceparent: self.traceparent.clone(),
             gateway_id: records
                 .iter()
                 .flatten()
@@ -500,6 +529,8 @@ impl StoredCommand {
             waits_when_offline: true,
             not_sent: None,
             idempotency: None,
+            traceparent: self.traceparent.clone(),
+            audit: None,
         })
     }
 

@@ -31,6 +31,7 @@ pub(crate) mod rfc3339;
 mod row;
 mod site;
 mod token;
+mod trace_parent;
 mod transaction;
 pub mod truncate;
 mod user;
@@ -62,7 +63,7 @@ pub use close_style::{CloseRule, CloseStyle};
 pub use command::{
     Claim, Command, CommandId, CommandProgress, CommandStage, CommandState, CommandView, NotSent,
     Outcome, OutcomeClass, Recheck, Refusal, Reply, ReportMessages, SILENCE_MAX_MS, Sent,
-    StoredCommand, Unanswered,
+    StoredCommand, Unanswered, unchecked_entry,
 };
 pub use connector::{
     ConnectorState, ConnectorStatus, ConnectorView, StatusOrder, UNKNOWN, UnknownReason,
@@ -97,6 +98,7 @@ pub use site::{
     is_address, is_label, is_latitude, is_longitude, is_site_id, is_time_zone,
 };
 pub use token::{ConcurrentTransactions, Token, TokenStatus, TokenView};
+pub use trace_parent::TraceParent;
 pub use transaction::{
     Candidate, Closed, ClosedBy, Confidence, ContentKey, Details, EnergyCheck, PAIRING_WINDOW,
     PlaceSession, PlaceStop, ReadingContext, Readings, RegisterSource, SUCCESSORS_MAX,

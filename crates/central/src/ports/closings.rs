@@ -235,6 +235,7 @@ mod tests {
                 },
                 from: "test".to_owned(),
                 request_id: None,
+                traceparent: None,
             }),
         }
     }

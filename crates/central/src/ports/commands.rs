@@ -8,7 +8,9 @@
 //! [`Commands`] is for the requesting side, [`CommandQueue`] for the gateways.
 
 use super::{QueryError, Unavailable};
-use crate::model::{ChargerKey, Claim, Command, CommandId, CommandView, Refusal, Sent};
+use crate::model::{
+    AuditEntry, ChargerKey, Claim, Command, CommandId, CommandView, Refusal, Sent, TraceParent,
+};
 use crate::query::{CommandFilter, Page, PageRequest};
 use crate::record::{Epoch, GatewayId, Seq};
 use crate::time::Timestamp;
@@ -29,6 +31,11 @@ pub struct NewCommand {
     pub not_sent: Option<Refusal>,
     /// The requester's key for safe repeats.
     pub idempotency: Option<Idempotency>,
+    /// The `traceparent` of the request.
+    pub traceparent: Option<TraceParent>,
+    /// An entry of the audit log, inserted in the transaction that stores the command. Most commands have none: the
+    /// command itself says who requested it.
+    pub audit: Option<AuditEntry>,
 }
 
 /// Makes the repeat of a request harmless.

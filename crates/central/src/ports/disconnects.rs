@@ -308,6 +308,7 @@ mod tests {
                 },
                 from: "test".to_owned(),
                 request_id: None,
+                traceparent: None,
             }),
         }
     }

@@ -25,6 +25,7 @@ pub(crate) fn command(number: u128, action: &str, payload: &str) -> Command {
         payload: payload.to_owned(),
         answer_within_ms: 30_000,
         send_before: NOW.plus_millis(3_600_000),
+        skips_check: false,
     }
 }
 
@@ -92,6 +93,32 @@ fn answers_to_the_charger_do_not_wait_for_a_command_s_reply() {
     let reply = progress(&charger, 1).reply.unwrap();
     assert!(reply.is_error);
     assert_eq!(reply.payload, r#"["NotSupported","no",{}]"#);
+}
+
+#[test]
+fn a_command_without_the_check_is_sent_as_it_is_if_the_version_has_its_action() {
+    let mut charger = connect(Version::V16);
+    let own = Command {
+        skips_check: true,
+        ..command(1, "Reset", r#"{"type":"Now","own":true}"#)
+    };
+    let not_supported = |given: Result<(), NotTaken>| match given {
+        Err(NotTaken::Refused(refusal)) => refusal.reason == NotSent::NotSupportedByCharger,
+        _ => false,
+    };
+    let checked = Command {
+        skips_check: false,
+        ..own.clone()
+    };
+    assert!(not_supported(gives(&mut charger, &checked)));
+    let other = Command {
+        action: "SetVariables".to_owned(),
+        ..own.clone()
+    };
+    assert!(not_supported(gives(&mut charger, &other)));
+    gives(&mut charger, &own).unwrap();
+    let frame = format!(r#"[2,"{}","Reset",{{"type":"Now","own":true}}]"#, id(1));
+    assert_eq!(charger.received.last(), Some(&frame));
 }
 
 #[test]

@@ -203,6 +203,7 @@ fn command_row(version: Version, info: &ActionInfo, words: &[Value]) -> String {
         effect: Default::default(),
         repeats: None,
         repeated_by: None,
+        traceparent: None,
     };
     let is_safe = stored.view(NOW).safe_to_repeat;
     format!(

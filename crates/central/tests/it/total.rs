@@ -82,6 +82,7 @@ fn handle(station: &mut Station, event: &Event, now: &mut central::Timestamp) {
                 payload: "{}".to_owned(),
                 answer_within_ms: 20_000,
                 send_before: now.plus_millis(50_000),
+                skips_check: false,
             };
             let _ = station.handle_command(&command, *now);
         }

@@ -67,6 +67,7 @@ fn request(key: Option<&str>) -> ChangeRequest {
             },
             from: "test".to_owned(),
             request_id: None,
+            traceparent: None,
         })
     }
 }

@@ -34,12 +34,15 @@ fn request(store: &MemoryStore, number: u128, charger: &str, action: &str, paylo
             payload: payload.to_owned(),
             answer_within_ms: 60_000,
             send_before: now().plus_millis(3_600_000),
+            skips_check: false,
         },
         created_at: now(),
         requested_by: "test".to_owned(),
         waits_when_offline: true,
         not_sent: None,
         idempotency: None,
+        audit: None,
+        traceparent: None,
     };
     store.create(&new).unwrap();
 }

@@ -26,6 +26,7 @@ fn request(disconnects: &MemoryDisconnects, epoch: u64, code: u16, reason: &str)
             },
             from: "test".to_owned(),
             request_id: None,
+            traceparent: None,
         }),
     };
     let done = disconnects.request_disconnect(&wanted).unwrap();

@@ -5,7 +5,7 @@ use super::{error, event_log};
 use crate::audit::AuditColumns;
 use crate::event_log::{Change, Queued};
 use crate::refusal::Refusal;
-use central::model::{AUDIT_ENTRIES_MAX, AuditEntry, EventType};
+use central::model::{AUDIT_ENTRIES_MAX, AuditEntry, EventType, TraceParent};
 use sqlx::postgres::PgConnection;
 
 /// Inserts an entry, inside the caller's transaction, and deletes the entry that is one too many.
@@ -42,11 +42,12 @@ pub(crate) async fn insert_all(
     let added: Vec<(i64, i64, String)> = sqlx::query_as(
         "WITH added AS (
             INSERT INTO audit_log
-                (at, actor_kind, actor_name, origin, request_id, action, subject, before, after)
-            SELECT at, actor_kind, actor_name, origin, request_id, action, subject, before, after
+                (at, actor_kind, actor_name, origin, request_id, action, subject, before, after, traceparent)
+            SELECT at, actor_kind, actor_name, origin, request_id, action, subject, before, after, traceparent
             FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                $8::text[], $9::text[]) WITH ORDINALITY
-                AS row (at, actor_kind, actor_name, origin, request_id, action, subject, before, after, place)
+                $8::text[], $9::text[], $10::text[]) WITH ORDINALITY
+                AS row (at, actor_kind, actor_name, origin, request_id, action, subject, before, after, traceparent,
+                    place)
             ORDER BY place RETURNING no, at, action)
          SELECT no, at, action FROM added ORDER BY no",
     )
@@ -59,6 +60,7 @@ pub(crate) async fn insert_all(
     .bind(texts(|entry| &entry.subject))
     .bind(before)
     .bind(after)
+    .bind(optional(|entry| entry.origin.traceparent.as_ref().map(TraceParent::as_str)))
     .fetch_all(&mut *connection)
     .await
     .map_err(error::refusal)?;

@@ -3,7 +3,7 @@
 
 use super::numbers::{clean, stored_seqs};
 use super::states::read_state;
-use super::{PostgresStore, effects, error, event_log};
+use super::{PostgresStore, audit, effects, error, event_log};
 use crate::commands::{
     CHARGER_WAS_BUSY, COLUMNS, CommandRow, JOINS, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all,
     effect_condition, page_of, slices,
@@ -15,7 +15,7 @@ use crate::state::{State, merge_into};
 use central::effect::EffectIndex;
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent, Recheck,
-    Refusal as NotSentBecause, StoredCommand,
+    Refusal as NotSentBecause, StoredCommand, TraceParent,
 };
 use central::ports::{
     Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
@@ -551,8 +551,10 @@ pub(super) async fn create(
     let recheck_at = index.as_ref().and_then(|index| index.recheck_at(now));
     sqlx::query(
         "INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
-             created_at, requested_by, waits, stage, reason, detail, ended_at, effect_key, effect_until, recheck_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             created_at, requested_by, waits, stage, reason, detail, ended_at, effect_key, effect_until, recheck_at,
+             traceparent, skips_check)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+             $19)",
     )
     .bind(command.id.0)
     .bind(&key)
@@ -571,11 +573,16 @@ pub(super) async fn create(
     .bind(index.as_ref().map(|index| clean(&index.key).into_owned()))
     .bind(index.as_ref().map(|index| index.until.0))
     .bind(recheck_at.map(Timestamp::as_millis))
+    .bind(new.traceparent.as_ref().map(TraceParent::as_str))
+    .bind(command.skips_check)
     .execute(&mut *connection)
     .await
     .map_err(error::refusal)?;
     if refusal.is_some() {
         push_finished(connection, [command.id], now).await?;
+    }
+    if let Some(entry) = &new.audit {
+        audit::insert(connection, entry).await?;
     }
     find(connection, command.id)
         .await?
@@ -646,6 +653,8 @@ pub(crate) fn row(row: &PgRow) -> Result<CommandRow, sqlx::Error> {
         effect: row.try_get(19)?,
         repeats: row.try_get(20)?,
         repeated_by: row.try_get(21)?,
+        traceparent: row.try_get(22)?,
+        skips_check: row.try_get(23)?,
     })
 }
 

@@ -4,7 +4,7 @@ use super::event_log;
 use crate::audit::AuditColumns;
 use crate::event_log::{Change, Queued};
 use crate::refusal::Refusal;
-use central::model::{AUDIT_ENTRIES_MAX, AuditEntry, EventType};
+use central::model::{AUDIT_ENTRIES_MAX, AuditEntry, EventType, TraceParent};
 use rusqlite::{Connection, params};
 
 /// Inserts an entry, inside the caller's transaction, and deletes the entry that is one too many.
@@ -13,8 +13,8 @@ pub(crate) fn insert(connection: &Connection, entry: &AuditEntry) -> Result<(), 
     let origin = &entry.origin;
     connection.execute(
         "INSERT INTO audit_log
-            (at, actor_kind, actor_name, origin, request_id, action, subject, before, after)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            (at, actor_kind, actor_name, origin, request_id, action, subject, before, after, traceparent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             origin.at.0,
             columns.actor_kind,
@@ -25,6 +25,7 @@ pub(crate) fn insert(connection: &Connection, entry: &AuditEntry) -> Result<(), 
             entry.subject,
             columns.before,
             columns.after,
+            origin.traceparent.as_ref().map(TraceParent::as_str),
         ],
     )?;
     let last = connection.last_insert_rowid();

@@ -8,12 +8,12 @@ use crate::event_log::{Change, Queued, of_progress};
 use crate::paging::{at_most, command_before};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::uuid_of;
-use crate::sqlite::{SqliteStore, effects, event_log, numbers};
+use crate::sqlite::{SqliteStore, audit, effects, event_log, numbers};
 use crate::state::{State, merge_into, parse};
 use central::effect::EffectIndex;
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent, Recheck,
-    Refusal as NotSentBecause, StoredCommand,
+    Refusal as NotSentBecause, StoredCommand, TraceParent,
 };
 use central::ports::{
     Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
@@ -433,8 +433,10 @@ pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Create
     let recheck_at = index.as_ref().and_then(|index| index.recheck_at(now));
     connection.execute(
         "INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
-             created_at, requested_by, waits, stage, reason, detail, ended_at, effect_key, effect_until, recheck_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+             created_at, requested_by, waits, stage, reason, detail, ended_at, effect_key, effect_until, recheck_at,
+             traceparent, skips_check)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19)",
         params![
             command.id.0.as_bytes(),
             key.as_str(),
@@ -452,11 +454,16 @@ pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Create
             refusal.map(|_| now.0),
             index.as_ref().map(|index| index.key.as_str()),
             index.as_ref().map(|index| index.until.0),
-            recheck_at.map(Timestamp::as_millis)
+            recheck_at.map(Timestamp::as_millis),
+            new.traceparent.as_ref().map(TraceParent::as_str),
+            command.skips_check
         ],
     )?;
     if refusal.is_some() {
         push_finished(connection, command.id, now)?;
+    }
+    if let Some(entry) = &new.audit {
+        audit::insert(connection, entry)?;
     }
     find(connection, command.id)?
         .map(|stored| Created::New(stored.view(now)))
@@ -560,6 +567,8 @@ fn row(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
         effect: row.get(19)?,
         repeats: uuid(20)?,
         repeated_by: uuid(21)?,
+        traceparent: row.get(22)?,
+        skips_check: row.get(23)?,
     })
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn origin() -> Origin {
         },
         from: "depot-1".to_owned(),
         request_id: None,
+        traceparent: None,
     }
 }
 

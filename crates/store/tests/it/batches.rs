@@ -53,6 +53,7 @@ fn new(number: u128, chargers: usize) -> NewBatch {
             when_offline: WhenOffline::Fail,
             answer_within_ms: 30_000,
             expires_at: at(100),
+            traceparent: None,
         },
         chargers: (0..chargers).map(|one| format!("CP-{one}")).collect(),
         request: requested(at(0), None),
@@ -73,6 +74,7 @@ fn requested(at: Timestamp, key: Option<(&str, u8)>) -> ChangeRequest {
             },
             from: "192.0.2.1".to_owned(),
             request_id: None,
+            traceparent: None,
         })
     }
 }
@@ -86,12 +88,15 @@ fn command(batch: &NewBatch, place: u32) -> (u32, NewCommand) {
             payload: "{}".to_owned(),
             answer_within_ms: 30_000,
             send_before: at(50),
+            skips_check: false,
         },
         created_at: at(1),
         requested_by: "ops".to_owned(),
         waits_when_offline: true,
         not_sent: None,
         idempotency: None,
+        audit: None,
+        traceparent: None,
     };
     (place, new)
 }

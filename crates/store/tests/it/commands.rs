@@ -5,13 +5,15 @@ use crate::common::{
 };
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandState, CommandView, NotSent, Origin,
-    OutcomeClass, Refusal,
+    OutcomeClass, Refusal, TraceParent, unchecked_entry,
 };
 use central::ports::{
     Cancelled, ChangeRequest, ChargerAdmin, ChargerProfile, CommandQueue, Commands, Created,
     IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand, QUEUED_PER_CHARGER_MAX, Store,
 };
-use central::query::{ChargerFilter, CommandFilter, PageRequest, QueryStore, RemovedChargers};
+use central::query::{
+    AuditFilter, ChargerFilter, CommandFilter, PageRequest, QueryStore, RemovedChargers,
+};
 use central::record::Notes;
 use central::{AnswerKind, Epoch, Record, RecordKind, Seq, Timestamp};
 use ocpp::Version;
@@ -33,6 +35,7 @@ on_every_adapter!(
     a_queue_has_a_bound,
     stored_records_are_known_up_to_the_gap,
     a_removed_charger_keeps_its_history_and_its_commands_end,
+    a_command_keeps_its_trace_and_its_entry_of_the_audit_log,
 );
 
 /// The payload of an answer.
@@ -51,12 +54,15 @@ pub(crate) fn new(number: u128, charger: &str) -> NewCommand {
             payload: r#"{"type":"Soft"}"#.to_owned(),
             answer_within_ms: 30_000,
             send_before: at(10),
+            skips_check: false,
         },
         created_at: at(0),
         requested_by: "ops".to_owned(),
         waits_when_offline: true,
         not_sent: None,
         idempotency: None,
+        audit: None,
+        traceparent: None,
     }
 }
 
@@ -389,6 +395,47 @@ fn a_removed_charger_keeps_its_history_and_its_commands_end<A: Adapter>() {
     let again = store.charger("CP-1").unwrap().unwrap();
     assert_eq!((again.removed_at, again.removed_by), (None, None));
     assert_eq!(again.charger.first_seen_at, detail.charger.first_seen_at);
+}
+
+fn a_command_keeps_its_trace_and_its_entry_of_the_audit_log<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = TraceParent::parse(text);
+    let mut traced = with_key(1, "k", 1);
+    traced.command.skips_check = true;
+    traced.traceparent = trace.clone();
+    let origin = Origin {
+        traceparent: trace.clone(),
+        ..origin()
+    };
+    traced.audit = unchecked_entry(&traced.command, origin);
+    assert!(matches!(store.create(&traced).unwrap(), Created::New(_)));
+    // A repeat stores neither the command nor the entry again.
+    for number in [1, 2] {
+        let mut again = with_key(number, "k", 1);
+        again.audit = traced.audit.clone();
+        assert!(matches!(
+            store.create(&again).unwrap(),
+            Created::Repeated(_)
+        ));
+    }
+    create(&store, 3, "CP-1");
+    let shown = show(&store, 1);
+    assert_eq!((shown.check, shown.traceparent), ("off", trace.clone()));
+    let other = show(&store, 3);
+    assert_eq!((other.check, other.traceparent), ("on", None));
+    let claimed = store.claim(claim_of(0, 5), &keys(&["CP-1"])).unwrap();
+    assert_eq!(claimed, [traced.command]);
+    let page = PageRequest::default();
+    let entries = store.audit(&AuditFilter::default(), &page).unwrap().items;
+    let [entry] = entries.as_slice() else {
+        panic!("{entries:?}");
+    };
+    assert_eq!(entry.action, "command.unchecked");
+    assert_eq!(entry.subject, "CP-1");
+    assert_eq!(entry.traceparent, trace);
+    assert_eq!(entry.after.as_ref().unwrap()["action"], "Reset");
 }
 
 fn with_key(number: u128, key: &str, digest: u8) -> NewCommand {

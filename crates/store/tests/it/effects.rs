@@ -42,12 +42,15 @@ pub(crate) fn claimed(
             payload: payload.to_owned(),
             answer_within_ms: 30_000,
             send_before: at(10),
+            skips_check: false,
         },
         created_at: at(0),
         requested_by: "ops".to_owned(),
         waits_when_offline: true,
         not_sent: None,
         idempotency: None,
+        audit: None,
+        traceparent: None,
     };
     assert!(matches!(store.create(&new).unwrap(), Created::New(_)));
     let claim = Claim {

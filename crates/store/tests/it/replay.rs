@@ -170,6 +170,7 @@ fn new_command(number: u128, charger: &str) -> NewCommand {
             payload: r#"{"type":"Soft"}"#.to_owned(),
             answer_within_ms: 30_000,
             send_before: at(10),
+            skips_check: false,
         },
         created_at: at(0),
         requested_by: "ops".to_owned(),
@@ -179,6 +180,8 @@ fn new_command(number: u128, charger: &str) -> NewCommand {
             key: format!("key-{number}"),
             digest: [u8::try_from(number % 256).unwrap(); 32],
         }),
+        audit: None,
+        traceparent: None,
     }
 }
 

@@ -163,6 +163,7 @@ fn look(database: &Database, events: &Events, waiting: &Waiting) -> anyhow::Resu
             waits_when_offline: false,
             expires_at: None,
             answer_within_ms: None,
+            skips_check: false,
         };
         let id = CommandId(Uuid::now_v7());
         let version = charger.charger.ocpp_version;

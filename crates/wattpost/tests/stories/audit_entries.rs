@@ -136,6 +136,18 @@ fn every_change_on_the_command_line_has_an_entry() {
             &["CP-1"],
             "charger.password_rotation_started",
         ),
+        (
+            "command send",
+            &[
+                "CP-1",
+                "Reset",
+                r#"{"own":1}"#,
+                "--no-check",
+                "--no-wait",
+                "--wait-until",
+            ],
+            "command.unchecked",
+        ),
         ("retire-gateway", &[&gateway], "gateway.retired"),
     ];
     for (command, arguments, action) in changes {

@@ -23,6 +23,7 @@ fn stored(stage: CommandStage, progress: CommandProgress) -> StoredCommand {
             payload: r#"{"type":"Soft"}"#.into(),
             answer_within_ms: 30_000,
             send_before: Timestamp(5_000),
+            skips_check: false,
         },
         created_at: Timestamp(1_000),
         requested_by: "ops".into(),
@@ -32,6 +33,7 @@ fn stored(stage: CommandStage, progress: CommandProgress) -> StoredCommand {
         effect: EffectState::default(),
         repeats: None,
         repeated_by: None,
+        traceparent: None,
     }
 }
 
@@ -224,9 +226,9 @@ fn the_view_is_shown_as_the_api_documents_it() {
             r#""payload":{"status":"Accepted"},"error":null,"reason":null,"detail":null},"#,
             r#""effect":{"state":"expected","expected_by":"1970-01-01T00:05:04.000Z","seen_at":null,"status":null,"#,
             r#""statuses":[],"transaction":null,"candidates":[],"file":null,"report":null,"detail":null},"#,
-            r#""repeats":null,"safe_to_repeat":false,"when_offline":"fail","created_at":"1970-01-01T00:00:01.000Z","#,
+            r#""repeats":null,"safe_to_repeat":false,"when_offline":"fail","check":"on","created_at":"1970-01-01T00:00:01.000Z","#,
             r#""expires_at":"1970-01-01T00:00:05.000Z","answer_within_ms":30000,"#,
-            r#""sent_at":"1970-01-01T00:00:03.000Z","answered_at":"1970-01-01T00:00:04.000Z","by":"ops","#,
+            r#""sent_at":"1970-01-01T00:00:03.000Z","answered_at":"1970-01-01T00:00:04.000Z","by":"ops","traceparent":null,"#,
             r#""gateway_id":"00000000-0000-0000-0000-000000000009","#,
             r#""record_ids":["00000000-0000-0000-0000-000000000009/41","00000000-0000-0000-0000-000000000009/42"]}"#
         )

@@ -42,6 +42,7 @@ fn effect(
         payload: payload.into(),
         answer_within_ms: 30_000,
         send_before: Timestamp(SENT + 5_000),
+        skips_check: false,
     };
     let claim = Claim {
         gateway: gateway(),
@@ -120,6 +121,7 @@ fn effect(
         effect,
         repeats: None,
         repeated_by: None,
+        traceparent: None,
     };
     stored.view(Timestamp(SENT + seconds * 1_000)).effect
 }

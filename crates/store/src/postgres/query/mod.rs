@@ -211,7 +211,7 @@ async fn audit_page(
 ) -> Result<Page<AuditView>, Refusal> {
     let text = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
     let rows: Vec<audit::AuditRow> = sqlx::query_as(
-        "SELECT no, at, actor_kind, actor_name, origin, request_id, action, subject, before, after
+        "SELECT no, at, actor_kind, actor_name, origin, request_id, action, subject, before, after, traceparent
          FROM audit_log
          WHERE no < $1 AND ($2::text IS NULL OR action = $2) AND ($3::text IS NULL OR subject = $3)
          AND at >= $4 AND at < $5 ORDER BY no DESC LIMIT $6",
