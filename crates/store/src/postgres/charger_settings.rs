@@ -4,7 +4,7 @@ use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
 use super::numbers::clean;
-use super::{PostgresStore, audit, commands, error, rotations, sites};
+use super::{PostgresStore, audit, commands, error, local_lists, rotations, sites};
 use crate::directory::{
     GATEWAY_COLUMNS, PROFILE_COLUMNS, ProfileRow, charger_entry, profile, to_text,
 };
@@ -102,6 +102,7 @@ impl ChargerAdmin for PostgresStore {
             if !request.condition.holds(Some(version)) {
                 return Ok(Err(NotChanged::OtherVersion));
             }
+            commands::wait_for_requests(connection, &key).await?;
             rotations::replace(connection, &key, &request.origin).await?;
             sqlx::query("DELETE FROM password_rotations WHERE key = $1")
                 .bind(&key)
@@ -124,6 +125,7 @@ impl ChargerAdmin for PostgresStore {
             .await
             .map_err(error::refusal)?;
             commands::end_of_removed(connection, &key, request.origin.at).await?;
+            local_lists::end_of_removed(connection, &before.charger_id, &request.origin).await?;
             let entry = charger_entry(Some(&before), None, &request.origin);
             audit::insert(connection, &entry).await?;
             bump(connection).await?;

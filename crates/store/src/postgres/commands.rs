@@ -445,6 +445,47 @@ pub(super) async fn end_of_removed(
     push_finished(connection, ended.into_iter().map(CommandId), now).await
 }
 
+/// Makes the removal of a charger wait for requests whose commands are not committed yet, and later requests wait for the
+/// removal, until the caller's transaction ends. Without it, a command that is committed after the removal would stay
+/// queued.
+pub(super) async fn wait_for_requests(
+    connection: &mut PgConnection,
+    key: &str,
+) -> Result<(), Refusal> {
+    lock_requests(connection, key, "pg_advisory_xact_lock").await
+}
+
+async fn lock_requests(
+    connection: &mut PgConnection,
+    key: &str,
+    lock: &str,
+) -> Result<(), Refusal> {
+    // The bytes `CMDS`: other locks are on other numbers.
+    let sql = format!("SELECT {lock}(hashtextextended($1, 1129137235))");
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(key)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(())
+}
+
+/// When the charger was removed, if the request was made before that.
+async fn removed_since(
+    connection: &mut PgConnection,
+    key: &str,
+    requested_at: Timestamp,
+) -> Result<Option<Timestamp>, Refusal> {
+    let at: Option<i64> =
+        sqlx::query_scalar("SELECT at FROM removed_chargers WHERE key = $1 AND at >= $2")
+            .bind(key)
+            .bind(requested_at.0)
+            .fetch_optional(connection)
+            .await
+            .map_err(error::refusal)?;
+    Ok(at.map(Timestamp))
+}
+
 /// Queues the event that these commands have an outcome, inside the caller's transaction.
 async fn push_finished(
     connection: &mut PgConnection,
@@ -545,7 +586,14 @@ pub(super) async fn create(
             return Ok(Created::QueueFull);
         }
     }
-    let refusal = new.not_sent.as_ref();
+    // Until this transaction ends, the charger is not removed. A removal that has ended since the request was made is seen.
+    lock_requests(connection, &key, "pg_advisory_xact_lock_shared").await?;
+    let removed = match new.not_sent {
+        None => removed_since(connection, &key, now).await?,
+        Some(_) => None,
+    };
+    let removed = removed.map(|_| NotSentBecause::new(NotSent::ChargerRemoved, ""));
+    let refusal = new.not_sent.as_ref().or(removed.as_ref());
     let stage = if refusal.is_some() { NOT_SENT } else { QUEUED };
     let index = EffectIndex::of(command).filter(|_| refusal.is_none());
     let recheck_at = index.as_ref().and_then(|index| index.recheck_at(now));

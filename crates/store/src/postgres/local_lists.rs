@@ -98,9 +98,11 @@ impl LocalLists for PostgresStore {
         const NEW: &str = "FROM chargers c WHERE c.key <> ''
                AND NOT EXISTS (SELECT 1 FROM local_lists l WHERE l.charger_key = c.key)
                AND (EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = '')
+                   AND NOT EXISTS (SELECT 1 FROM removed_chargers r WHERE r.key = c.key)
                  OR EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = c.key))";
         const OLD: &str = "FROM local_lists
-             WHERE NOT EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = '')
+             WHERE (NOT EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = '')
+                 OR EXISTS (SELECT 1 FROM removed_chargers r WHERE r.key = local_lists.charger_key))
                AND NOT EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = local_lists.charger_key)";
         // Usually there is nothing to do, and the writer is not used.
         let is_needed: bool = self.read(async |connection| {
@@ -272,6 +274,32 @@ impl LocalLists for PostgresStore {
         })?;
         Ok(cut(rows, limit))
     }
+}
+
+/// Ends the wish and the list of a charger that is removed, inside the caller's transaction: whoever connected next with its
+/// identity would get the list.
+pub(super) async fn end_of_removed(
+    connection: &mut PgConnection,
+    charger_id: &str,
+    origin: &Origin,
+) -> Result<(), Refusal> {
+    let key = stored_key(Some(charger_id));
+    let wish: Option<String> =
+        sqlx::query_scalar("DELETE FROM local_list_wishes WHERE charger_key = $1 RETURNING wish")
+            .bind(&key)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    sqlx::query("DELETE FROM local_lists WHERE charger_key = $1")
+        .bind(&key)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    if let Some(wish) = wish {
+        let entry = wish_entry(Some(charger_id), Some(&from_json(&wish)?), None, origin)?;
+        audit::insert(connection, &entry).await?;
+    }
+    Ok(())
 }
 
 async fn wish_of(connection: &mut PgConnection, key: &str) -> Result<Option<Wish>, Refusal> {

@@ -3,7 +3,7 @@
 use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
-use super::{SqliteStore, audit, commands, rotations, sites};
+use super::{SqliteStore, audit, commands, local_lists, rotations, sites};
 use crate::directory::{GATEWAY_COLUMNS, PROFILE_COLUMNS, charger_entry, profile, to_text};
 use crate::refusal::Refusal;
 use crate::removed::actor_column;
@@ -104,6 +104,7 @@ impl ChargerAdmin for SqliteStore {
                 ],
             )?;
             commands::end_of_removed(connection, &key, request.origin.at)?;
+            local_lists::end_of_removed(connection, &before.charger_id, &request.origin)?;
             let entry = charger_entry(Some(&before), None, &request.origin);
             audit::insert(connection, &entry)?;
             bump(connection)?;

@@ -428,7 +428,13 @@ pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Create
             ],
         )?;
     }
-    let refusal = new.not_sent.as_ref();
+    // The charger may have been removed since the request was made.
+    let removed: Option<i64> = connection
+        .prepare_cached("SELECT at FROM removed_chargers WHERE key = ?1 AND at >= ?2")?
+        .query_row(params![key.as_str(), now.0], |row| row.get(0))
+        .optional()?;
+    let removed = removed.map(|_| NotSentBecause::new(NotSent::ChargerRemoved, ""));
+    let refusal = new.not_sent.as_ref().or(removed.as_ref());
     let index = EffectIndex::of(command).filter(|_| refusal.is_none());
     let recheck_at = index.as_ref().and_then(|index| index.recheck_at(now));
     connection.execute(

@@ -86,9 +86,13 @@ impl LocalLists for SqliteStore {
     fn adopt_lists(&self, now: Timestamp) -> Result<(), Unavailable> {
         const NEW: &str = "FROM chargers c WHERE c.key <> ''
                AND NOT EXISTS (SELECT 1 FROM local_lists l WHERE l.charger_key = c.key)
-               AND EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key IN ('', c.key))";
-        const OLD: &str = "FROM local_lists WHERE NOT EXISTS
-               (SELECT 1 FROM local_list_wishes w WHERE w.charger_key IN ('', local_lists.charger_key))";
+               AND (EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = '')
+                   AND NOT EXISTS (SELECT 1 FROM removed_chargers r WHERE r.key = c.key)
+                 OR EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = c.key))";
+        const OLD: &str = "FROM local_lists
+             WHERE (NOT EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = '')
+                 OR EXISTS (SELECT 1 FROM removed_chargers r WHERE r.key = local_lists.charger_key))
+               AND NOT EXISTS (SELECT 1 FROM local_list_wishes w WHERE w.charger_key = local_lists.charger_key)";
         // Usually there is nothing to do, and no writer has to wait.
         let is_needed = self.readers.read(|connection| {
             let sql = format!("SELECT EXISTS (SELECT 1 {NEW}) OR EXISTS (SELECT 1 {OLD})");
@@ -238,6 +242,28 @@ impl LocalLists for SqliteStore {
         let rows = rows.map_err(|refusal| QueryError::Unavailable(refusal.into_unavailable()))?;
         Ok(cut(rows, limit))
     }
+}
+
+/// Ends the wish and the list of a charger that is removed, inside the caller's transaction: whoever connected next with its
+/// identity would get the list.
+pub(super) fn end_of_removed(
+    connection: &Connection,
+    charger_id: &str,
+    origin: &Origin,
+) -> Result<(), Refusal> {
+    let key = ChargerKey::of(charger_id);
+    let before = wish_of(connection, &key)?;
+    for sql in [
+        "DELETE FROM local_list_wishes WHERE charger_key = ?1",
+        "DELETE FROM local_lists WHERE charger_key = ?1",
+    ] {
+        connection.execute(sql, [key.as_str()])?;
+    }
+    if before.is_some() {
+        let entry = wish_entry(Some(charger_id), before.as_ref(), None, origin)?;
+        audit::insert(connection, &entry)?;
+    }
+    Ok(())
 }
 
 fn wish_of(connection: &Connection, key: &ChargerKey) -> Result<Option<Wish>, Refusal> {

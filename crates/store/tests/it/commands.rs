@@ -1,7 +1,8 @@
 //! The laws of the ports `Commands` and `CommandQueue`.
 
 use crate::common::{
-    Adapter, Sent, apply, at, gateway, heartbeat, id, on_every_adapter, origin, put_profile,
+    Adapter, PostgresDatabase, Sent, apply, at, gateway, heartbeat, id, on_every_adapter, origin,
+    put_profile,
 };
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandState, CommandView, NotSent, Origin,
@@ -18,6 +19,7 @@ use central::record::Notes;
 use central::{AnswerKind, Epoch, Record, RecordKind, Seq, Timestamp};
 use ocpp::Version;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 on_every_adapter!(
@@ -395,6 +397,71 @@ fn a_removed_charger_keeps_its_history_and_its_commands_end<A: Adapter>() {
     let again = store.charger("CP-1").unwrap().unwrap();
     assert_eq!((again.removed_at, again.removed_by), (None, None));
     assert_eq!(again.charger.first_seen_at, detail.charger.first_seen_at);
+}
+
+/// Stores a command while `held` keeps it from going on, and removes its charger meanwhile. `removes_first`: whether the removal
+/// ends before the command is stored. Returns the command.
+fn create_beside_removal(held: &str, new: NewCommand, removes_first: bool) -> CommandView {
+    let database = PostgresDatabase::new();
+    // The removal comes from another process.
+    let (store, other) = (database.open(), database.open());
+    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
+    put_profile(&store, &ChargerProfile::new("CP-1"));
+    let id = new.command.id;
+    let removal = ChangeRequest::of(Origin {
+        at: at(3),
+        ..origin()
+    });
+    // On a thread of its own, because the caller is in the runtime of the held transaction.
+    let wait_for = |waiting: &str| {
+        let sql = "SELECT count(DISTINCT l.pid) AS value FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+                   WHERE NOT l.granted AND a.datname = current_database()";
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let query = || database.query(sql);
+        while std::thread::scope(|scope| scope.spawn(query).join().unwrap()) != [waiting] {
+            assert!(Instant::now() < deadline, "{waiting} do not wait");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        database.hold(held, || {
+            running.push(scope.spawn(|| {
+                assert!(matches!(store.create(&new).unwrap(), Created::New(_)));
+            }));
+            wait_for("1");
+            running.push(scope.spawn(|| {
+                assert_eq!(other.remove_charger("CP-1", &removal).unwrap(), Ok(()));
+            }));
+            match removes_first {
+                true => running.pop().unwrap().join().unwrap(),
+                false => wait_for("2"),
+            }
+        });
+        for thread in running {
+            thread.join().unwrap();
+        }
+    });
+    store.command(id, at(4)).unwrap().unwrap()
+}
+
+#[test]
+fn a_command_that_is_stored_after_the_removal_of_its_charger_is_not_sent() {
+    let held = "INSERT INTO command_keys (requested_by, key, digest, command, at)
+                VALUES ('ops', 'k', 'x', '00000000-0000-4000-8000-000000000000', 0)";
+    let view = create_beside_removal(held, with_key(1, "k", 1), true);
+    assert_eq!(reason(&view), "charger_removed");
+}
+
+#[test]
+fn the_removal_of_a_charger_ends_a_command_that_is_not_committed_yet() {
+    let mut new = new(1, "CP-1");
+    new.command.skips_check = true;
+    new.audit = unchecked_entry(&new.command, origin());
+    // The command is inserted, and its entry of the audit log waits.
+    let held = "LOCK TABLE audit_log IN SHARE MODE";
+    let view = create_beside_removal(held, new, false);
+    assert_eq!(reason(&view), "charger_removed");
 }
 
 fn a_command_keeps_its_trace_and_its_entry_of_the_audit_log<A: Adapter>() {

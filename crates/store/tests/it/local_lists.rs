@@ -1,9 +1,11 @@
 //! The port `LocalLists`: wishes, and how far each charger's list is.
 
-use crate::common::{Adapter, apply, at, event, heartbeat, id, on_every_adapter, origin};
+use crate::common::{
+    Adapter, apply, at, event, heartbeat, id, on_every_adapter, origin, put_profile,
+};
 use central::local_list::{Content, LocalList, Phase, Wish};
 use central::model::Token;
-use central::ports::{LocalListFilter, LocalLists};
+use central::ports::{ChangeRequest, ChargerAdmin, ChargerProfile, LocalListFilter, LocalLists};
 use central::query::{AuditFilter, PageRequest, QueryStore};
 use central::{RecordKind, Timestamp};
 use ocpp::Version;
@@ -16,6 +18,7 @@ on_every_adapter!(
     lists_are_due_at_their_time_and_hastened_when_tokens_change,
     a_list_that_waits_for_its_charger_is_due_when_it_connects,
     contents_are_kept_while_a_list_refers_to_them,
+    a_removed_charger_has_neither_a_wish_nor_a_list,
 );
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -40,6 +43,43 @@ fn all<S: LocalLists>(store: &S) -> Vec<LocalList> {
             return lists;
         }
     }
+}
+
+fn a_removed_charger_has_neither_a_wish_nor_a_list<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    apply(&store, &[heartbeat(1, "CP-1"), heartbeat(2, "CP-2")]).unwrap();
+    put_profile(&store, &ChargerProfile::new("CP-1"));
+    let set = |charger, wish| store.set_list_wish(charger, wish, &origin()).unwrap();
+    set(Some("CP-1"), Some(&Wish::All));
+    set(Some("CP-2"), Some(&Wish::All));
+    let removal = ChangeRequest::of(origin());
+    assert_eq!(store.remove_charger("cp-1", &removal).unwrap(), Ok(()));
+    assert_eq!(store.list_wish(Some("CP-1")).unwrap(), None);
+    assert_eq!(ids(&all(&store)), [("CP-2", &Wish::All)]);
+    let filter = AuditFilter {
+        action: Some("local_list.removed".to_owned()),
+        ..AuditFilter::default()
+    };
+    let entries = store.audit(&filter, &PageRequest::default()).unwrap().items;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].subject, "CP-1");
+
+    // The wish of all chargers does not hold for it either, until it is added again.
+    set(None, Some(&Wish::None));
+    store.adopt_lists(NOW).unwrap();
+    assert_eq!(ids(&all(&store)), [("CP-2", &Wish::All)]);
+    put_profile(&store, &ChargerProfile::new("CP-1"));
+    store.adopt_lists(NOW).unwrap();
+    let both = [("CP-1", &Wish::None), ("CP-2", &Wish::All)];
+    assert_eq!(ids(&all(&store)), both);
+    assert_eq!(store.remove_charger("CP-1", &removal).unwrap(), Ok(()));
+    store.adopt_lists(NOW).unwrap();
+    assert_eq!(ids(&all(&store)), both[1..]);
+    // Its list again, because somebody wants that of this identity.
+    set(Some("CP-1"), Some(&Wish::All));
+    store.adopt_lists(NOW).unwrap();
+    assert_eq!(all(&store).len(), 2);
 }
 
 fn a_wish_of_a_charger_precedes_that_of_all<A: Adapter>() {
