@@ -42,6 +42,7 @@ mod core;
 mod cursor;
 mod disk;
 mod error;
+mod extract;
 mod inspection;
 mod journal;
 mod layout;
@@ -62,6 +63,9 @@ mod writer;
 pub use self::metrics::METRICS;
 pub use disk::{Disk, DiskFile, Held, sim};
 pub use error::{AppendError, Damage, FullReason, JournalError, OpenError, ReadError};
+#[doc(hidden)]
+pub use extract::extract_on;
+pub use extract::{Extracted, extract};
 #[doc(hidden)]
 pub use inspection::inspect_on;
 pub use inspection::{

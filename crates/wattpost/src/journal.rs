@@ -5,6 +5,7 @@
 
 use crate::SettingsArgs;
 use crate::data_dir::DataDir;
+use crate::journal_extract;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -46,6 +47,7 @@ pub(crate) enum JournalCommand {
     /// Examples:
     ///   wattpost journal salvage
     ///   wattpost journal salvage --yes
+    ///   wattpost journal salvage --out left.ndjson
     #[command(verbatim_doc_comment)]
     Salvage(SalvageArgs),
 }
@@ -68,6 +70,10 @@ pub(crate) struct SalvageArgs {
     /// Repair; without this flag nothing is changed
     #[arg(long)]
     yes: bool,
+    /// Also write the undelivered records that can be read, and which bytes cannot, to this new file, before anything is
+    /// changed: one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// The exit code tells whether the journal is damaged.
@@ -97,6 +103,16 @@ fn inspect(args: &InspectArgs) -> Result<ExitCode> {
 
 fn salvage(args: &SalvageArgs) -> Result<ExitCode> {
     let dir = directory(&args.settings)?;
+    if let Some(out) = &args.out {
+        let data = DataDir::existing(&args.settings.load()?.data_dir)?;
+        let gateway = data.and_then(|data| data.known_gateway_id().ok().flatten());
+        let found = journal_extract::write(&dir, gateway, out)?.map_err(explained)?;
+        print_line!(
+            "{} has {} undelivered records that can be read",
+            out.display(),
+            found.undelivered()
+        );
+    }
     let inspection = if args.yes {
         journal::salvage(&dir, replacement).map_err(|error| match error {
             SalvageError::Open(error) => explained(error),

@@ -23,6 +23,7 @@ mod drill_access;
 mod export;
 mod hint;
 mod journal;
+mod journal_extract;
 mod local_list;
 mod migrate;
 mod open_files;

@@ -3,7 +3,7 @@
 
 use crate::common::{eventually, open, read_after, record, small};
 use journal::sim::{Fault, SimDisk, Tear};
-use journal::{Journal, LostRecord, ReadError, inspect_on, salvage_on};
+use journal::{Extracted, Journal, LostRecord, ReadError, extract_on, inspect_on, salvage_on};
 use std::collections::BTreeMap;
 
 const RECORD_HEADER: u64 = 24;
@@ -93,6 +93,25 @@ fn salvaged(disk: &SimDisk, cursor: u64, last: u64, lost: &[u64]) -> BTreeMap<u6
     read
 }
 
+/// Offset and length of each.
+type Ranges = Vec<(u64, u64)>;
+
+/// The records that are left, and offset and length of each damaged range. Nothing is changed.
+fn extracted(disk: &SimDisk) -> (BTreeMap<u64, Vec<u8>>, Ranges) {
+    let (mut left, mut damaged) = (BTreeMap::new(), Vec::new());
+    let before = disk.steps();
+    extract_on(disk, |part| {
+        match part {
+            Extracted::Record { seq, bytes } => assert!(left.insert(seq, bytes.to_vec()).is_none()),
+            Extracted::Damaged(range) => damaged.push((range.offset, range.length)),
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(disk.steps(), before);
+    (left, damaged)
+}
+
 #[test]
 fn an_intact_journal_is_not_changed() {
     let (disk, last) = stopped(5);
@@ -153,7 +172,17 @@ fn a_flipped_bit_costs_one_record_and_is_reported_with_file_and_offset() {
                     (found[0].offset, found[0].length, found[0].lost),
                     (offset, length, Some((seq, seq)))
                 );
+                let (left, damaged) = extracted(&disk);
+                let expected = (4..=last).filter(|other| *other != seq);
+                assert!(
+                    left.keys().copied().eq(expected),
+                    "segment {segment}, record {seq}"
+                );
+                assert_eq!(damaged, [(offset, length)]);
                 let read = salvaged(&disk, 3, last, &[seq]);
+                for (seq, bytes) in &left {
+                    assert_eq!(bytes, &read[seq]);
+                }
                 let kept = &read[&seq][format!("lost {seq}:").len()..];
                 assert_eq!(kept.len() as u64, length, "all its bytes are kept");
             }

@@ -117,6 +117,34 @@ fn damaged_record_is_reported_at_once_and_all_others_are_delivered() {
         assert_eq!(code, 1, "{printed}");
         assert!(printed.contains(&name), "{printed}");
     }
+    let left = deployment.path("left.ndjson");
+    let out = ["salvage", "--out", left.to_str().expect("UTF-8")];
+    assert_eq!(journal(&deployment, &out).0, 1, "nothing was changed");
+    let text = std::fs::read_to_string(&left).expect("read the file");
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let waiting = lines.iter().filter(|line| line["action"] == "DataTransfer");
+    let readable = waiting.count();
+    assert!(
+        readable >= MESSAGES - before && readable <= MESSAGES,
+        "{readable}"
+    );
+    let damaged: Vec<_> = lines
+        .iter()
+        .filter(|line| line["damaged"].is_object())
+        .collect();
+    assert_eq!(damaged.len(), 1, "{damaged:?}");
+    let (from, bytes) = (
+        &damaged[0]["damaged"]["byte"],
+        &damaged[0]["damaged"]["length"],
+    );
+    let from = from.as_u64().expect("a number");
+    assert!((from..from + bytes.as_u64().expect("a number")).contains(&middle));
+    assert_eq!(lines.last().expect("a line")["end"]["damaged"], 1);
+    let (code, printed) = journal(&deployment, &out);
+    assert!(code == 1 && printed.contains("which exists"), "{printed}");
     let (code, printed) = journal(&deployment, &["salvage", "--yes"]);
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("salvaged: 1 records"), "{printed}");
