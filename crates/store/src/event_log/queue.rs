@@ -1,0 +1,231 @@
+//! The queue: which changes get an entry. The transaction that stores messages writes one small row per changed object,
+//! so that events cost the delivery of messages little.
+
+use crate::quirks::NewRecords;
+use central::alert::machine::Stage;
+use central::model::{CommandId, CommandProgress};
+use central::record::AnswerKind;
+use central::{Record, RecordId, RecordKind, Timestamp};
+use std::collections::HashSet;
+use uuid::Uuid;
+
+/// Rows of the queue that are counted at most.
+pub(crate) const COUNTED_MAX: i64 = 10_000;
+
+/// The action of security events, in every version.
+const SECURITY: &str = "SecurityEventNotification";
+
+/// What has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Change {
+    /// A transaction, by the number of its state.
+    Transaction,
+    /// A charger has connected.
+    Connected,
+    /// A connection has ended.
+    Disconnected,
+    /// A BootNotification.
+    Booted,
+    /// The status of a connector.
+    Connector,
+    /// A command was sent.
+    CommandSent,
+    /// A command has an outcome.
+    CommandFinished,
+    /// A dead letter.
+    DeadLetter,
+    /// An entry of the audit log.
+    Audit,
+    /// A security event, by the hash of its row.
+    Security,
+    /// What messages show of a command's effect.
+    Effect,
+    /// A refused handshake, by the number of its row.
+    Refused,
+    /// An alert fires, was acknowledged or has ended.
+    Alert,
+}
+
+impl Change {
+    const ALL: [Self; 13] = [
+        Self::Transaction,
+        Self::Connected,
+        Self::Disconnected,
+        Self::Booted,
+        Self::Connector,
+        Self::CommandSent,
+        Self::CommandFinished,
+        Self::DeadLetter,
+        Self::Audit,
+        Self::Security,
+        Self::Effect,
+        Self::Refused,
+        Self::Alert,
+    ];
+
+    /// Whether it says only that a state is another one, so that several changes together are one. Every other change has
+    /// an event of its own.
+    pub(super) const fn is_of_state(self) -> bool {
+        matches!(self, Self::Transaction | Self::Connector | Self::Effect)
+    }
+
+    /// The number in the database; never change one.
+    pub(crate) const fn code(self) -> i16 {
+        match self {
+            Self::Transaction => 1,
+            Self::Connected => 2,
+            Self::Disconnected => 3,
+            Self::Booted => 4,
+            Self::Connector => 5,
+            Self::CommandSent => 6,
+            Self::CommandFinished => 7,
+            Self::DeadLetter => 8,
+            Self::Audit => 9,
+            Self::Security => 10,
+            Self::Effect => 11,
+            Self::Refused => 12,
+            Self::Alert => 13,
+        }
+    }
+
+    /// The change with this number; `None` for one that a newer version has queued.
+    pub(crate) fn from_code(code: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|change| change.code() == code)
+    }
+}
+
+/// An entry of the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Queued {
+    pub(crate) change: Change,
+    pub(crate) charger_no: Option<i64>,
+    pub(crate) number: Option<i64>,
+    pub(crate) connector: Option<i64>,
+    pub(crate) id: Option<Uuid>,
+    /// When it occurred, in milliseconds; 0 where the object says it.
+    pub(crate) at: i64,
+}
+
+impl Queued {
+    const fn new(change: Change, at: i64) -> Self {
+        Self {
+            change,
+            charger_no: None,
+            number: None,
+            connector: None,
+            id: None,
+            at,
+        }
+    }
+
+    pub(crate) const fn transaction(transaction_no: i64) -> Self {
+        let mut entry = Self::new(Change::Transaction, 0);
+        entry.number = Some(transaction_no);
+        entry
+    }
+
+    pub(crate) const fn of_charger(change: Change, charger_no: i64, at: Timestamp) -> Self {
+        let mut entry = Self::new(change, at.0);
+        entry.charger_no = Some(charger_no);
+        entry
+    }
+
+    pub(crate) const fn connector(charger_no: i64, evse: i64, connector: i64) -> Self {
+        let mut entry = Self::new(Change::Connector, 0);
+        entry.charger_no = Some(charger_no);
+        entry.number = Some(evse);
+        entry.connector = Some(connector);
+        entry
+    }
+
+    pub(crate) const fn command(change: Change, id: Uuid, at: Timestamp) -> Self {
+        let mut entry = Self::new(change, at.0);
+        entry.id = Some(id);
+        entry
+    }
+
+    /// That this is told of an alert.
+    pub(crate) const fn alert(id: Uuid, stage: Stage, at: Timestamp) -> Self {
+        let mut entry = Self::new(Change::Alert, at.0);
+        entry.id = Some(id);
+        entry.number = Some(stage.number());
+        entry
+    }
+
+    pub(crate) const fn numbered(change: Change, number: i64, at: i64) -> Self {
+        let mut entry = Self::new(change, at);
+        entry.number = Some(number);
+        entry
+    }
+
+    pub(crate) const fn security(charger_no: i64, key_hash: i64, at: Timestamp) -> Self {
+        let mut entry = Self::of_charger(Change::Security, charger_no, at);
+        entry.number = Some(key_hash);
+        entry
+    }
+}
+
+/// What new records themselves report: connections, their ends, boots.
+pub(crate) fn of_records<'a>(
+    records: &'a [(RecordId, Record<'a>)],
+    new: &'a NewRecords,
+) -> impl Iterator<Item = (Change, &'a str, Timestamp)> {
+    let mut seen = HashSet::new();
+    records.iter().filter_map(move |(id, record)| {
+        let change = match record.kind {
+            RecordKind::Connected => Change::Connected,
+            RecordKind::Disconnected => Change::Disconnected,
+            RecordKind::Call
+                if record.answer_kind == AnswerKind::Result
+                    && record.action == "BootNotification" =>
+            {
+                Change::Booted
+            }
+            _ => return None,
+        };
+        // A record that comes twice in a batch is new once.
+        (!record.charger_id.is_empty() && new.has(*id) && seen.insert(*id)).then_some((
+            change,
+            record.charger_id,
+            record.received_at,
+        ))
+    })
+}
+
+/// Whether a row of `events` with this kind is a security event.
+pub(crate) fn is_security(kind: &str) -> bool {
+    kind == SECURITY
+}
+
+/// What new records about a command report: that it was sent, or an outcome.
+pub(crate) fn of_progress(
+    CommandId(id): CommandId,
+    before: &CommandProgress,
+    now: &CommandProgress,
+) -> impl Iterator<Item = Queued> {
+    let sent = now.sent.as_ref().filter(|_| before.sent.is_none());
+    let sent = sent.map(|sent| Queued::command(Change::CommandSent, id, sent.at));
+    let outcome = |progress: &CommandProgress| {
+        let reply = progress.reply.as_ref().map(|reply| reply.at);
+        reply.or(progress.unanswered.as_ref().map(|end| end.at))
+    };
+    let finished = outcome(now)
+        .filter(|_| outcome(before).is_none() || (now.reply.is_some() && before.reply.is_none()));
+    let finished = finished.map(|at| Queued::command(Change::CommandFinished, id, at));
+    // The answer decides whether messages that came before it are the effect.
+    let effect = finished.map(|_| Queued::command(Change::Effect, id, Timestamp(0)));
+    sent.into_iter().chain(finished).chain(effect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_changes_are_distinct() {
+        for change in Change::ALL {
+            assert_eq!(Change::from_code(change.code()), Some(change));
+        }
+        assert_eq!(Change::from_code(99), None);
+    }
+}
