@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{PartError, RouteReport};
+use crate::model::{PartError, PartReport, RouteReport};
 use crate::record::GatewayId;
 use uuid::Uuid;
 
