@@ -1,11 +1,11 @@
 //! `/api/v1/actions`: the actions of OCPP with the schemas of their payloads, so that a client can make a form for each.
 
 use crate::error::ApiError;
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::response::{IntoResponse, Response};
 use central::catalog::{self, ActionView};
 use ocpp::Version;
@@ -64,11 +64,9 @@ pub(crate) async fn list(RawQuery(query): RawQuery) -> Result<Response, ApiError
     responses((status = 200, description = "The action with the JSON Schemas (draft 2020-12) of its request and its response", body = schema::DescribedAction))
 )]
 pub(crate) async fn one(
-    OriginalUri(uri): OriginalUri,
-    path: Result<Path<(String, String)>, PathRejection>,
+    InPath((version, action)): InPath<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Path((version, action)) = path.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
     let found = Version::from_number(&version)
         .and_then(|version| Some((version, catalog::find(version, &action)?)));

@@ -2,11 +2,11 @@
 
 use crate::change::{self, Change, no_content, with_location};
 use crate::error::ApiError;
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::Timestamp;
@@ -162,11 +162,9 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn revoke(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    name: Result<Path<String>, PathRejection>,
+    InPath(name): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(name) = name.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = change.query(ONE_PARAMETERS)?;
     let is_forced = query.boolean("force")? == Some(true);
     let origin = change.request()?.origin;

@@ -6,11 +6,11 @@ use crate::change::{self, Change, no_content, with_location};
 use crate::commands::{known_charger, now};
 use crate::error::ApiError;
 use crate::operations::Delivery;
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::command_request::CommandRequest;
@@ -35,11 +35,9 @@ const KNOWN: [&str; 4] = ["password", "when_offline", "expires_at", "answer_with
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
     let view = shown(&state, id).await?;
     change::object(StatusCode::OK, &view, None)
@@ -69,11 +67,9 @@ async fn shown(state: &AppState, id: String) -> Result<RotationView, ApiError> {
 )]
 pub(crate) async fn set(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.request()?;
     let mut members = change.members()?;
@@ -177,11 +173,9 @@ fn command(
 )]
 pub(crate) async fn cancel(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.request()?;
     let rotations = state.rotations()?;

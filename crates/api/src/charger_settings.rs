@@ -3,10 +3,10 @@
 use crate::change::{self, Change, Members, done, no_content, not_changed, with_location};
 use crate::chargers;
 use crate::error::ApiError;
+use crate::path::InPath;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::model::{
@@ -78,11 +78,9 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn change(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.conditional_request()?;
     let mut members = change.merge_patch()?;
@@ -112,11 +110,9 @@ pub(crate) async fn change(
 )]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.request()?;
     let admin = state.charger_admin()?;

@@ -4,11 +4,11 @@ use crate::change;
 use crate::error::ApiError;
 use crate::etag;
 use crate::page::ListRequest;
+use crate::path::InPath;
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::Timestamp;
@@ -152,11 +152,9 @@ struct Detail {
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
     let (json, tag) = state.run(move |store| written(store, &id)).await?;
     Ok(change::written(StatusCode::OK, json, Some(&tag)))
@@ -207,11 +205,9 @@ fn detail(store: &dyn QueryStore, id: &str) -> Result<Detail, ApiError> {
 )]
 pub(crate) async fn connectors(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
     state
         .answer(move |store| {
@@ -241,11 +237,9 @@ pub(crate) const CONNECTIONS_PARAMETERS: &[&str] = &["cursor", "limit", "fields"
 )]
 pub(crate) async fn connections(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = request.query(CONNECTIONS_PARAMETERS)?;
     let wanted = request.wanted(&query, "ChargerConnection")?;
     state

@@ -2,17 +2,16 @@
 
 use crate::change::{self, Change};
 use crate::error::ApiError;
+use crate::path::{InPath, TransactionKey};
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::model::truncate;
 use central::ports::{CLOSING_REASON_CHARS_MAX, CloseRequest, Once};
 use central::query::{PageRequest, parameters};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// `POST /api/v1/transactions/{key}/close`
 #[utoipa::path(
@@ -27,12 +26,9 @@ use uuid::Uuid;
 )]
 pub(crate) async fn close(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    key: Result<Path<String>, PathRejection>,
+    InPath(TransactionKey(key)): InPath<TransactionKey>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(key) = key.map_err(|_| ApiError::undecodable("path", uri.path()))?;
-    let key = Uuid::try_parse(&key).map_err(|_| ApiError::bad_transaction_key(&key))?;
     change.query(&[])?;
     let request = change.request()?;
     let mut members = change.members()?;

@@ -5,12 +5,12 @@ use crate::change;
 use crate::change::{BODY_BYTES_MAX, media_type, required_idempotency_key};
 use crate::error::ApiError;
 use crate::page::{self, ListRequest};
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
 use axum::body::Bytes;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use central::Timestamp;
@@ -91,11 +91,9 @@ pub(crate) fn now() -> Timestamp {
 )]
 pub(crate) async fn create(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(charger_id): InPath<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Path(charger_id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = Query::read(request.uri().query(), CREATE_PARAMETERS)?;
     let checks = [("on", false), ("off", true)];
     let skips_check = query.one_of("check", &checks)?.unwrap_or(false);
@@ -381,11 +379,9 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<CommandId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let id = command_id(id, uri.path())?;
     let query = Query::read(query.as_deref(), ONE_PARAMETERS)?;
     let wait = query.text("wait")?.map(wait_of).transpose()?;
     let goals = [("outcome", Goal::Outcome), ("effect", Goal::Effect)];
@@ -407,11 +403,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn cancel(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<CommandId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let id = command_id(id, uri.path())?;
     Query::read(query.as_deref(), &[])?;
     let commands = state.commands()?;
     let cancelled = state
@@ -425,17 +419,6 @@ pub(crate) async fn cancel(
         Cancelled::TooLate(view) => Err(ApiError::already_sent(&view.id.to_string())),
         Cancelled::Unknown => Err(ApiError::unknown_command(&id.to_string())),
     }
-}
-
-pub(crate) fn command_id(
-    id: Result<Path<String>, PathRejection>,
-    path: &str,
-) -> Result<CommandId, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", path))?;
-    let parsed = Uuid::try_parse(&id);
-    parsed
-        .map(CommandId)
-        .map_err(|_| ApiError::unknown_command(&id))
 }
 
 pub(crate) async fn find(state: &AppState, id: CommandId) -> Result<CommandView, ApiError> {

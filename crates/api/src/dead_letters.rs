@@ -4,13 +4,12 @@
 
 use crate::change::{self, Change, Members};
 use crate::error::{ApiError, Fault};
-use crate::messages::record_id;
 use crate::page::{self, ListRequest};
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::RecordId;
@@ -87,11 +86,9 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    path: Result<Path<(String, String)>, PathRejection>,
+    InPath(id): InPath<RecordId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let id = record_id(path, uri.path())?;
     Query::read(query.as_deref(), &[])?;
     let letters = state.dead_letters()?;
     state
@@ -116,11 +113,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn retry(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    path: Result<Path<(String, String)>, PathRejection>,
+    InPath(id): InPath<RecordId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = record_id(path, uri.path())?;
     change.query(&[])?;
     let request = change.request()?;
     retried(&state, LetterSelection::Ids(vec![id]), request).await
@@ -140,11 +135,9 @@ pub(crate) async fn retry(
 )]
 pub(crate) async fn discard(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    path: Result<Path<(String, String)>, PathRejection>,
+    InPath(id): InPath<RecordId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = record_id(path, uri.path())?;
     change.query(&[])?;
     let request = change.request()?;
     let mut members = change.members()?;

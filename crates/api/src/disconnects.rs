@@ -5,10 +5,10 @@
 use crate::change::{self, Change};
 use crate::commands::{known_charger, now, preferred_wait, prefers};
 use crate::error::ApiError;
+use crate::path::InPath;
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::ports::{
@@ -45,11 +45,9 @@ const POLL_MAX: Duration = Duration::from_millis(400);
 )]
 pub(crate) async fn disconnect(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.request()?;
     let mut members = change.members()?;

@@ -3,10 +3,10 @@
 use crate::change::{Change, no_content};
 use crate::error::ApiError;
 use crate::page::ListRequest;
+use crate::path::{HandshakeNo, InPath};
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use central::query::HandshakeFilter;
 use std::sync::Arc;
@@ -54,15 +54,10 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn dismiss(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    no: Result<Path<String>, PathRejection>,
+    InPath(HandshakeNo(no)): InPath<HandshakeNo>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(text) = no.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
-    let no: i64 = text
-        .parse()
-        .map_err(|_| ApiError::unknown_handshake(&text))?;
     let origin = change.request()?.origin;
     let handshakes = state.handshakes()?;
     state
@@ -70,7 +65,7 @@ pub(crate) async fn dismiss(
             let dismissed = handshakes.dismiss_refused(no, &origin);
             match dismissed.map_err(|error| ApiError::unavailable(&error))? {
                 true => Ok(()),
-                false => Err(ApiError::unknown_handshake(&text)),
+                false => Err(ApiError::unknown_handshake(&no.to_string())),
             }
         })
         .await?;

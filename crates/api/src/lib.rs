@@ -60,6 +60,7 @@ mod openapi;
 mod operations;
 mod page;
 mod passwords;
+mod path;
 mod pipeline;
 mod query;
 mod quirks;

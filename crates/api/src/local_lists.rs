@@ -3,11 +3,11 @@
 use crate::change::{self, Change, Given, no_content};
 use crate::error::ApiError;
 use crate::page::{self, ListRequest};
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::local_list::{LocalList, Phase, Wish};
@@ -68,11 +68,9 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    charger: Result<Path<String>, PathRejection>,
+    InPath(charger): InPath<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Path(charger) = charger.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
     let lists = state.local_lists()?;
     state
@@ -95,11 +93,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn set(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    charger: Result<Path<String>, PathRejection>,
+    InPath(charger): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(charger) = charger.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     if !is_charger_id(&charger) {
         let right = format!("the identity of a charger: {CHARGER_ID_EXPECTED}");
         return Err(ApiError::bad_parameter("charger", &charger, &right));
@@ -116,11 +112,9 @@ pub(crate) async fn set(
 )]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    charger: Result<Path<String>, PathRejection>,
+    InPath(charger): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(charger) = charger.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     remove_wish(&state, Some(charger), change).await
 }
 

@@ -2,11 +2,11 @@
 
 use crate::error::ApiError;
 use crate::page::ListRequest;
+use crate::path::InPath;
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::model::{Deviation, ShownMessage};
 use central::query::{
@@ -111,11 +111,9 @@ struct Explained {
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<(String, String)>, PathRejection>,
+    InPath(id): InPath<RecordId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let id = record_id(id, uri.path())?;
     Query::read(query.as_deref(), &[])?;
     state
         .answer(move |store| {
@@ -132,16 +130,6 @@ pub(crate) async fn one(
             })
         })
         .await
-}
-
-/// The record that the two last segments of the path name.
-pub(crate) fn record_id(
-    id: Result<Path<(String, String)>, PathRejection>,
-    path: &str,
-) -> Result<RecordId, ApiError> {
-    let Path((gateway, seq)) = id.map_err(|_| ApiError::undecodable("path", path))?;
-    let id = format!("{gateway}/{seq}");
-    id.parse().map_err(|()| ApiError::bad_record_id(&id))
 }
 
 /// The messages without the secrets in them.

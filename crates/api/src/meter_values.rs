@@ -2,14 +2,13 @@
 
 use crate::error::ApiError;
 use crate::page::{self, ListRequest};
+use crate::path::{InPath, TransactionKey};
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use central::query::{PageRequest, ReadingFilter, SampleFilter, samples};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// The parameters of the list.
 pub(crate) const PARAMETERS: &[&str] = &[
@@ -45,15 +44,10 @@ const RESOLUTION_MS_MAX: i64 = 86_400_000;
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    key: Result<Path<String>, PathRejection>,
+    InPath(TransactionKey(key)): InPath<TransactionKey>,
     request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let Path(key) = key.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = request.query(PARAMETERS)?;
-    let Ok(key) = Uuid::try_parse(&key) else {
-        return Err(ApiError::bad_transaction_key(&key));
-    };
     let text = |name| query.text(name).map(|text| text.map(str::to_owned));
     let filter = SampleFilter {
         measurand: text("measurand")?,

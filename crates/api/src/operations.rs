@@ -4,10 +4,10 @@
 use crate::commands::{Incoming, Wanted, expiry, now, ordered_charger, submit};
 use crate::error::ApiError;
 use crate::page;
+use crate::path::{InPath, TransactionKey};
 use crate::query::Query;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, Request as HttpRequest, State};
+use axum::extract::{Request as HttpRequest, State};
 use axum::response::Response;
 use central::command_request::CommandRequest;
 use central::model::{BatchPlan, BatchWork, CommandId, TransactionView};
@@ -18,7 +18,6 @@ use ocpp::Version;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// A charger whose open transactions are looked through has this many at most.
 const OPEN_MAX: usize = 100;
@@ -28,11 +27,10 @@ macro_rules! handlers {
         $(
             pub(crate) async fn $name(
                 state: State<Arc<AppState>>,
-                uri: OriginalUri,
-                id: Result<Path<String>, PathRejection>,
+                id: InPath<String>,
                 request: HttpRequest,
             ) -> Result<Response, ApiError> {
-                run(Operation::$operation, state, uri, id, request).await
+                run(Operation::$operation, state, id, request).await
             }
         )*
     };
@@ -61,11 +59,9 @@ handlers! {
 async fn run(
     operation: Operation,
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(charger_id): InPath<String>,
     request: HttpRequest,
 ) -> Result<Response, ApiError> {
-    let Path(charger_id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(request.uri().query(), &[])?;
     let target = [operation.as_str().as_bytes(), charger_id.as_bytes()];
     let incoming = Incoming::read(&state, request, &target).await?;
@@ -82,12 +78,9 @@ async fn run(
 /// `POST /api/v1/transactions/{key}/stop`
 pub(crate) async fn stop_transaction(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    key: Result<Path<String>, PathRejection>,
+    InPath(TransactionKey(key)): InPath<TransactionKey>,
     request: HttpRequest,
 ) -> Result<Response, ApiError> {
-    let Path(key) = key.map_err(|_| ApiError::undecodable("path", uri.path()))?;
-    let key = Uuid::try_parse(&key).map_err(|_| ApiError::bad_transaction_key(&key))?;
     Query::read(request.uri().query(), &[])?;
     let incoming = Incoming::read(&state, request, &[b"stop", key.as_bytes()]).await?;
     let mut members = body(&incoming.body)?;

@@ -1,15 +1,16 @@
 //! `/api/v1/commands/{id}/report`: the pages of the report that a command asked for. They are messages of the charger,
 //! found by the command's request id.
 
-use crate::commands::{command_id, find};
+use crate::commands::find;
 use crate::error::ApiError;
 use crate::messages;
 use crate::page::{self, ListRequest};
+use crate::path::InPath;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::response::Response;
+use central::model::CommandId;
 use central::query::{MessageFilter, Page};
 use std::sync::Arc;
 
@@ -30,11 +31,9 @@ pub(crate) const PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<CommandId>,
     request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let id = command_id(id, uri.path())?;
     let query = request.query(PARAMETERS)?;
     let wanted = request.wanted(&query, "Message")?;
     let view = find(&state, id).await?;

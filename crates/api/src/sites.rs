@@ -4,11 +4,11 @@ use crate::change::{self, Change, Members, no_content, with_location};
 use crate::error::{ApiError, Fault};
 use crate::etag;
 use crate::page::{self, ListRequest};
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::model::{
@@ -91,11 +91,9 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
     let sites = state.charger_admin()?;
     let found = state.run(move |_| {
@@ -119,11 +117,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn modify(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.conditional_request()?;
     let mut members = change.merge_patch()?;
@@ -152,11 +148,9 @@ pub(crate) async fn modify(
 )]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.request()?;
     let sites = state.charger_admin()?;

@@ -3,11 +3,11 @@
 use crate::change::{self, Change, Given, Members, no_content};
 use crate::error::{ApiError, Fault};
 use crate::page::{self, ListRequest};
+use crate::path::InPath;
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{etag, schema};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use central::model::{Token, TokenStatus};
@@ -77,11 +77,9 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
     let tokens = state.tokens()?;
     let token = state
@@ -110,11 +108,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn put(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.request()?;
     let settings = settings(&id, change.members()?)?;
@@ -134,11 +130,9 @@ pub(crate) async fn put(
 )]
 pub(crate) async fn patch(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.conditional_request()?;
     let settings = settings(&id, change.merge_patch()?)?;
@@ -157,11 +151,9 @@ pub(crate) async fn patch(
 )]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     change.query(&[])?;
     let request = change.request()?;
     let tokens = state.tokens()?;

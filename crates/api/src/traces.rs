@@ -1,17 +1,16 @@
 //! `/api/v1/messages/{gateway_id}/{seq}/trace`: where one message is now, and when it passed each station.
 
 use crate::error::ApiError;
-use crate::messages::record_id;
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use central::Timestamp;
 use central::query::DeadLetterState;
 use central::trace::{InDatabase, trace};
+use central::{RecordId, Timestamp};
 use common::clock::now_ms;
 use std::sync::Arc;
 
@@ -27,11 +26,9 @@ use std::sync::Arc;
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<(String, String)>, PathRejection>,
+    InPath(id): InPath<RecordId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let id = record_id(id, uri.path())?;
     Query::read(query.as_deref(), &[])?;
     // A process without a store has no such route.
     let overview = state.pipeline.as_ref().ok_or_else(ApiError::internal)?;

@@ -2,16 +2,15 @@
 
 use crate::error::ApiError;
 use crate::page::{self, ListRequest};
+use crate::path::{InPath, TransactionKey};
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use central::Timestamp;
 use central::query::{Page, PageRequest, SessionMessages, with_pairs};
 use common::clock::now_ms;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// The parameters of the list.
 pub(crate) const PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
@@ -30,15 +29,10 @@ pub(crate) const PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    key: Result<Path<String>, PathRejection>,
+    InPath(TransactionKey(key)): InPath<TransactionKey>,
     request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let Path(key) = key.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = request.query(PARAMETERS)?;
-    let Ok(key) = Uuid::try_parse(&key) else {
-        return Err(ApiError::bad_transaction_key(&key));
-    };
     let wanted = request.wanted(&query, "ListedMessage")?;
     state
         .answer_list(move |store| {

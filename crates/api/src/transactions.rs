@@ -2,16 +2,15 @@
 
 use crate::error::ApiError;
 use crate::page::ListRequest;
+use crate::path::{InPath, TransactionKey};
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::model::truncate;
 use central::query::{PageRequest, TransactionFilter};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// The parameters of the list of transactions.
 pub(crate) const PARAMETERS: &[&str] = &[
@@ -65,15 +64,10 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    key: Result<Path<String>, PathRejection>,
+    InPath(TransactionKey(key)): InPath<TransactionKey>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Path(key) = key.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
-    let Ok(key) = Uuid::try_parse(&key) else {
-        return Err(ApiError::bad_transaction_key(&key));
-    };
     state
         .answer(move |store| {
             let found = store.transaction(key);

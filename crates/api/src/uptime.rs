@@ -2,11 +2,11 @@
 
 use crate::commands::{known_charger, now};
 use crate::error::ApiError;
+use crate::path::InPath;
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::model::ChargerView;
 use central::query::{
@@ -40,11 +40,9 @@ const DAYS_DEFAULT: i64 = 30;
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<String>,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = Query::read(query.as_deref(), PARAMETERS)?;
     let now = now();
     let range = range(&query, now)?;

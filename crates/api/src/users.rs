@@ -3,11 +3,11 @@
 use crate::change::{self, Change, no_content, with_location};
 use crate::error::ApiError;
 use crate::etag;
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::Timestamp;
@@ -139,11 +139,9 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    name: Result<Path<String>, PathRejection>,
+    InPath(name): InPath<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let Path(name) = name.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
     let users = state.user_source()?;
     let found = state.run(move |_| {
@@ -173,11 +171,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn modify(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    name: Result<Path<String>, PathRejection>,
+    InPath(name): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(name) = name.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = change.query(ONE_PARAMETERS)?;
     let is_forced = query.boolean("force")? == Some(true);
     let request = change.conditional_request()?;
@@ -228,11 +224,9 @@ pub(crate) async fn modify(
 )]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    name: Result<Path<String>, PathRejection>,
+    InPath(name): InPath<String>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let Path(name) = name.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     let query = change.query(ONE_PARAMETERS)?;
     let is_forced = query.boolean("force")? == Some(true);
     let origin = change.request()?.origin;

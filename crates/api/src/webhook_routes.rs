@@ -5,13 +5,13 @@ use crate::commands::now;
 use crate::error::ApiError;
 use crate::etag;
 use crate::page::{self, ListRequest};
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
 use crate::webhooks::address::Reach;
 use crate::webhooks::send_test;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::model::{
@@ -125,11 +125,9 @@ pub(crate) async fn create(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<WebhookId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let id = webhook_id(id, uri.path())?;
     Query::read(query.as_deref(), &[])?;
     let webhooks = state.webhooks()?.webhooks;
     let found = state.run(move |_| {
@@ -153,11 +151,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn change(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<WebhookId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = webhook_id(id, uri.path())?;
     change.query(&[])?;
     let request = change.conditional_request()?;
     let deps = state.webhooks()?;
@@ -187,11 +183,9 @@ pub(crate) async fn change(
 )]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<WebhookId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = webhook_id(id, uri.path())?;
     change.query(&[])?;
     let request = change.request()?;
     let webhooks = state.webhooks()?.webhooks;
@@ -219,11 +213,9 @@ pub(crate) async fn remove(
 )]
 pub(crate) async fn rotate(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<WebhookId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = webhook_id(id, uri.path())?;
     change.query(&[])?;
     let request = change.request()?;
     let mut members = change.members()?;
@@ -259,11 +251,9 @@ pub(crate) async fn rotate(
 )]
 pub(crate) async fn test(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<WebhookId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = webhook_id(id, uri.path())?;
     change.query(&[])?;
     let deps = state.webhooks()?;
     let webhooks = deps.webhooks;
@@ -292,11 +282,9 @@ pub(crate) async fn test(
 )]
 pub(crate) async fn deliveries(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<WebhookId>,
     request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let id = webhook_id(id, uri.path())?;
     let query = request.query(DELIVERY_PARAMETERS)?;
     let wanted = request.wanted(&query, "WebhookDelivery")?;
     let webhooks = state.webhooks()?.webhooks;
@@ -325,11 +313,9 @@ pub(crate) async fn deliveries(
 )]
 pub(crate) async fn redeliver(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<WebhookId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = webhook_id(id, uri.path())?;
     change.query(&[])?;
     let request = change.request()?;
     let mut members = change.members()?;
@@ -441,12 +427,4 @@ fn tagged(
     let json = serde_json::to_vec(shown).map_err(|_| ApiError::internal())?;
     let tag = etag::of_version_and_body(webhook.version, &json);
     Ok(change::written(status, json, Some(&tag)))
-}
-
-fn webhook_id(id: Result<Path<String>, PathRejection>, path: &str) -> Result<WebhookId, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", path))?;
-    let parsed = Uuid::try_parse(&id);
-    parsed
-        .map(WebhookId)
-        .map_err(|_| ApiError::unknown_webhook(&id))
 }

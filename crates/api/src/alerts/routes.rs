@@ -5,11 +5,11 @@ use crate::change::{self, Change, Members, with_location};
 use crate::commands::now;
 use crate::error::ApiError;
 use crate::page::{self, ListRequest};
+use crate::path::{AlertId, InPath, SilenceId};
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use central::Timestamp;
@@ -108,11 +108,9 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(AlertId(id)): InPath<AlertId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let id = path_id(id, uri.path(), ApiError::unknown_alert)?;
     Query::read(query.as_deref(), &[])?;
     let alerts = state.alerts()?.alerts;
     state
@@ -138,11 +136,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn acknowledge(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(AlertId(id)): InPath<AlertId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = path_id(id, uri.path(), ApiError::unknown_alert)?;
     change.query(&[])?;
     let request = change.request()?;
     let mut members = change.members()?;
@@ -265,11 +261,9 @@ pub(crate) async fn create_silence(
 )]
 pub(crate) async fn remove_silence(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(SilenceId(id)): InPath<SilenceId>,
     change: Change,
 ) -> Result<Response, ApiError> {
-    let id = path_id(id, uri.path(), ApiError::unknown_silence)?;
     change.query(&[])?;
     let request = change.request()?;
     let alerts = state.alerts()?.alerts;
@@ -373,13 +367,4 @@ fn text_expected() -> String {
 
 fn is_text(text: &str) -> bool {
     text.chars().count() <= ALERT_NOTE_CHARS_MAX
-}
-
-fn path_id(
-    id: Result<Path<String>, PathRejection>,
-    path: &str,
-    unknown: fn(&str) -> ApiError,
-) -> Result<Uuid, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", path))?;
-    Uuid::try_parse(&id).map_err(|_| unknown(&id))
 }

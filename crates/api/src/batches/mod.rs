@@ -10,18 +10,17 @@ use crate::change::{Change, required_idempotency_key_of, with_location};
 use crate::commands::now;
 use crate::error::ApiError;
 use crate::page::{self, ListRequest};
+use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, RawQuery, Request as HttpRequest, State};
+use axum::extract::{RawQuery, Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use central::model::{BatchChange, BatchId, ItemState};
 use central::ports::{BatchNotChanged, BatchNotCreated, ChangeRequest, Once};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// The parameters of the list of batches, and of the creation of one.
 pub(crate) const PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
@@ -120,11 +119,9 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<BatchId>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let id = batch_id(id, uri.path())?;
     Query::read(query.as_deref(), &[])?;
     let batches = state.batches()?;
     let view = state.run(move |_| {
@@ -151,11 +148,9 @@ pub(crate) async fn one(
 )]
 pub(crate) async fn items(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<BatchId>,
     request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let id = batch_id(id, uri.path())?;
     let query = request.query(ITEM_PARAMETERS)?;
     let states = ItemState::ALL.map(|state| (state.as_str(), state));
     let wanted_state = query.one_of("state", &states)?;
@@ -192,11 +187,10 @@ macro_rules! changes {
             )]
             pub(crate) async fn $name(
                 state: State<Arc<AppState>>,
-                uri: OriginalUri,
-                id: Result<Path<String>, PathRejection>,
+                id: InPath<BatchId>,
                 change: Change,
             ) -> Result<Response, ApiError> {
-                change_state(state, uri, id, change, BatchChange::$change).await
+                change_state(state, id, change, BatchChange::$change).await
             }
         )*
     };
@@ -210,12 +204,10 @@ changes! {
 
 async fn change_state(
     State(state): State<Arc<AppState>>,
-    OriginalUri(uri): OriginalUri,
-    id: Result<Path<String>, PathRejection>,
+    InPath(id): InPath<BatchId>,
     request: Change,
     change: BatchChange,
 ) -> Result<Response, ApiError> {
-    let id = batch_id(id, uri.path())?;
     request.query(&[])?;
     let request = request.request()?;
     let batches = state.batches()?;
@@ -236,12 +228,4 @@ async fn change_state(
     };
     state.wake_driver();
     Ok(Json(view).into_response())
-}
-
-fn batch_id(id: Result<Path<String>, PathRejection>, path: &str) -> Result<BatchId, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::undecodable("path", path))?;
-    let parsed = Uuid::try_parse(&id);
-    parsed
-        .map(BatchId)
-        .map_err(|_| ApiError::unknown_batch(&id))
 }

@@ -264,3 +264,34 @@ async fn an_internal_error_does_not_affect_other_requests() {
         );
     }
 }
+
+/// Each route with a parameter in its path answers bytes that are not UTF-8 with the same error, whatever its method.
+#[tokio::test]
+async fn a_path_that_is_not_utf8_is_refused_by_every_route() {
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
+    let addr = api.local_addr();
+    let index = get(addr, "/").await.json();
+    let paths = index["endpoints"].as_array().expect("the routes").iter();
+    let paths: Vec<&str> = paths.filter_map(|route| route["path"].as_str()).collect();
+    let mut refused = 0;
+    for path in paths.iter().filter(|path| path.contains('{')) {
+        let parameter = |part: &str| if part.starts_with('{') { "%ff" } else { part }.to_owned();
+        let target: Vec<String> = path.split('/').map(parameter).collect();
+        let target = target.join("/");
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let answer = request(addr, method, &target).await;
+            if answer.status == 405 {
+                continue;
+            }
+            let (code, detail) = answer.error();
+            assert_eq!(
+                (answer.status, code.as_str()),
+                (400, "bad_encoding"),
+                "{method} {target}: {detail}"
+            );
+            assert!(detail.contains(&target), "{detail}");
+            refused += 1;
+        }
+    }
+    assert!(refused > paths.len() / 2, "{refused}");
+}
