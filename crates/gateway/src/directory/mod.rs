@@ -63,8 +63,10 @@ pub(crate) struct Directory {
     /// When the source last confirmed the snapshot.
     confirmed: Mutex<Option<Confirmed>>,
     log_ins: LogIns,
-    /// Held during a load after a wrong password; when the last one began.
-    reread: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// Held during a load for a log-in; when the last one began.
+    log_in_load: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    /// Held while a log-in is written, so that any number of them uses one blocking thread.
+    log_in_write: Arc<tokio::sync::Mutex<()>>,
     /// Wakes [`Directory::keep_fresh`].
     wake: tokio::sync::Notify,
 }
@@ -124,7 +126,8 @@ impl Directory {
             changes: Mutex::default(),
             confirmed: Mutex::new(confirmed),
             log_ins: LogIns::open(data_dir, rotations),
-            reread: Arc::default(),
+            log_in_load: Arc::default(),
+            log_in_write: Arc::default(),
             wake: tokio::sync::Notify::new(),
         });
         let (loaded, is_loaded) = std::sync::mpsc::channel();
@@ -195,22 +198,39 @@ impl Directory {
     /// if the disk refuses, only this process remembers it. The database is told soon.
     pub(crate) async fn logged_in(self: &Arc<Self>, key: &ChargerKey, hash: &str) {
         let (directory, key, hash) = (Arc::clone(self), key.clone(), hash.to_owned());
-        let writing = tokio::task::spawn_blocking(move || directory.log_ins.add(key, hash));
+        let writing = Arc::clone(&self.log_in_write).lock_owned().await;
+        let writing = tokio::task::spawn_blocking(move || {
+            directory.log_ins.add(key, hash);
+            drop(writing);
+        });
         let _ = writing.await;
         self.wake.notify_one();
     }
 
-    /// Reads the directory once more because a password was wrong: it may have been changed since the last load. Any
-    /// number of callers share one load, there is one load per [`REREAD_PAUSE`], and a caller waits for a bounded time.
+    /// Reads the directory once more because a password was wrong: it may have been changed since the last load. There is
+    /// one load per [`REREAD_PAUSE`], and a caller waits for a bounded time.
     pub(crate) async fn reread(self: &Arc<Self>) {
+        self.load_unless(|last| last.elapsed() < REREAD_PAUSE).await;
+    }
+
+    /// Reads the directory before the first log-in with a new password is accepted: the charger may have refused that
+    /// password meanwhile, or a person set another one. If the source does not answer in time, the last snapshot is used.
+    pub(crate) async fn confirm(self: &Arc<Self>) {
+        let asked = Instant::now();
+        self.load_unless(|last| last > asked).await;
+    }
+
+    /// Loads the directory, unless the one that began last is enough. Any number of callers share one load and one
+    /// blocking thread, also while the source hangs, and each waits for twice the deadline of a look-up at most.
+    async fn load_unless(self: &Arc<Self>, is_enough: impl FnOnce(Instant) -> bool) {
         if self.is_unavailable.load(Ordering::Relaxed) {
             return;
         }
-        let gate = Arc::clone(&self.reread).lock_owned();
+        let gate = Arc::clone(&self.log_in_load).lock_owned();
         let Ok(mut last) = tokio::time::timeout(self.lookup_timeout, gate).await else {
             return;
         };
-        if last.is_some_and(|last| last.elapsed() < REREAD_PAUSE) {
+        if last.is_some_and(is_enough) {
             return;
         }
         let directory = Arc::clone(self);
@@ -219,18 +239,6 @@ impl Directory {
             directory.load();
             drop(last);
         });
-        let _ = tokio::time::timeout(self.lookup_timeout, loading).await;
-        self.wake.notify_one();
-    }
-
-    /// Reads the directory before the first log-in with a new password is accepted: the charger may have refused that
-    /// password meanwhile, or a person set another one. If the source does not answer in time, the last snapshot is used.
-    pub(crate) async fn confirm(self: &Arc<Self>) {
-        if self.is_unavailable.load(Ordering::Relaxed) {
-            return;
-        }
-        let directory = Arc::clone(self);
-        let loading = tokio::task::spawn_blocking(move || directory.load());
         let _ = tokio::time::timeout(self.lookup_timeout, loading).await;
         self.wake.notify_one();
     }

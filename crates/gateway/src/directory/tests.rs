@@ -262,3 +262,79 @@ async fn changes_of_a_slow_first_load_are_reported_too() {
         Some((ChargerKey::of("cp-1"), false))
     );
 }
+
+/// Answers the first load, and hangs in all others until its gate is dropped.
+struct Hanging {
+    gate: Mutex<std::sync::mpsc::Receiver<()>>,
+    began: std::sync::atomic::AtomicUsize,
+}
+
+impl DirectorySource for Hanging {
+    fn running(
+        &self,
+        _: bool,
+        _: central::Timestamp,
+    ) -> Result<Vec<central::running::RunningTransaction>, Unavailable> {
+        Ok(Vec::new())
+    }
+
+    fn load(&self, _known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
+        if self.began.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Ok(Some(snapshot()));
+        }
+        let _ = self.gate.lock().expect("no panic").recv();
+        Ok(None)
+    }
+
+    fn token(&self, _id: &str) -> Result<Option<Token>, Unavailable> {
+        Ok(None)
+    }
+}
+
+/// A blocking thread for each charger that logs in with a new password would leave none for anything else.
+#[tokio::test]
+async fn log_ins_with_new_passwords_share_one_load_while_the_database_hangs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (open_gate, gate) = std::sync::mpsc::channel();
+    let source = Arc::new(Hanging {
+        gate: Mutex::new(gate),
+        began: std::sync::atomic::AtomicUsize::new(0),
+    });
+    let (refresh, deadline) = (Duration::from_secs(60), Duration::from_millis(50));
+    let asked = Arc::clone(&source);
+    let directory = Directory::open(asked, None, dir.path(), refresh, deadline);
+    let log_ins: Vec<_> = (0..20)
+        .map(|_| {
+            let directory = Arc::clone(&directory);
+            tokio::spawn(async move { directory.confirm().await })
+        })
+        .collect();
+    for log_in in log_ins {
+        let ended = tokio::time::timeout(Duration::from_secs(20), log_in).await;
+        ended
+            .expect("each log-in waits for a bounded time")
+            .expect("no panic");
+    }
+    // The one at the start, and one for all of them.
+    assert_eq!(source.began.load(Ordering::Relaxed), 2);
+    drop(open_gate);
+}
+
+#[tokio::test]
+async fn a_log_in_with_a_new_password_sees_what_was_set_before_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = Arc::new(Source::default());
+    *source.snapshot.lock().expect("no panic") = Some(snapshot());
+    let directory = open(&source, dir.path());
+    let key = ChargerKey::of("cp-1");
+    for (revision, password) in [(8, "one"), (9, "two"), (10, "three")] {
+        let mut content = snapshot();
+        let profile = content.chargers.get_mut(&key).expect("is there");
+        profile.password_hash = Some(password.into());
+        content.revision = revision;
+        *source.snapshot.lock().expect("no panic") = Some(content);
+        directory.confirm().await;
+        let current = directory.credentials(&key).current;
+        assert_eq!(current.as_deref(), Some(password));
+    }
+}
