@@ -7,6 +7,8 @@
 //! - [`lock`]: a mutex lock, and waits on its condition variable, that ignore poisoning.
 //! - [`log_bound`]: a bound on log lines that any peer can cause.
 //! - [`metrics`]: the table of a crate's metrics.
+//! - [`password`]: hashes of passwords.
+//! - [`restart`]: threads that run again after a panic.
 //! - [`settings`]: the error of a setting that cannot work.
 //! - [`spreadsheet`]: texts in CSV files that a spreadsheet must not run.
 
@@ -17,5 +19,6 @@ pub mod lock;
 pub mod log_bound;
 pub mod metrics;
 pub mod password;
+pub mod restart;
 pub mod settings;
 pub mod spreadsheet;

@@ -22,7 +22,7 @@ use common::clock::now_ms;
 use ocpp::Version;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -77,28 +77,36 @@ impl LocalListTask {
         std::thread::Builder::new()
             .name("local-lists".to_owned())
             .spawn(move || {
-                let mut worker = Worker::new(deps);
-                let mut is_failing = false;
-                loop {
-                    let round = worker.round(Timestamp(now_ms()));
-                    let pause = match &round {
-                        Ok(()) => PAUSE,
-                        Err(_) => PAUSE_UNAVAILABLE,
-                    };
-                    match (&round, is_failing) {
-                        (Err(error), false) => {
-                            tracing::warn!(%error, "local lists cannot be brought to chargers now; it is retried");
-                        }
-                        (Ok(()), true) => tracing::info!("local lists are brought to chargers again"),
-                        (Ok(()), false) | (Err(_), true) => {}
-                    }
-                    is_failing = round.is_err();
-                    if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
-                        return;
-                    }
-                }
+                common::restart::until_it_returns(
+                    || work(deps.clone(), &stopped),
+                    || tracing::error!("the thread of local lists panicked and is started again"),
+                );
             })?;
         Ok(Self { _stop: stop })
+    }
+}
+
+/// Makes rounds until the task is dropped.
+fn work(deps: LocalListDeps, stopped: &Receiver<()>) {
+    let mut worker = Worker::new(deps);
+    let mut is_failing = false;
+    loop {
+        let round = worker.round(Timestamp(now_ms()));
+        let pause = match &round {
+            Ok(()) => PAUSE,
+            Err(_) => PAUSE_UNAVAILABLE,
+        };
+        match (&round, is_failing) {
+            (Err(error), false) => {
+                tracing::warn!(%error, "local lists cannot be brought to chargers now; it is retried");
+            }
+            (Ok(()), true) => tracing::info!("local lists are brought to chargers again"),
+            (Ok(()), false) | (Err(_), true) => {}
+        }
+        is_failing = round.is_err();
+        if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
     }
 }
 

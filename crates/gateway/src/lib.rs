@@ -31,6 +31,7 @@ mod metrics;
 mod parts;
 mod resume;
 mod running;
+mod tasks;
 
 #[cfg(test)]
 extern crate self as gateway;
@@ -62,6 +63,7 @@ use crate::flow::{Flow, pace, watch};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::running::Running;
+use crate::tasks::kept_running;
 use central::model::ChargerKey;
 use central::policy::Policy;
 use central::ports::{
@@ -225,34 +227,71 @@ impl Gateway {
                 .start(events.as_ref())
                 .map_err(|error| StartError::Thread(error.to_string()))?;
             let delivery = &parts.delivery;
+            let refresh = Duration::from_secs(parts.config.directory_refresh_s);
             let mut started = vec![
-                tokio::spawn(forwarder::run(Arc::clone(delivery))),
-                tokio::spawn(watch::run(Arc::clone(&parts), failing)),
-                tokio::spawn(verify::run(Arc::clone(delivery))),
-                tokio::spawn(ack_gate::run(Arc::clone(delivery))),
-                tokio::spawn(clock::watch(
-                    directory_source,
-                    Arc::clone(&parts.admission.clock),
-                    Arc::clone(&parts.registry),
-                    Arc::clone(&parts.metrics),
-                    Duration::from_secs(parts.config.directory_refresh_s),
-                )),
-                tokio::spawn(Arc::clone(&parts.directory).keep_fresh({
-                    let (registry, directory) =
-                        (Arc::clone(&parts.registry), Arc::clone(&parts.directory));
-                    move |change| apply_change(&registry, &directory, change)
+                tokio::spawn(kept_running("forwarder", {
+                    let delivery = Arc::clone(delivery);
+                    move || forwarder::run(Arc::clone(&delivery))
                 })),
-                tokio::spawn(Arc::clone(&parts.running).keep_fresh(
-                    running_source,
-                    Arc::clone(&parts.directory),
-                    Duration::from_secs(parts.config.directory_refresh_s),
-                )),
-                tokio::spawn(Arc::clone(&parts.admission.log).summarise()),
-                tokio::spawn(Arc::clone(&parts.admission.refused).keep_written()),
+                tokio::spawn(kept_running("watch", {
+                    let parts = Arc::clone(&parts);
+                    move || watch::run(Arc::clone(&parts), failing.clone())
+                })),
+                tokio::spawn(kept_running("check of the journal", {
+                    let delivery = Arc::clone(delivery);
+                    move || verify::run(Arc::clone(&delivery))
+                })),
+                tokio::spawn(kept_running("fallback", {
+                    let delivery = Arc::clone(delivery);
+                    move || ack_gate::run(Arc::clone(&delivery))
+                })),
+                tokio::spawn(kept_running("clock", {
+                    let parts = Arc::clone(&parts);
+                    move || {
+                        clock::watch(
+                            Arc::clone(&directory_source),
+                            Arc::clone(&parts.admission.clock),
+                            Arc::clone(&parts.registry),
+                            Arc::clone(&parts.metrics),
+                            refresh,
+                        )
+                    }
+                })),
+                tokio::spawn(kept_running("directory", {
+                    let parts = Arc::clone(&parts);
+                    move || {
+                        let (registry, directory) =
+                            (Arc::clone(&parts.registry), Arc::clone(&parts.directory));
+                        let of_connections = Arc::clone(&directory);
+                        directory.keep_fresh(move |change| {
+                            apply_change(&registry, &of_connections, change);
+                        })
+                    }
+                })),
+                tokio::spawn(kept_running("running transactions", {
+                    let parts = Arc::clone(&parts);
+                    move || {
+                        let (source, directory) =
+                            (Arc::clone(&running_source), Arc::clone(&parts.directory));
+                        Arc::clone(&parts.running).keep_fresh(source, directory, refresh)
+                    }
+                })),
+                tokio::spawn(kept_running("summary of log lines", {
+                    let log = Arc::clone(&parts.admission.log);
+                    move || Arc::clone(&log).summarise()
+                })),
+                tokio::spawn(kept_running("refused handshakes", {
+                    let refused = Arc::clone(&parts.admission.refused);
+                    move || Arc::clone(&refused).keep_written()
+                })),
             ];
             for (listener, settings) in listeners {
                 let (parts, stop) = (Arc::clone(&parts), accepting.clone());
-                started.push(tokio::spawn(accept::run(listener, settings, parts, stop)));
+                let listener = Arc::new(listener);
+                started.push(tokio::spawn(kept_running("accept", move || {
+                    let (listener, settings) = (Arc::clone(&listener), Arc::clone(&settings));
+                    accept::run(listener, settings, Arc::clone(&parts), stop.clone())
+                })));
             }
             lock(&tasks).append(&mut started);
             tracing::info!(addresses = ?local_addrs, took = ?began.elapsed(), "listening for chargers");

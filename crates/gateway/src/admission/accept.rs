@@ -57,9 +57,9 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until `stop`; then closes the listener. `parts` is for the charger's task.
+/// Accepts connections until `stop`. `parts` is for the charger's task.
 pub(crate) async fn run(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     settings: Arc<ListenerConfig>,
     parts: Arc<Parts>,
     stop: CancellationToken,

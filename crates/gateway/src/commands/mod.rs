@@ -185,7 +185,12 @@ impl Commands {
         let commands = Arc::clone(self);
         std::thread::Builder::new()
             .name("commands".to_owned())
-            .spawn(move || commands.run(&*queue))?;
+            .spawn(move || {
+                common::restart::until_it_returns(
+                    || commands.run(&*queue),
+                    || tracing::error!("the thread of commands panicked and is started again"),
+                );
+            })?;
         Ok(())
     }
 

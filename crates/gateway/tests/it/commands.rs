@@ -7,7 +7,10 @@ use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandState, CommandView, NotSent, OutcomeClass,
     SILENCE_MAX_MS,
 };
-use central::ports::{Cancelled, CommandQueue, Commands, NewCommand};
+use central::ports::{
+    Cancelled, CommandQueue, Commands, Disconnect, DisconnectRequest, Disconnects, Heard,
+    NewCommand, NotConnected, Once, Unavailable,
+};
 use central::record::Notes;
 use central::{AnswerKind, Epoch, GatewayId, Record, RecordKind, Seq, Timestamp};
 use ocpp::Version;
@@ -257,4 +260,58 @@ async fn after_a_kill_each_claim_is_settled_by_what_the_journal_has() {
     assert_eq!(reason(&store, 4), "expired");
     let mut charger = Charger::connect(&world, "CP-1").await;
     receives(&mut charger, 1).await;
+}
+
+/// Panics when it is asked for the first time, and has no requests.
+#[derive(Default)]
+struct PanicsOnce(std::sync::atomic::AtomicBool);
+
+impl Disconnects for PanicsOnce {
+    fn request_disconnect(
+        &self,
+        _wanted: &DisconnectRequest,
+    ) -> Result<Once<Disconnect, NotConnected>, Unavailable> {
+        Ok(Once::Refused(NotConnected))
+    }
+
+    fn disconnect_heard(&self, _id: Uuid) -> Result<Option<Heard>, Unavailable> {
+        Ok(None)
+    }
+
+    fn disconnects_of(
+        &self,
+        _gateway: GatewayId,
+        _now: Timestamp,
+        _max: usize,
+    ) -> Result<Vec<Disconnect>, Unavailable> {
+        let is_first = !self.0.swap(true, Ordering::Relaxed);
+        assert!(!is_first, "the panic of this test");
+        Ok(Vec::new())
+    }
+
+    fn heard_disconnects(&self, _heard: &[(Uuid, Heard)]) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}
+
+/// A panic ends a thread and not the process; no command would be sent any more, and nobody would notice.
+#[tokio::test]
+async fn commands_are_sent_after_their_thread_has_panicked() {
+    let store = Arc::new(MemoryStore::default());
+    let panics = Arc::new(PanicsOnce::default());
+    let world = World::with(|setup| {
+        *setup.sink.store.lock().unwrap() = Some(Arc::clone(&store));
+        setup.commands = Some(Arc::clone(&store) as _);
+        setup.disconnects = Some(Arc::clone(&panics) as _);
+    })
+    .await;
+    until("the thread has panicked", || {
+        panics.0.load(Ordering::Relaxed)
+    })
+    .await;
+    reset(&store, 1, "cp-1");
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    receives(&mut charger, 1).await;
+    replies(&mut charger, 1).await;
+    is_done(&store, 1).await;
 }
