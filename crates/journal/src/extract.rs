@@ -24,7 +24,7 @@ pub enum Extracted<'a> {
 }
 
 /// Passes on what is left of the journal in `dir`, which no process may have open, and changes nothing. Also where
-/// [`salvage`](crate::salvage) cannot repair it. Without a readable cursor these are all records. Needs memory for one
+/// [`salvage`](crate::salvage()) cannot repair it. Without a readable cursor these are all records. Needs memory for one
 /// segment.
 ///
 /// # Errors
