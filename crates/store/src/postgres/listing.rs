@@ -256,8 +256,9 @@ async fn insert(
         stops,
         stop_receptions,
     ] = placed;
+    // What the sessions of a connector decide is of that connector: a row with another one, or with none, loses it.
     sqlx::query(
-        "INSERT INTO transaction_views
+        "INSERT INTO transaction_views AS v
             (began_at, key, charger_no, transaction_no, kind, unended, token, meter_wh, place, start_at,
              start_received_at, written_start_at, heard_at, stopped_at, stop_received_at, token_key,
              closed, open, hidden)
@@ -274,7 +275,12 @@ async fn insert(
              written_start_at = excluded.written_start_at, heard_at = excluded.heard_at,
              stopped_at = excluded.stopped_at, stop_received_at = excluded.stop_received_at,
              token_key = excluded.token_key,
-             open = excluded.unended AND transaction_views.successor IS NULL AND NOT transaction_views.closed,
+             open = excluded.unended AND NOT v.closed
+                 AND (v.place = excluded.place AND v.successor IS NOT NULL) IS NOT TRUE,
+             successor = CASE WHEN v.place = excluded.place THEN v.successor END,
+             successor_at = CASE WHEN v.place = excluded.place THEN v.successor_at END,
+             successor_received_at = CASE WHEN v.place = excluded.place THEN v.successor_received_at END,
+             readings = CASE WHEN v.place = excluded.place THEN v.readings END,
              hidden = false, partner = NULL, partner_no = NULL",
     )
     .bind(&began)

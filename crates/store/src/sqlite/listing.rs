@@ -25,6 +25,7 @@ pub(crate) fn write(
     )?;
     let mut remove = connection
         .prepare_cached("DELETE FROM transaction_views WHERE began_at = ?1 AND key = ?2")?;
+    // What the sessions of a connector decide is of that connector: a row with another one, or with none, loses it.
     let mut insert = connection.prepare_cached(
         "INSERT INTO transaction_views
             (began_at, key, charger_no, transaction_no, kind, token, meter_wh, unended, place, start_at,
@@ -36,8 +37,11 @@ pub(crate) fn write(
          WHERE true
          ON CONFLICT (began_at, key) DO UPDATE SET kind = ?5, token = ?6, meter_wh = ?7, unended = ?8,
             place = ?9, start_at = ?10, start_received_at = ?11, written_start_at = ?12, heard_at = ?13,
-            stopped_at = ?14, stop_received_at = ?15, token_key = ?16, open = ?8 AND successor IS NULL AND NOT closed,
-            hidden = 0, partner = NULL, partner_no = NULL",
+            stopped_at = ?14, stop_received_at = ?15, token_key = ?16,
+            open = ?8 AND NOT closed AND (place = ?9 AND successor IS NOT NULL) IS NOT TRUE,
+            successor = iif(place = ?9, successor, NULL), successor_at = iif(place = ?9, successor_at, NULL),
+            successor_received_at = iif(place = ?9, successor_received_at, NULL),
+            readings = iif(place = ?9, readings, NULL), hidden = 0, partner = NULL, partner_no = NULL",
     )?;
     let mut alias = connection.prepare_cached(
         "INSERT INTO transaction_aliases (key, transaction_no) VALUES (?1, ?2)

@@ -27,6 +27,7 @@ on_every_adapter!(
     any_order_with_repeats_gives_the_same_contents,
     pairing_does_not_depend_on_the_order_of_arrival,
     sessions_of_a_connector_do_not_depend_on_the_order_of_arrival,
+    sessions_of_an_evse_do_not_depend_on_the_order_of_arrival,
     a_superseded_session_is_not_open_until_it_reports_again,
     readings_of_a_long_session_survive_its_stop_and_a_start_within_it,
     a_session_that_a_person_closed_is_not_open,
@@ -539,6 +540,148 @@ fn sessions_of_a_connector_do_not_depend_on_the_order_of_arrival<A: Adapter>() {
         let views = all_listed(&one, None);
         let shown = views.iter().filter(|view| view.open).map(|view| view.key);
         prop_assert_eq!(open, shown.collect::<BTreeSet<_>>());
+    });
+}
+
+/// What a charger of 2.x sends in the minute `at`: an event of the transaction `wire_id`, or meter values.
+#[derive(Debug, Clone)]
+struct Said {
+    event: Option<&'static str>,
+    wire_id: &'static str,
+    at: i64,
+    evse: Option<i64>,
+    register: Option<i64>,
+}
+
+impl Said {
+    /// The message as it was received in the minute 100 and number `n` after it.
+    fn sent(&self, charger_id: &str, seq: u64, n: usize) -> Sent {
+        let at = common::at(self.at).to_string();
+        let values = self.register.map(|register| {
+            serde_json::json!([{"timestamp": at, "sampledValue": [{"value": register}]}])
+        });
+        let mut payload = match self.event {
+            Some(event) => serde_json::json!({
+                "eventType": event,
+                "timestamp": at,
+                "triggerReason": "Authorized",
+                "seqNo": 0,
+                "transactionInfo": {"transactionId": self.wire_id},
+            }),
+            None => serde_json::json!({"evseId": self.evse}),
+        };
+        if let Some(evse) = self.evse.filter(|_| self.event.is_some()) {
+            payload["evse"] = serde_json::json!({ "id": evse });
+        }
+        if let Some(values) = values {
+            payload["meterValue"] = values;
+        }
+        let action = match self.event {
+            Some(_) => "TransactionEvent",
+            None => "MeterValues",
+        };
+        let minute = 100 + i64::try_from(n).unwrap();
+        let sent = common::call(id(0, seq), charger_id, minute, action, &payload.to_string());
+        let mut record = sent.record();
+        record.ocpp_version = ocpp::Version::V201;
+        let bytes = record.encode();
+        Sent { id: sent.id, bytes }
+    }
+}
+
+fn anything_said() -> impl Strategy<Value = Said> {
+    let event = prop::sample::select(vec![
+        Some("Started"),
+        Some("Started"),
+        Some("Updated"),
+        Some("Ended"),
+        None,
+    ]);
+    let evse = prop::sample::select(vec![Some(1), Some(1), Some(2), None]);
+    let register = prop::option::of(prop::sample::select(vec![100, 200, 300]));
+    let wire_id = prop::sample::select(vec!["1", "2"]);
+    (event, wire_id, 0..8_i64, evse, register).prop_map(|(event, wire_id, at, evse, register)| {
+        let is_event = event.is_some();
+        Said {
+            event,
+            wire_id,
+            at,
+            evse: evse.or((!is_event).then_some(1)),
+            register: register.or((!is_event).then_some(250)),
+        }
+    })
+}
+
+/// All orders of `0..4`.
+fn orders_of_four() -> Vec<[usize; 4]> {
+    let all = (0..256).map(|n| [n / 64, n / 16 % 4, n / 4 % 4, n % 4]);
+    all.filter(|order| BTreeSet::from(*order).len() == 4)
+        .collect()
+}
+
+/// Each charger's messages, one of each charger in a batch; the list must be what follows from the stored states.
+fn hear<A: Adapter>(chargers: &[(Vec<Said>, Vec<usize>)]) -> (BTreeSet<(Uuid, String)>, Contents) {
+    let database = A::new();
+    let store = database.open();
+    let mut seq = 0;
+    for step in 0..chargers
+        .iter()
+        .map(|(_, order)| order.len())
+        .max()
+        .unwrap_or(0)
+    {
+        let mut batch = Vec::new();
+        for (n, (said, order)) in chargers.iter().enumerate() {
+            if let Some(at) = order.get(step) {
+                seq += 1;
+                batch.push(said[*at].sent(&format!("CP-{n}"), seq, *at));
+            }
+        }
+        apply(&store, &batch).unwrap();
+    }
+    (listed(&store), A::contents(&store))
+}
+
+fn sessions_of_an_evse_do_not_depend_on_the_order_of_arrival<A: Adapter>() {
+    let say = |event, wire_id, at, evse, register| Said {
+        event,
+        wire_id,
+        at,
+        evse,
+        register,
+    };
+    let updated = say(Some("Updated"), "1", 2, Some(1), None);
+    let elsewhere = say(Some("Started"), "1", 3, None, None);
+    let first = say(Some("Started"), "1", 1, Some(1), None);
+    let value = say(None, "", 3, Some(1), Some(250));
+    let next = say(Some("Started"), "2", 4, Some(1), None);
+    // In some orders the session without an EVSE has one for a while, because the update seems to be of it.
+    let mut chargers = Vec::new();
+    for other in [value, next] {
+        for order in orders_of_four() {
+            let said = vec![
+                updated.clone(),
+                other.clone(),
+                elsewhere.clone(),
+                first.clone(),
+            ];
+            chargers.push((said, order.to_vec()));
+        }
+    }
+    let (listed, contents) = hear::<A>(&chargers);
+    assert_eq!(listed, expected(&contents));
+    let config = ProptestConfig {
+        cases: A::CASES.div_ceil(16),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let charger = prop::collection::vec(anything_said(), 3..9).prop_flat_map(|said| {
+        let order: Vec<usize> = (0..said.len()).collect();
+        (Just(said), Just(order).prop_shuffle())
+    });
+    proptest!(config, |(chargers in prop::collection::vec(charger, 32))| {
+        let (listed, contents) = hear::<A>(&chargers);
+        prop_assert_eq!(listed, expected(&contents));
     });
 }
 
