@@ -99,6 +99,7 @@ pub use site::{
 };
 pub use token::{ConcurrentTransactions, Token, TokenStatus, TokenView};
 pub use trace_parent::TraceParent;
+pub(crate) use transaction::READINGS_SPAN_MS;
 pub use transaction::{
     Candidate, Closed, ClosedBy, Confidence, ContentKey, Details, EnergyCheck, PAIRING_WINDOW,
     PlaceSession, PlaceStop, ReadingContext, Readings, RegisterSource, SUCCESSORS_MAX,

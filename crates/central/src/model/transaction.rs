@@ -16,6 +16,7 @@ pub use details::Details;
 pub use energy::{Confidence, EnergyCheck, RegisterSource};
 pub use pairing::{Candidate, PAIRING_WINDOW, pair, pair_orphans};
 pub use readings::{ReadingContext, Readings};
+pub(crate) use succession::READINGS_SPAN_MS;
 pub use succession::{
     Closed, ClosedBy, PlaceSession, PlaceStop, SUCCESSORS_MAX, reading_times, resolve_sessions,
     successor,

@@ -5,12 +5,19 @@
 
 use super::{Page, PageRequest, Place, QueryError, QueryStore};
 use crate::Timestamp;
-use crate::model::{ChargerKey, MeterValueRow, TransactionView};
+use crate::model::{
+    ChargerKey, MeterValueRow, READINGS_SPAN_MS, TransactionState, TransactionView,
+};
 use ocpp::meter::SampledValue;
 use ocpp::v16;
 use serde::Serialize;
 use std::collections::HashMap;
 
+/// How long after a stop values that name the transaction are sought, in milliseconds: how far a clock is ahead is known
+/// only roughly. Not for an id that may be used again.
+const AFTER_STOP_MS: i64 = 60_000;
+/// The same after the last message of a session without a stop, where it may not be known that the clock is ahead.
+const AFTER_LAST_MS: i64 = 86_400_000;
 /// Rows per query.
 const ROWS_PER_QUERY: usize = 64;
 /// Rows after which a page ends early.
@@ -37,24 +44,52 @@ pub struct ReadingFilter {
 }
 
 impl ReadingFilter {
-    /// The rows of this transaction.
+    /// The rows of this transaction. Rows have the times that the charger wrote, so the bounds are such times too; those of
+    /// the view are corrected where the clock is ahead.
     #[must_use]
     pub fn of(view: &TransactionView) -> Self {
+        let session = view.place_session();
+        let start = session.and_then(|session| session.written_start_at);
+        let stop = view.place_stop().map(|stop| stop.written_at);
+        let ahead_ms = view.source.ahead_ms();
+        let is_reused = TransactionState::may_be_used_again(&view.transaction_id);
         let times = || {
-            let shown = [view.started_at, view.ended_at, view.last_at];
+            let shown = [view.started_at, view.ended_at, view.last_at, start, stop];
             shown.into_iter().flatten().chain(view.source.times())
         };
-        let from = times().min().unwrap_or_default();
-        let last = times().max().unwrap_or_default();
+        let first = times().min().unwrap_or_default();
+        // Of a fast clock, the values of an earlier session under the id may have the times before the start.
+        let from = start.filter(|_| is_reused && ahead_ms > 0).unwrap_or(first);
+        // Times that were put back to their arrival were written later, by at least this.
+        let heard = view.source.times().chain(view.last_at).max();
+        let heard = heard.map(|heard| heard.plus_millis(ahead_ms));
+        let mut last = times().chain(heard).max().unwrap_or_default();
+        if !is_reused {
+            let after_ms = if stop.is_some() {
+                AFTER_STOP_MS
+            } else {
+                AFTER_LAST_MS
+            };
+            last = last.plus_millis(after_ms);
+        }
+        let next = view.closed.as_ref();
+        let next = next.map(|closed| closed.at.plus_millis(ahead_ms - 1));
+        let unnamed = view.place().zip(start).map(|(place, start)| {
+            let longest = start.plus_millis(READINGS_SPAN_MS);
+            let until = stop.or(next).map_or(longest, |end| end.min(longest));
+            (place, start, until)
+        });
+        if let Some((_, _, until)) = unnamed {
+            last = last.max(until);
+        }
         // An open one may get more while it is read.
         let to = if view.open { Timestamp(i64::MAX) } else { last };
-        let unnamed = view.evse.or(view.connector).zip(view.started_at);
         Self {
             charger: ChargerKey::of(&view.charger_id),
             transaction_id: view.transaction_id.clone(),
             from,
             to,
-            unnamed: unnamed.map(|(place, start)| (place, start, view.ended_at.unwrap_or(to))),
+            unnamed,
         }
     }
 

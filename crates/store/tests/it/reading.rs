@@ -4,7 +4,7 @@ use crate::common::{
     Adapter, BEGIN_MILLIS, Sent, SqliteDatabase, apply, at, call, event, gateway, id, meter_values,
     on_every_adapter, start, start_on, status, stop,
 };
-use central::model::{GatewayState, TransactionView, UNKNOWN, UnknownReason};
+use central::model::{GatewayState, MeterValueRow, TransactionView, UNKNOWN, UnknownReason};
 use central::ports::{Applied, DirectorySource, Maintenance, Store};
 use central::project::Changes;
 use central::query::{
@@ -20,6 +20,7 @@ on_every_adapter!(
     scan_returns_old_rows_once_while_rows_are_added,
     transactions_are_listed_latest_first,
     meter_values_of_one_transaction_are_read_in_pages,
+    meter_values_of_a_fast_clock_are_those_of_their_session,
     stop_without_an_id_ends_the_transaction_that_it_fits,
     stop_that_finds_its_own_start_reopens_the_one_that_it_had_ended,
     chargers_are_listed_by_identity_with_whether_they_are_online,
@@ -366,6 +367,56 @@ fn meter_values_of_one_transaction_are_read_in_pages<A: Adapter>() {
             assert_eq!(seen, expected, "{} with {limit}", view.open);
         }
     }
+}
+
+/// A charger whose clock is five minutes ahead: values are written later than all times that are shown.
+fn meter_values_of_a_fast_clock_are_those_of_their_session<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let late = |sent: Sent| {
+        let mut record = sent.record();
+        record.received_at = record.received_at.plus_millis(-300_000);
+        let bytes = record.encode();
+        Sent { id: sent.id, bytes }
+    };
+    let unnamed = |seq, minute| {
+        let payload = format!(
+            r#"{{"connectorId":1,"meterValue":[{{"timestamp":"{}","sampledValue":[{{"value":"3","measurand":"SoC"}}]}}]}}"#,
+            at(minute)
+        );
+        late(call(id(0, seq), "CP-1", minute, "MeterValues", &payload))
+    };
+    let named =
+        |seq, minute, transaction| late(meter_values(id(0, seq), "CP-1", minute, transaction));
+    let mut sent = vec![late(start(id(0, 1), "CP-1", 0, 7)), unnamed(2, 8)];
+    sent.extend((1..=9_i64).map(|minute| named(10 + minute.unsigned_abs(), minute, 7)));
+    apply(&store, &sent).unwrap();
+    let shown = |wire_id: &str| {
+        let filter = TransactionFilter::default();
+        let mut views = all_transactions(&store, &filter).map(Result::unwrap);
+        let view = views.find(|view| view.transaction_id == wire_id).unwrap();
+        let filter = ReadingFilter::of(&view);
+        let found = store.meter_values(&filter, None, 100).unwrap();
+        assert_eq!(found.next, None);
+        let minute = |row: &MeterValueRow| (row.at.0 - at(0).0) / 60_000;
+        (view.open, found.rows.iter().map(minute).collect::<Vec<_>>())
+    };
+    let all = vec![1, 2, 3, 4, 5, 6, 7, 8, 8, 9];
+    assert_eq!(shown("7"), (true, all.clone()));
+    apply(&store, &[late(stop(id(0, 20), "CP-1", 10, 7))]).unwrap();
+    assert_eq!(shown("7"), (false, all));
+    // No stop of it arrives, and the values of the next session are not its own.
+    let sent = [
+        late(start(id(0, 30), "CP-1", 20, 8)),
+        named(31, 21, 8),
+        unnamed(32, 22),
+        late(start(id(0, 33), "CP-1", 23, 9)),
+        named(34, 24, 9),
+        unnamed(35, 25),
+    ];
+    apply(&store, &sent).unwrap();
+    assert_eq!(shown("8"), (false, vec![21, 22]));
+    assert_eq!(shown("9"), (true, vec![24, 25]));
 }
 
 fn stop_without_an_id_ends_the_transaction_that_it_fits<A: Adapter>() {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub const SUCCESSORS_MAX: usize = 8;
 
 /// A reading that names no transaction belongs to no session that started longer ago, in milliseconds (31 days).
-const READINGS_SPAN_MS: i64 = 31 * 86_400_000;
+pub(crate) const READINGS_SPAN_MS: i64 = 31 * 86_400_000;
 
 /// What of a session affects the other sessions of its connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

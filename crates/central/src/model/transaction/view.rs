@@ -112,6 +112,12 @@ impl SessionSource {
         [self.first_at, self.heard_at].into_iter().flatten()
     }
 
+    /// How far the charger's clock is ahead at least, in milliseconds; 0 if nothing shows that it is.
+    pub(crate) fn ahead_ms(&self) -> i64 {
+        let bounds = [self.start, self.stop].into_iter().flatten();
+        bounds.map(SessionBound::ahead_ms).max().unwrap_or_default()
+    }
+
     /// When it started, never later than the start arrived; and when that arrived.
     pub(super) fn start_times(&self) -> Option<(Timestamp, Timestamp)> {
         self.start.map(|start| (start.at, start.received_at))
