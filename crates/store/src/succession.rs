@@ -2,7 +2,7 @@
 //! which, and which readings without a transaction belong to which.
 //!
 //! The rules are [`central::model::successor`] and [`central::model::reading_times`]. Both read at most [`SUCCESSORS_MAX`]
-//! sessions after one, in the order of their starts. So after a change, as many sessions before the changed position are
+//! sessions after one, in the order of their starts; where a clock is ahead, the second reads up to [`READERS_MAX`]. So after a change, as many sessions before the changed position are
 //! decided again, from a window of rows around it. This module chooses the positions and decides ([`Round`]); the databases
 //! read and write rows. The cost of a change does not depend on the number of a connector's sessions. Where the times of a
 //! session change so that values are missing or too many, all values of its times are read again ([`Scan`]): up to 31 days,
@@ -10,8 +10,8 @@
 
 use central::Timestamp;
 use central::model::{
-    Merge, MeterValueRow, PlaceSession, Readings, SUCCESSORS_MAX, TransactionState, reading_times,
-    successor,
+    Merge, MeterValueRow, PlaceSession, READERS_MAX, Readings, SUCCESSORS_MAX, TransactionState,
+    ends_readings, reading_times, successor,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,8 @@ use uuid::Uuid;
 
 /// Rows to read on either side of a position.
 pub(crate) const WINDOW: usize = SUCCESSORS_MAX;
+/// The same where clocks that are ahead make the order of the starts unlike that of their written times.
+const WIDE_WINDOW: usize = READERS_MAX + 1;
 
 /// A position among the sessions of one connector: as [`PlaceSession::order`].
 pub(crate) type Order = (i64, i64, Uuid);
@@ -71,7 +73,9 @@ pub(crate) struct PlaceRow {
 pub(crate) struct Window<C> {
     pub(crate) place: PlaceOf<C>,
     pub(crate) position: Order,
-    /// Up to [`WINDOW`] rows before the position, the row at it, and up to [`WINDOW`] after it.
+    /// How many rows were read on either side.
+    pub(crate) limit: usize,
+    /// Up to `limit` rows before the position, the row at it, and up to `limit` after it.
     pub(crate) rows: Vec<PlaceRow>,
     /// Whether readings without a transaction were ever received there.
     pub(crate) is_unnamed: bool,
@@ -109,6 +113,8 @@ struct Decided {
 #[derive(Debug)]
 pub(crate) struct Round<'a, C> {
     positions: BTreeSet<(PlaceOf<C>, Order)>,
+    /// Those for which [`WINDOW`] rows are not enough.
+    wide: BTreeSet<(PlaceOf<C>, Order)>,
     /// Values without a transaction that the batch brought, by place, and sorted by time.
     unnamed: BTreeMap<PlaceOf<C>, Vec<&'a MeterValueRow>>,
     decided: BTreeMap<Uuid, Decided>,
@@ -134,6 +140,7 @@ impl<'a, C: Copy + Ord + Hash> Round<'a, C> {
         positions.extend(by_place.iter().filter_map(last));
         Self {
             positions,
+            wide: BTreeSet::new(),
             unnamed: by_place,
             decided: BTreeMap::new(),
             scans: BTreeMap::new(),
@@ -145,9 +152,46 @@ impl<'a, C: Copy + Ord + Hash> Round<'a, C> {
         self.unnamed.keys().copied()
     }
 
-    /// The positions around which rows must be read now; none when all are done.
-    pub(crate) fn take_positions(&mut self) -> Vec<(PlaceOf<C>, Order)> {
-        std::mem::take(&mut self.positions).into_iter().collect()
+    /// The positions around which rows must be read now, and how many on either side; none when all are done.
+    pub(crate) fn take_positions(&mut self) -> (usize, Vec<(PlaceOf<C>, Order)>) {
+        let (limit, positions) = if self.positions.is_empty() {
+            (WIDE_WINDOW, &mut self.wide)
+        } else {
+            (WINDOW, &mut self.positions)
+        };
+        (limit, std::mem::take(positions).into_iter().collect())
+    }
+
+    /// Whether the window has all rows that the readings of its sessions, up to its position, depend on, and all sessions
+    /// whose readings depend on the position.
+    fn is_enough(&self, window: &Window<C>, sessions: &[PlaceSession], behind_it: usize) -> bool {
+        if !window.is_unnamed || window.limit >= WIDE_WINDOW {
+            return true;
+        }
+        let at = sessions.partition_point(|session| order_of(session) < window.position);
+        let is_cut_behind = sessions.len() - at > window.limit;
+        if is_cut_behind && behind_it > 0 && !ends_readings(sessions, behind_it - 1) {
+            return false;
+        }
+        if at < window.limit {
+            return true;
+        }
+        // The earliest time for which sessions are sought here.
+        let mut low = window.position.0;
+        let values = self.unnamed.get(&window.place);
+        if let Some((values, first)) = values.zip(sessions.first())
+            && values
+                .last()
+                .is_some_and(|last| behind(last.at) == window.position)
+        {
+            let first = values.partition_point(|value| value.at < first.start_at);
+            low = values.get(first).map_or(low, |value| value.at.as_millis());
+        }
+        // No session before one that has started by its own clock has a reading of that time.
+        let starts = sessions[..at].iter();
+        starts
+            .filter_map(|session| session.written_start_at)
+            .any(|start| start.as_millis() <= low)
     }
 
     /// Takes the rows around a position.
@@ -158,6 +202,10 @@ impl<'a, C: Copy + Ord + Hash> Round<'a, C> {
         let rows = &window.rows;
         let sessions: Vec<PlaceSession> = rows.iter().map(|row| row.session).collect();
         let behind_it = rows.partition_point(|row| order_of(&row.session) <= window.position);
+        if !self.is_enough(&window, &sessions, behind_it) {
+            self.wide.insert((window.place, window.position));
+            return;
+        }
         // The values are for the window that was read for the last of them.
         let mut unnamed = match self.unnamed.get(&window.place).and_then(|rows| rows.last()) {
             Some(last) if behind(last.at) == window.position => {
@@ -218,7 +266,8 @@ impl<'a, C: Copy + Ord + Hash> Round<'a, C> {
             }
         }
         // Of the values before all these sessions, the last one is the next position.
-        let is_cut = rows.partition_point(|row| order_of(&row.session) < window.position) >= WINDOW;
+        let is_cut =
+            rows.partition_point(|row| order_of(&row.session) < window.position) >= window.limit;
         let first = rows.first().map(|row| row.session.start_at);
         if let Some(first) = first.filter(|_| is_cut) {
             unnamed.truncate(unnamed.partition_point(|value| value.at < first));
@@ -354,10 +403,11 @@ mod tests {
             .map(|row| order_of(&row.session))
             .unwrap_or_default();
         let mut round = Round::new([(PLACE, position)], []);
-        assert_eq!(round.take_positions().len(), 1);
+        assert_eq!(round.take_positions().1.len(), 1);
         round.add(Window {
             place: PLACE,
             position,
+            limit: WINDOW,
             rows,
             is_unnamed: true,
         });

@@ -102,10 +102,10 @@ pub use trace_parent::TraceParent;
 pub(crate) use transaction::READINGS_SPAN_MS;
 pub use transaction::{
     Candidate, Closed, ClosedBy, Confidence, ContentKey, Details, EnergyCheck, PAIRING_WINDOW,
-    PlaceSession, PlaceStop, ReadingContext, Readings, RegisterSource, SUCCESSORS_MAX,
-    SessionSource, Start, Stop, TransactionState, TransactionView, key_without_start, pair,
-    pair_orphans, reading_times, resolve_sessions, successor, unnamed_stop_id,
-    written_id_of_unnamed_stop,
+    PlaceSession, PlaceStop, READERS_MAX, ReadingContext, Readings, RegisterSource, SUCCESSORS_MAX,
+    SessionSource, Start, Stop, TransactionState, TransactionView, ends_readings,
+    key_without_start, pair, pair_orphans, reading_times, resolve_sessions, successor,
+    unnamed_stop_id, written_id_of_unnamed_stop,
 };
 pub use webhook::{
     AtText, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_ATTEMPTS_KEPT, WEBHOOK_ATTEMPTS_KEPT_MS,

@@ -18,8 +18,8 @@ pub use pairing::{Candidate, PAIRING_WINDOW, pair, pair_orphans};
 pub use readings::{ReadingContext, Readings};
 pub(crate) use succession::READINGS_SPAN_MS;
 pub use succession::{
-    Closed, ClosedBy, PlaceSession, PlaceStop, SUCCESSORS_MAX, reading_times, resolve_sessions,
-    successor,
+    Closed, ClosedBy, PlaceSession, PlaceStop, READERS_MAX, SUCCESSORS_MAX, ends_readings,
+    reading_times, resolve_sessions, successor,
 };
 pub use view::{SessionSource, TransactionView, key_without_start};
 

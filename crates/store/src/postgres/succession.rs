@@ -7,9 +7,7 @@ use crate::listing::stop_of;
 use crate::paging::at_most;
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
-use crate::succession::{
-    Order, PlaceChange, PlaceOf, PlaceRow, Round, Scan, Successor, WINDOW, Window,
-};
+use crate::succession::{Order, PlaceChange, PlaceOf, PlaceRow, Round, Scan, Successor, Window};
 use central::Timestamp;
 use central::model::{MeterValueRow, PlaceSession, Readings};
 use sqlx::postgres::PgConnection;
@@ -32,11 +30,11 @@ pub(crate) async fn settle(
     let mut round = Round::new(changed, unnamed);
     note_unnamed(connection, round.unnamed_places().collect()).await?;
     loop {
-        let positions = round.take_positions();
+        let (limit, positions) = round.take_positions();
         if positions.is_empty() {
             break;
         }
-        for window in windows(connection, &positions).await? {
+        for window in windows(connection, &positions, limit).await? {
             round.add(window);
         }
     }
@@ -100,12 +98,14 @@ type FoundRow = (
 async fn windows(
     connection: &mut PgConnection,
     positions: &[(PlaceOf<i32>, Order)],
+    limit: usize,
 ) -> Result<Vec<Window<i32>>, Refusal> {
     let mut windows: Vec<Window<i32>> = positions
         .iter()
         .map(|(place, position)| Window {
             place: *place,
             position: *position,
+            limit,
             rows: Vec::new(),
             is_unnamed: false,
         })
@@ -144,7 +144,7 @@ async fn windows(
     .bind(&starts)
     .bind(&receptions)
     .bind(&keys)
-    .bind(at_most(WINDOW))
+    .bind(at_most(limit))
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;

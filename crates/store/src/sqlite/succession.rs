@@ -4,11 +4,10 @@ use super::listing::uuid_of;
 use super::numbers::charger_key;
 use crate::event_log::Queued;
 use crate::listing::stop_of;
+use crate::paging::at_most;
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
-use crate::succession::{
-    Order, PlaceChange, PlaceOf, PlaceRow, Round, Scan, Successor, WINDOW, Window,
-};
+use crate::succession::{Order, PlaceChange, PlaceOf, PlaceRow, Round, Scan, Successor, Window};
 use central::Timestamp;
 use central::model::{ChargerKey, MeterValueRow, PlaceSession, Readings};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -33,12 +32,12 @@ pub(crate) fn settle(
         note.execute([charger_no, place])?;
     }
     loop {
-        let positions = round.take_positions();
+        let (limit, positions) = round.take_positions();
         if positions.is_empty() {
             break;
         }
         for (place, position) in positions {
-            round.add(window(connection, place, position)?);
+            round.add(window(connection, place, position, limit)?);
         }
     }
     for transaction_no in round.states_to_read() {
@@ -69,20 +68,29 @@ fn window(
     connection: &Connection,
     place: PlaceOf<i64>,
     position: Order,
+    limit: usize,
 ) -> Result<Window<i64>, Refusal> {
     let (charger_no, number) = place;
     let (start_at, received_at, key) = position;
-    let arguments = params![charger_no, number, start_at, received_at, key.as_bytes()];
+    let wanted = at_most(limit);
+    let arguments = params![
+        charger_no,
+        number,
+        start_at,
+        received_at,
+        key.as_bytes(),
+        wanted
+    ];
     let mut rows: Vec<PlaceRow> = connection
         .prepare_cached(&format!(
             "{COLUMNS} AND (v.start_at, v.start_received_at, v.key) < (?3, ?4, ?5)
-             ORDER BY v.start_at DESC, v.start_received_at DESC, v.key DESC LIMIT {WINDOW}"
+             ORDER BY v.start_at DESC, v.start_received_at DESC, v.key DESC LIMIT ?6"
         ))?
         .query_map(arguments, place_row)?
         .collect::<Result<_, _>>()?;
     let mut behind = connection.prepare_cached(&format!(
         "{COLUMNS} AND (v.start_at, v.start_received_at, v.key) >= (?3, ?4, ?5)
-         ORDER BY v.start_at, v.start_received_at, v.key LIMIT {WINDOW} + 1"
+         ORDER BY v.start_at, v.start_received_at, v.key LIMIT ?6 + 1"
     ))?;
     for row in behind.query_map(arguments, place_row)? {
         rows.push(row?);
@@ -94,6 +102,7 @@ fn window(
     Ok(Window {
         place,
         position,
+        limit,
         rows,
         is_unnamed: is_unnamed.is_some(),
     })

@@ -27,6 +27,7 @@ on_every_adapter!(
     any_order_with_repeats_gives_the_same_contents,
     pairing_does_not_depend_on_the_order_of_arrival,
     sessions_of_a_connector_do_not_depend_on_the_order_of_arrival,
+    readings_find_their_session_whatever_the_clock,
     sessions_of_an_evse_do_not_depend_on_the_order_of_arrival,
     a_superseded_session_is_not_open_until_it_reports_again,
     readings_of_a_long_session_survive_its_stop_and_a_start_within_it,
@@ -540,6 +541,76 @@ fn sessions_of_a_connector_do_not_depend_on_the_order_of_arrival<A: Adapter>() {
         let views = all_listed(&one, None);
         let shown = views.iter().filter(|view| view.open).map(|view| view.key);
         prop_assert_eq!(open, shown.collect::<BTreeSet<_>>());
+    });
+}
+
+/// The same record, received so many minutes earlier than written: by a clock that is ahead.
+fn ahead(sent: Sent, written: i64, minutes: i64) -> Sent {
+    received_at(sent, written - minutes)
+}
+
+fn readings_find_their_session_whatever_the_clock<A: Adapter>() {
+    let of = |sent: &[Sent], batch: usize| {
+        let database = A::new();
+        let store = database.open();
+        for part in sent.chunks(batch) {
+            apply(&store, part).unwrap();
+        }
+        let views = all_listed(&store, None);
+        let energies: Vec<Option<f64>> = views.iter().map(|view| view.energy_wh).collect();
+        (listed(&store), expected(&A::contents(&store)), energies)
+    };
+    // Queued starts that arrive one after another, of a clock that is ahead; then two readings of each session.
+    let mut sent: Vec<Sent> = (0..14_u64)
+        .map(|n| {
+            let start = start_on(
+                id(0, 1 + n),
+                "CP-1",
+                60 + 2 * n.cast_signed(),
+                70 + n.cast_signed(),
+                1,
+            );
+            received_at(start, n.cast_signed())
+        })
+        .collect();
+    sent.extend((0..28_u64).map(|n| {
+        let minute = 60 + n.cast_signed();
+        unnamed(id(0, 100 + n), "CP-1", 29, minute, 1)
+    }));
+    let (have, want, energies) = of(&sent, 14);
+    assert_eq!(have, want);
+    assert!(energies.iter().all(Option::is_some), "{energies:?}");
+    sent.reverse();
+    let (reversed, _, _) = of(&sent, 5);
+    assert_eq!(reversed, want);
+    let config = ProptestConfig {
+        cases: A::CASES.div_ceil(4),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let word = (
+        0..8_u8,
+        0..90_i64,
+        prop::sample::select(vec![0, 0, 30, 60, 600]),
+    );
+    let case = prop::collection::vec(word, 1..100).prop_flat_map(|words| {
+        let sent: Vec<Sent> = (1..)
+            .zip(words)
+            .map(|(seq, (what, minute, fast))| {
+                let id = id(0, seq);
+                match what {
+                    0..=3 => ahead(start_on(id, "CP-1", minute, 10 + minute, 1), minute, fast),
+                    4 => ahead(stop(id, "CP-1", minute + 3, 10 + minute), minute + 3, fast),
+                    5 => ahead(meter_values(id, "CP-1", minute, 10 + minute), minute, fast),
+                    _ => unnamed(id, "CP-1", minute - fast, minute, 1),
+                }
+            })
+            .collect();
+        (Just(sent).prop_shuffle(), 1..12_usize)
+    });
+    proptest!(config, |((sent, batch) in case)| {
+        let (have, want, _) = of(&sent, batch);
+        prop_assert_eq!(have, want);
     });
 }
 

@@ -18,6 +18,9 @@ use uuid::Uuid;
 /// changed or removed therefore affects at most this many sessions before it.
 pub const SUCCESSORS_MAX: usize = 8;
 
+/// A reading that names no transaction belongs to no session after which more than this many have started.
+pub const READERS_MAX: usize = 64;
+
 /// A reading that names no transaction belongs to no session that started longer ago, in milliseconds (31 days).
 pub(crate) const READINGS_SPAN_MS: i64 = 31 * 86_400_000;
 
@@ -76,20 +79,47 @@ pub fn successor(sessions: &[PlaceSession], of: usize) -> Option<&PlaceSession> 
 }
 
 /// The times, both included, whose readings without a transaction belong to the session at `of`: from its start to its stop,
-/// and before the next start. `None` if there are none. `sessions` as in [`successor`].
+/// and before the start of any session after it, as the charger wrote these times. `None` if there are none. `sessions` as in
+/// [`successor`]; at most [`READERS_MAX`] after `of` and one more are considered.
 #[must_use]
 pub fn reading_times(sessions: &[PlaceSession], of: usize) -> Option<RangeInclusive<Timestamp>> {
     let session = sessions.get(of)?;
     let from = session.written_start_at?;
-    let later = sessions.iter().skip(of + 1).take(SUCCESSORS_MAX);
-    let next = later.filter_map(|next| next.written_start_at).next();
     let ends = [
         Some(from.plus_millis(READINGS_SPAN_MS)),
         session.stop.map(|stop| stop.written_at),
-        next.map(|next| next.plus_millis(-1)),
+        next_start(sessions, of).map(|next| next.plus_millis(-1)),
     ];
     let until = ends.into_iter().flatten().min()?;
     (from <= until).then_some(from..=until)
+}
+
+/// The earliest time that one of the sessions after `of` has written for its start.
+fn next_start(sessions: &[PlaceSession], of: usize) -> Option<Timestamp> {
+    let mut next: Option<Timestamp> = None;
+    for (n, later) in sessions.iter().skip(of + 1).enumerate() {
+        // A start is never earlier than its place in the order, so no other one is before `next`.
+        if next.is_some_and(|next| next <= later.start_at) {
+            break;
+        }
+        if n == READERS_MAX {
+            return Some(later.start_at);
+        }
+        next = next.into_iter().chain(later.written_start_at).min();
+    }
+    next
+}
+
+/// Whether the sessions after `of` contain all that [`reading_times`] depends on, if more follow that are not among them.
+#[must_use]
+pub fn ends_readings(sessions: &[PlaceSession], of: usize) -> bool {
+    let mut later = sessions.iter().skip(of + 1).enumerate();
+    let mut next: Option<Timestamp> = None;
+    later.any(|(n, later)| {
+        let is_end = n == READERS_MAX || next.is_some_and(|next| next <= later.start_at);
+        next = next.into_iter().chain(later.written_start_at).min();
+        is_end
+    })
 }
 
 /// Why a session without a stop counts as ended.
