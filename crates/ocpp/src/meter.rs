@@ -59,7 +59,7 @@ impl<'a> SampledValue<'a> {
         let power = self
             .multiplier
             .and_then(|power| i32::try_from(power).ok())
-            .filter(|power| power.abs() <= 30)
+            .filter(|power| (-30..=30).contains(power))
             .unwrap_or(0);
         match power {
             0 => self.number,
@@ -151,6 +151,24 @@ mod tests {
         let sampled = &read[0].sampled_values[0];
         assert_eq!(sampled.scaled(), Some(12_500.0));
         assert_eq!(sampled.unit.as_deref(), Some("W"));
+    }
+
+    #[test]
+    fn a_multiplier_that_no_meter_has_is_ignored() {
+        for (multiplier, scaled) in [
+            (30, 2e30),
+            (31, 2.0),
+            (-31, 2.0),
+            (i64::from(i32::MIN), 2.0),
+            (i64::MAX, 2.0),
+        ] {
+            let sampled = SampledValue {
+                number: Some(2.0),
+                multiplier: Some(multiplier),
+                ..SampledValue::default()
+            };
+            assert_eq!(sampled.scaled(), Some(scaled), "{multiplier}");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Action {
     pub(crate) is_boot: bool,
     /// Whether it is always refused by the status of its answer, so that a broken payload changes nothing.
     pub(crate) is_refused_by_status: bool,
+    /// Whether it is answered with success in every mode, although its payload is broken and it belongs to no transaction.
+    pub(crate) is_never_refused: bool,
     /// The JSON pointer of a member whose content the standard leaves to vendors: any JSON type is accepted in it.
     pub(crate) free_member: Option<&'static str>,
     /// Whether a call gets a record; without one it is answered at once.
@@ -82,6 +84,7 @@ impl Action {
             repeats: Repeats::Recent,
             is_boot: false,
             is_refused_by_status: false,
+            is_never_refused: false,
             free_member: None,
             is_recorded: always,
         }

@@ -85,12 +85,16 @@ fn tolerated(violations: &[Violation]) -> PayloadCheck {
     }
 }
 
-/// Whether a broken message is answered with a CALLRESULT: a transaction message always; unless the mode is
-/// strict, a boot, because a charger that cannot boot is locked out (F-12), and a message that is always refused by the
-/// status of its answer.
+/// Whether a broken message is answered with a CALLRESULT: a transaction message and meter values always; unless
+/// the mode is strict, a boot, because a charger that cannot boot is locked out (F-12), a message that the charger keeps
+/// until it is answered, because a refused one may come for ever or be lost (class Q, N-12), and a message that is always
+/// refused by the status of its answer.
 pub(super) fn is_answered_when_broken(row: &Row, mode: CheckMode) -> bool {
-    let is_answered = row.action.is_boot || row.action.is_refused_by_status;
-    row.info.class == DeliveryClass::T || (is_answered && mode != CheckMode::Strict)
+    let is_answered =
+        row.action.is_boot || row.action.is_refused_by_status || row.info.class == DeliveryClass::Q;
+    row.info.class == DeliveryClass::T
+        || row.action.is_never_refused
+        || (is_answered && mode != CheckMode::Strict)
 }
 
 /// Whether the violation is the type of a member whose content only the two vendors know: chargers write objects, lists

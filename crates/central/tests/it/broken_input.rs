@@ -1,6 +1,7 @@
 //! Broken messages and unreadable frames: what is answered, and what is recorded.
 
-use crate::common::{START, at, call, connect, token, transaction_id};
+use crate::common::{START, at, call, connect, setup, token, transaction_id};
+use central::model::CheckMode;
 use central::ports::TokenStatus;
 use central::record::Notes;
 use central::station::CloseReason;
@@ -26,6 +27,46 @@ fn a_broken_transaction_message_is_answered_with_success_and_recorded() {
     // Its resend is recognised.
     charger.calls(r#"[2,"4","MeterValues",{"connectorId":"#);
     assert_eq!(charger.records().len(), 3);
+}
+
+#[test]
+fn meter_values_and_queued_messages_of_2_x_are_answered_although_they_are_broken() {
+    let meter_values = [
+        r#"{"evseId":2}"#,
+        r#"{"evseId":1,"meterValue":[{"timestamp":null,"sampledValue":[null]}]}"#,
+        r#"{"evseId":1,"meterValue":[{"timestamp":"x","sampledValue":[{"value":1e400}]}]}"#,
+        r#"{"evseId":1,"meterValue":[{"timestamp":"\ud800","sampledValue":[{"value":"x"}]}]}"#,
+    ];
+    let events = [
+        r#"{"type":"\ud800","timestamp":"2026-01-01T00:00:00Z"}"#,
+        r#"{"timestamp":7}"#,
+    ];
+    for version in [Version::V201, Version::V21] {
+        for mode in [CheckMode::Warn, CheckMode::Strict] {
+            let connect = || {
+                let mut setup = setup(version);
+                setup.policy.check = mode;
+                setup.connect()
+            };
+            for payload in meter_values {
+                let mut charger = connect();
+                charger.succeeds("1", "MeterValues", payload);
+                assert!(
+                    charger.records()[0].notes.has(Notes::QUARANTINED),
+                    "{payload}"
+                );
+            }
+            for payload in events {
+                let mut charger = connect();
+                match mode {
+                    CheckMode::Strict => {
+                        drop(charger.fails("1", "SecurityEventNotification", payload))
+                    }
+                    _ => drop(charger.succeeds("1", "SecurityEventNotification", payload)),
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@ use ocpp::v2;
 
 pub(super) const ACTION: Action = Action {
     project,
+    // J01.FR.18: no check of the values may prevent the answer.
+    is_never_refused: true,
     ..Action::plain("MeterValues")
 };
 
