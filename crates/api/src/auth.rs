@@ -4,7 +4,7 @@
 
 use crate::error::ApiError;
 use crate::passwords::Passwords;
-use crate::sessions::{CSRF_HEADER, Credential, Session, Sessions};
+use crate::sessions::{CSRF_HEADER, Credential, Session, Sessions, has_host_of_this_machine};
 use crate::sign_in_limit::SignInLimit;
 use axum::http::{HeaderMap, header};
 use central::Timestamp;
@@ -56,6 +56,8 @@ pub(crate) struct Keys {
     reading: tokio::sync::Mutex<()>,
     /// Whether requests need no key while no key exists.
     opens_without_keys: bool,
+    /// Whether a request without a key must name this machine to read what needs the scope admin.
+    checks_host: bool,
     /// The browsers that have signed in.
     pub(crate) sessions: Sessions,
     pub(crate) passwords: Passwords,
@@ -107,6 +109,7 @@ impl Keys {
         source: Arc<dyn ApiKeys>,
         users: Option<Arc<dyn Users>>,
         opens_without_keys: bool,
+        checks_host: bool,
     ) -> Self {
         let known = Known {
             read_at: None,
@@ -120,6 +123,7 @@ impl Keys {
             known: Mutex::new(Arc::new(known)),
             reading: tokio::sync::Mutex::default(),
             opens_without_keys,
+            checks_host,
             sessions: Sessions::default(),
             passwords: Passwords::default(),
             sign_in_limit: SignInLimit::default(),
@@ -209,6 +213,12 @@ impl Keys {
             name: Some(key.name.clone()),
         });
         Ok((caller, key.scope))
+    }
+
+    /// Whether a request without a key may read what needs the scope admin. A foreign name that leads to this machine makes
+    /// the origin of a web page this one, and such a page sends no origin when it reads.
+    pub(crate) fn may_be_admin_without_key(&self, headers: &HeaderMap) -> bool {
+        !self.checks_host || has_host_of_this_machine(headers)
     }
 
     /// The user of this name; `None` if there is none, or if the user is disabled.

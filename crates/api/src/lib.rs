@@ -210,7 +210,12 @@ async fn authentication(
 ) -> Result<Arc<auth::Keys>, StartError> {
     let is_of_this_machine = local_addr.ip().to_canonical().is_loopback();
     let opens_without_keys = is_of_this_machine || config.open_without_keys;
-    let keys = Arc::new(auth::Keys::new(source, users, opens_without_keys));
+    let keys = Arc::new(auth::Keys::new(
+        source,
+        users,
+        opens_without_keys,
+        !config.open_without_keys,
+    ));
     match keys.load().await {
         None => warn!(
             %local_addr,

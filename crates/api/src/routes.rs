@@ -926,6 +926,15 @@ async fn authenticated(
             "A web page sends this request, and it has no key",
         ));
     }
+    let keys = state.keys.as_ref();
+    if is_without_key
+        && access == Access::Needs(Scope::Admin)
+        && keys.is_some_and(|keys| !keys.may_be_admin_without_key(request.headers()))
+    {
+        return Err(ApiError::no_key(
+            "The header Host does not name this machine, and the request has no key",
+        ));
+    }
     Ok(next.run(request).await)
 }
 

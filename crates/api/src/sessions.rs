@@ -181,7 +181,8 @@ pub(crate) fn is_page_of_this_machine(headers: &HeaderMap) -> bool {
     is_same_origin(headers) && has_host_of_this_machine(headers)
 }
 
-fn has_host_of_this_machine(headers: &HeaderMap) -> bool {
+/// Whether the request is sent to this machine under a name that no other machine can have.
+pub(crate) fn has_host_of_this_machine(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST);
     let host = host
         .and_then(|value| value.to_str().ok())

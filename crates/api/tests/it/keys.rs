@@ -60,6 +60,25 @@ async fn a_listener_of_this_machine_is_open_until_there_is_a_key() {
     until_status(addr, None, 200).await;
 }
 
+/// The name of a foreign page that leads to this machine makes the page's origin that of the API.
+#[tokio::test]
+async fn a_request_to_a_foreign_name_without_a_key_reads_nothing_that_needs_the_scope_admin() {
+    let keys = Arc::new(MemoryKeys::default());
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    let addr = api.local_addr();
+    for target in ["/api/v1/audit", "/api/v1/api-keys"] {
+        assert_eq!(get(addr, target).await.status, 200, "{target}");
+        for host in ["evil.example", "localhost.evil.example:8080", ""] {
+            let mut client = Client::connect(addr).await;
+            let head =
+                format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            client.send(head.as_bytes()).await;
+            let refused = Answer::read(&client.rest().await);
+            assert_eq!(refused.status, 401, "{target} {host}: {}", refused.body);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_payload_without_the_check_needs_the_scope_admin() {
     let keys = Arc::new(MemoryKeys::default());

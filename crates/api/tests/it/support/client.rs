@@ -62,7 +62,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
     }
 
-    fn read(bytes: &[u8]) -> Self {
+    pub(crate) fn read(bytes: &[u8]) -> Self {
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         let (head, body) = text
             .split_once("\r\n\r\n")
@@ -111,7 +111,7 @@ pub(crate) async fn send(
         body => format!("Content-Length: {}\r\n", body.len()),
     };
     let request = format!(
-        "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}{length}\r\n{body}"
+        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}{length}\r\n{body}"
     );
     client.send(request.as_bytes()).await;
     let answer = Answer::read(&client.rest().await);
@@ -135,7 +135,7 @@ impl Client {
 
     /// Sends a GET that leaves the connection open.
     pub(crate) async fn ask(&mut self, target: &str) {
-        let head = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+        let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         self.send(head.as_bytes()).await;
     }
 
