@@ -13,6 +13,7 @@ use central::model::ProcessRole;
 use central::ports::{Figures, Health};
 use serde::Serialize;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 #[derive(Serialize)]
@@ -174,8 +175,22 @@ pub(crate) fn report(state: &AppState) -> impl Serialize + use<> {
     path = "/metrics",
     responses((status = 200, description = "The metrics", content_type = "text/plain", body = String))
 )]
-pub(crate) async fn metrics(State(state): State<Arc<AppState>>) -> Response {
+pub(crate) async fn metrics(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
     const TEXT_FORMAT: HeaderValue =
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], (state.metrics)()).into_response()
+    /// The text takes milliseconds to write, so it is written one at a time and on no thread that answers health checks:
+    /// a client that asks for it without end then delays only others that ask for it.
+    static TURN: Semaphore = Semaphore::const_new(1);
+    let turn = TURN.acquire().await.map_err(|_| ApiError::internal())?;
+    let write = Arc::clone(&state);
+    let text = tokio::task::spawn_blocking(move || {
+        // The turn ends with the work, also if the client is gone.
+        let _turn = turn;
+        (write.metrics)()
+    });
+    let text = text.await.map_err(|panic| {
+        tracing::error!(%panic, "writing the metrics panicked");
+        ApiError::internal()
+    })?;
+    Ok(([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response())
 }
