@@ -3,12 +3,14 @@
 use crate::change::{self, Change, Members, done, no_content, not_changed, with_location};
 use crate::chargers;
 use crate::error::ApiError;
+use crate::import::{self, Import};
 use crate::path::InPath;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use central::charger_import;
 use central::model::{
     CHARGER_ID_EXPECTED, CheckMode, CloseStyle, FRAME_BYTES_MAX, LABEL_EXPECTED, Registration,
     SettingsPatch, is_charger_id, is_label, is_site_id,
@@ -63,6 +65,64 @@ pub(crate) async fn create(
     )
     .await?;
     Ok(with_location(response, &address(&charger_id)))
+}
+
+/// What an import does with passwords.
+const PASSWORDS: charger_import::Passwords = charger_import::Passwords {
+    expected: SET_EXPECTED,
+    is_valid: can_be_set,
+    fits: common::password::fits,
+    hash: common::password::hash,
+};
+
+/// `POST /api/v1/chargers/import`
+#[utoipa::path(
+    post,
+    path = "/api/v1/chargers/import",
+    params(("dry_run" = Option<bool>, Query, description = "`true`: only the verdicts; nothing is changed")),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 200, description = "A verdict per line. Without `dry_run` every line is applied", body = schema::Import))
+)]
+pub(crate) async fn import(
+    State(state): State<Arc<AppState>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let import = Import::read(request, &state).await?;
+    let (admin, is_dry_run) = (state.charger_admin()?, import.is_dry_run);
+    let (profiles, origin) = (Arc::clone(&admin), import.origin.clone());
+    let (mut lines, stored) = state
+        .run(move |_| {
+            let lines = import.lines(charger_import::read)?;
+            let stored = match lines.iter().any(charger_import::has_password) {
+                true => profiles.charger_profiles(),
+                false => Ok(Vec::new()),
+            };
+            let stored = stored.map_err(|error| ApiError::unavailable(&error))?;
+            Ok((lines, charger_import::stored_hashes(stored)))
+        })
+        .await?;
+    let stored = Arc::new(stored);
+    for line in &mut lines {
+        if charger_import::has_password(line) {
+            let (mut hashed, stored) = (line.clone(), Arc::clone(&stored));
+            let work = move || {
+                let done = charger_import::hash_password(&mut hashed, &stored, &PASSWORDS);
+                done.map(|()| hashed)
+            };
+            // Each in a turn of its own, so that people who sign in do not wait for all of them.
+            *line = state.passwords()?.run(work).await?.map_err(|error| {
+                tracing::error!(error, "cannot hash a password");
+                ApiError::internal()
+            })?;
+        }
+    }
+    let verdicts = state
+        .run(move |_| {
+            let verdicts = admin.import_chargers(&lines, is_dry_run, &origin);
+            verdicts.map_err(|error| ApiError::unavailable(&error))
+        })
+        .await?;
+    import::answered(is_dry_run, verdicts)
 }
 
 /// `PATCH /api/v1/chargers/{id}`

@@ -52,6 +52,7 @@ mod freshness;
 mod handshakes;
 mod health;
 mod health_reserve;
+mod import;
 mod local_lists;
 mod messages;
 mod meter_values;

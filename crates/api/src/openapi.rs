@@ -79,6 +79,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         dead_letters::retry_matching,
         dead_letters::discard_matching,
         quirks::list,
+        charger_settings::import,
         tokens::list,
         tokens::one,
         tokens::put,

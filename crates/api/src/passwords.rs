@@ -86,7 +86,8 @@ impl Passwords {
         .await
     }
 
-    async fn run<T: Send + 'static>(
+    /// Runs work that hashes or verifies one password.
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {

@@ -10,7 +10,7 @@ use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
-    commands, dashboard, dead_letters, disconnects, events, freshness, handshakes, health,
+    commands, dashboard, dead_letters, disconnects, events, freshness, handshakes, health, import,
     local_lists, messages, meter_values, openapi, operations, pipeline, quirks, reports, schema,
     sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, uptime,
     users, version, webhook_routes,
@@ -96,6 +96,14 @@ pub(crate) const ROUTES: &[Route] = &[
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(chargers::list).post(charger_settings::create),
+    },
+    Route {
+        path: "/api/v1/chargers/import",
+        purpose: "`POST` adds and changes the chargers of a file, all or none",
+        parameters: import::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || post(charger_settings::import),
     },
     Route {
         path: "/api/v1/chargers/{id}",
@@ -450,7 +458,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/tokens/import",
         purpose: "`POST` adds and changes the tokens of a file, all or none",
-        parameters: tokens::IMPORT_PARAMETERS,
+        parameters: import::PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || post(tokens::import),

@@ -8,6 +8,7 @@ use crate::error::ApiError;
 use crate::events::EventHub;
 use crate::freshness::Freshness;
 use crate::page::ListAnswer;
+use crate::passwords::Passwords;
 use crate::pipeline::Overview;
 use crate::wrong_port::WrongPort;
 use crate::{AlertDeps, ApiDeps, Build, SupportDeps, WebhookDeps};
@@ -278,8 +279,13 @@ impl AppState {
         &self,
         password: String,
     ) -> Result<UserPasswordHash, ApiError> {
+        self.passwords()?.hash(password).await
+    }
+
+    /// Where passwords are hashed, a few at a time.
+    pub(crate) fn passwords(&self) -> Result<&Passwords, ApiError> {
         let keys = self.keys.as_ref().ok_or_else(ApiError::internal)?;
-        keys.passwords.hash(password).await
+        Ok(&keys.passwords)
     }
 
     /// Reads the keys and users again, so that a change takes effect in this process at once.

@@ -2,28 +2,24 @@
 
 use crate::change::{self, Change, Given, Members, no_content};
 use crate::error::{ApiError, Fault};
+use crate::import::{self, Import};
 use crate::page::{self, ListRequest};
 use crate::path::InPath;
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{etag, schema};
 use axum::extract::{RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use central::model::{Token, TokenStatus};
 use central::ports::{ChangeRequest, TokenChange};
 use central::query::TokenFilter;
 use central::token_fields;
-use central::token_import::{self, Format, IMPORT_BYTES_MAX, Outcome, Verdict};
-use serde::Serialize;
+use central::token_import;
 use std::sync::Arc;
 
 /// The parameters of the list of tokens.
 pub(crate) const PARAMETERS: &[&str] = &["status", "group", "q", "cursor", "limit", "fields"];
-/// The parameters of an import.
-pub(crate) const IMPORT_PARAMETERS: &[&str] = &["dry_run"];
-/// Refused lines that an error names.
-const FAULTS_MAX: usize = 100;
 
 /// `GET /api/v1/tokens`
 #[utoipa::path(
@@ -267,92 +263,27 @@ fn written(status: StatusCode, token: &Token) -> Result<Response, ApiError> {
     )
 }
 
-/// The result of an import.
-#[derive(Serialize)]
-struct ImportAnswer {
-    dry_run: bool,
-    created: usize,
-    updated: usize,
-    unchanged: usize,
-    refused: usize,
-    lines: Vec<Verdict>,
-}
-
 /// `POST /api/v1/tokens/import`
 #[utoipa::path(
     post,
     path = "/api/v1/tokens/import",
     params(("dry_run" = Option<bool>, Query, description = "`true`: only the verdicts; nothing is changed")),
     request_body(content = String, content_type = "text/csv"),
-    responses((status = 200, description = "A verdict per line. Without `dry_run` every line is applied", body = schema::TokenImport))
+    responses((status = 200, description = "A verdict per line. Without `dry_run` every line is applied", body = schema::Import))
 )]
 pub(crate) async fn import(
     State(state): State<Arc<AppState>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let format = format(request.headers())?;
-    let change = Change::read(request, &state, IMPORT_BYTES_MAX).await?;
-    let query = change.query(IMPORT_PARAMETERS)?;
-    let is_dry_run = query.boolean("dry_run")?.unwrap_or(false);
-    let origin = change.request()?.origin;
+    let import = Import::read(request, &state).await?;
     let tokens = state.tokens()?;
-    let body = change.body;
+    let is_dry_run = import.is_dry_run;
     let verdicts = state
         .run(move |_| {
-            let lines = token_import::read(format, &body).map_err(|error| {
-                let fault = Fault::of_member(&format!("line {}", error.line), error.why);
-                ApiError::bad_members(vec![fault])
-            })?;
-            let verdicts = tokens.import_tokens(&lines, is_dry_run, &origin);
+            let lines = import.lines(token_import::read)?;
+            let verdicts = tokens.import_tokens(&lines, is_dry_run, &import.origin);
             verdicts.map_err(|error| ApiError::unavailable(&error))
         })
         .await?;
-    let count = |outcome| {
-        let verdicts = verdicts.iter();
-        verdicts
-            .filter(|verdict| verdict.outcome == outcome)
-            .count()
-    };
-    let answer = ImportAnswer {
-        dry_run: is_dry_run,
-        created: count(Outcome::Created),
-        updated: count(Outcome::Updated),
-        unchanged: count(Outcome::Unchanged),
-        refused: count(Outcome::Refused),
-        lines: verdicts,
-    };
-    if answer.refused > 0 && !is_dry_run {
-        return Err(ApiError::import_refused(
-            answer.refused,
-            faults(&answer.lines),
-        ));
-    }
-    change::object(StatusCode::OK, &answer, None)
-}
-
-fn format(headers: &HeaderMap) -> Result<Format, ApiError> {
-    match change::media_type(headers).as_str() {
-        "text/csv" => Ok(Format::Csv),
-        "application/x-ndjson" => Ok(Format::Ndjson),
-        media => Err(ApiError::not_a_table(media)),
-    }
-}
-
-/// The first refused lines. A pointer names the line and the column.
-fn faults(verdicts: &[Verdict]) -> Vec<Fault> {
-    let refused = verdicts
-        .iter()
-        .filter(|verdict| verdict.outcome == Outcome::Refused);
-    refused
-        .take(FAULTS_MAX)
-        .map(|verdict| {
-            let column = verdict.column.unwrap_or_default();
-            let value = verdict.value.as_deref().unwrap_or_default();
-            let cure = verdict.cure.as_deref().unwrap_or_default();
-            Fault::of_member(
-                &format!("line {} {column}", verdict.line),
-                format!("{column} cannot be {value:?}: {cure}"),
-            )
-        })
-        .collect()
+    import::answered(is_dry_run, verdicts)
 }

@@ -2,8 +2,8 @@
 //! refuses the same values with the same words.
 
 use crate::Timestamp;
+use crate::field_error::{FieldError, refused};
 use crate::model::{ConcurrentTransactions, Token, TokenStatus};
-use std::fmt;
 
 /// The members, in the order in which lists and exports have them.
 pub const NAMES: [&str; 7] = [
@@ -24,42 +24,6 @@ const ID_MAX: usize = 255;
 const NOTE_CHARS_MAX: usize = 500;
 /// Characters of a type at most (2.1: `IdTokenType.type`).
 const TYPE_CHARS_MAX: usize = 20;
-
-/// Why a member of a token was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldError {
-    /// The member.
-    pub field: &'static str,
-    /// The refused value.
-    pub value: String,
-    /// What to do instead, as a clause without a subject.
-    pub cure: String,
-}
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { field, value, cure } = self;
-        write!(f, "{field} cannot be {value:?}: {cure}")
-    }
-}
-
-impl std::error::Error for FieldError {}
-
-fn refused(field: &'static str, value: &str, cure: impl Into<String>) -> FieldError {
-    FieldError {
-        field,
-        value: value.chars().take(300).collect(),
-        cure: cure.into(),
-    }
-}
-
-/// The member of this name in the spelling of [`NAMES`]; letter case is ignored.
-#[must_use]
-pub fn name_of(text: &str) -> Option<&'static str> {
-    NAMES
-        .into_iter()
-        .find(|name| name.eq_ignore_ascii_case(text))
-}
 
 /// Sets a member; `None` removes its value.
 ///

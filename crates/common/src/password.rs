@@ -1,9 +1,10 @@
 //! Passwords of chargers, as the command line and the API take them: their bounds, a generated one, and the hash that is
 //! stored.
 
-use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use std::borrow::Cow;
 
 /// What a password that Wattpost sends to a charger must be, for error messages: what every version of OCPP takes
 /// (`AuthorizationKey` of 1.6, rule S-4; `BasicAuthPassword` of 2.x, rule S-5).
@@ -68,13 +69,21 @@ pub fn hash_generated(password: &str) -> Result<String, String> {
     hash_by(&argon2, password)
 }
 
-fn hash_by(argon2: &Argon2<'_>, password: &str) -> Result<String, String> {
-    let normalized = match is_key(password) {
-        true => password.to_ascii_lowercase(),
-        false => password.to_owned(),
+/// Whether `password` is that of `hash`, as [`hash`] and [`hash_generated`] make it. Takes tens of milliseconds.
+#[must_use]
+pub fn fits(password: &str, hash: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else {
+        return false;
     };
+    let password = normalized(password);
+    Argon2::default()
+        .verify_password(password.as_bytes(), &hash)
+        .is_ok()
+}
+
+fn hash_by(argon2: &Argon2<'_>, password: &str) -> Result<String, String> {
     let hash: PasswordHash = argon2
-        .hash_password(normalized.as_bytes())
+        .hash_password(normalized(password).as_bytes())
         .map_err(|error| format!("hash the password: {error}"))?;
     Ok(hash.to_string())
 }
@@ -92,6 +101,14 @@ pub fn slow_digest(text: &[u8], salt: &[u8; 16]) -> Result<[u8; 32], String> {
     Ok(digest)
 }
 
+/// The form of which the hash is made.
+fn normalized(password: &str) -> Cow<'_, str> {
+    match is_key(password) {
+        true => Cow::Owned(password.to_ascii_lowercase()),
+        false => Cow::Borrowed(password),
+    }
+}
+
 /// Whether it is an `AuthorizationKey` of 1.6 in hexadecimal.
 fn is_key(password: &str) -> bool {
     (32..=40).contains(&password.len())
@@ -102,7 +119,6 @@ fn is_key(password: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use argon2::password_hash::PasswordVerifier;
 
     #[test]
     fn the_hash_of_a_generated_password_is_verified_as_any_other_and_has_the_least_cost() {
@@ -111,9 +127,8 @@ mod tests {
         assert!(cheap.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{cheap}");
         assert!(!usual.contains("m=8,"), "{usual}");
         for text in [&cheap, &usual] {
-            let stored = PasswordHash::new(text).unwrap();
-            let fits = |guess: &str| Argon2::default().verify_password(guess.as_bytes(), &stored);
-            assert!(fits(&password).is_ok() && fits("another").is_err());
+            assert!(fits(&password, text) && fits(&password.to_ascii_uppercase(), text));
+            assert!(!fits("another", text) && !fits(&password, "no hash"));
         }
     }
 

@@ -6,9 +6,11 @@ use crate::SettingsArgs;
 use crate::config::{ByteSize, Settings};
 use crate::database::{self, Use};
 use crate::hint;
+use crate::import::ImportArgs;
 use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
+use central::charger_import;
 use central::command_request::CommandRequest;
 use central::model::{
     CHARGER_ID_EXPECTED, ChargerSettings, CheckMode, CloseStyle, CommandId, FRAME_BYTES_MAX,
@@ -24,7 +26,7 @@ use central::ports::{
 use central::query::parameters;
 use clap::{Args, Subcommand, ValueEnum};
 use common::password::{
-    SENT_EXPECTED, SET_EXPECTED, can_be_sent, can_be_set, generate, hash, hash_generated,
+    SENT_EXPECTED, SET_EXPECTED, can_be_sent, can_be_set, fits, generate, hash, hash_generated,
 };
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -46,6 +48,17 @@ pub(crate) enum ChargerCommand {
     Add(AddArgs),
     /// List the chargers that were added. (The API also lists those that only connected.)
     List(SettingsArgs),
+    /// Add or change the chargers of a file (CSV or NDJSON), all or none.
+    ///
+    /// The first line names the columns: charger_id, admission, password, check, frame_bytes_max, close_style, label, site,
+    /// group. A column that the file does not have stays as it is at each charger; an empty cell removes the value. Passwords
+    /// are stored as hashes; one that the charger already has stays as it is. A file has at most 250 passwords.
+    ///
+    /// Examples:
+    ///   wattpost charger import fleet.csv --dry-run
+    ///   wattpost charger import fleet.csv
+    #[command(verbatim_doc_comment)]
+    Import(ImportArgs),
     /// Change a charger's password here and at the charger.
     ///
     /// The charger gets the new password with a command, and logs in again with it. Until then the old and the new one are
@@ -218,6 +231,7 @@ pub(crate) fn run(command: &ChargerCommand) -> Result<ExitCode> {
     match command {
         ChargerCommand::Add(args) => add(args)?,
         ChargerCommand::List(settings) => list(&settings.load()?)?,
+        ChargerCommand::Import(args) => return import(args),
         ChargerCommand::RotatePassword(args) => rotate(args)?,
         ChargerCommand::Password(args) => show_rotation(args)?,
         ChargerCommand::Disconnect(args) => return disconnect(args),
@@ -297,6 +311,34 @@ fn add(args: &AddArgs) -> Result<()> {
         other => bail!("the charger was not changed: {other:?}"),
     }
     Ok(())
+}
+
+/// What an import does with passwords.
+const PASSWORDS: charger_import::Passwords = charger_import::Passwords {
+    expected: SET_EXPECTED,
+    is_valid: can_be_set,
+    fits,
+    hash,
+};
+
+fn import(args: &ImportArgs) -> Result<ExitCode> {
+    let mut lines = args.lines(charger_import::read)?;
+    let chargers = database::open(&args.settings.load()?, args.purpose())?.chargers;
+    let passwords = lines
+        .iter()
+        .filter(|line| charger_import::has_password(line));
+    let passwords = passwords.count();
+    if passwords > 0 {
+        eprintln!(
+            "wattpost: {passwords} passwords are hashed, which takes some seconds for each hundred"
+        );
+        let stored = charger_import::stored_hashes(chargers.charger_profiles()?);
+        for line in &mut lines {
+            charger_import::hash_password(line, &stored, &PASSWORDS).map_err(anyhow::Error::msg)?;
+        }
+    }
+    let verdicts = chargers.import_chargers(&lines, args.dry_run, &command_line())?;
+    Ok(args.print(&verdicts))
 }
 
 /// A label or a group that is set, or removed.

@@ -22,6 +22,7 @@ mod disk;
 mod drill_access;
 mod export;
 mod hint;
+mod import;
 mod journal;
 mod journal_extract;
 mod local_list;
@@ -302,6 +303,7 @@ mod tests {
         ("audit", READS),
         ("backup verify", READS),
         ("charger add", Audited::Entry("charger.set")),
+        ("charger import", Audited::Entry("charger.set")),
         (
             "charger disconnect",
             Audited::Entry("charger.disconnect_requested"),

@@ -6,17 +6,16 @@
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
+use crate::import::ImportArgs;
 use crate::origin::command_line;
 use crate::output::print_line;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use central::field_error::FieldError;
 use central::ports::Token;
 use central::query::{PAGE_MAX, PageRequest, TokenFilter};
-use central::token_fields::{self, FieldError};
-use central::token_import::{self, Format, IMPORT_BYTES_MAX, Outcome, Verdict};
+use central::token_fields;
+use central::token_import;
 use clap::{Args, Subcommand, ValueEnum};
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Subcommands of `wattpost token`.
@@ -67,18 +66,6 @@ pub(crate) struct OneArgs {
     settings: SettingsArgs,
     /// idTag or idToken
     id: String,
-}
-
-/// Flags of `token import`.
-#[derive(Debug, Args)]
-pub(crate) struct ImportArgs {
-    #[command(flatten)]
-    settings: SettingsArgs,
-    /// The file; `.ndjson` and `.jsonl` are NDJSON, others CSV
-    file: PathBuf,
-    /// Print the verdicts and change nothing
-    #[arg(long)]
-    dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -176,83 +163,10 @@ fn list(settings: &SettingsArgs) -> Result<()> {
 }
 
 fn import(args: &ImportArgs) -> Result<ExitCode> {
-    let bytes = read_bounded(&args.file)?;
-    let extension = args.file.extension().unwrap_or_default();
-    let format =
-        match extension.eq_ignore_ascii_case("ndjson") || extension.eq_ignore_ascii_case("jsonl") {
-            true => Format::Ndjson,
-            false => Format::Csv,
-        };
-    let read = token_import::read(format, &bytes);
-    let lines = read.with_context(|| format!("read {}", args.file.display()))?;
-    let purpose = match args.dry_run {
-        true => Use::Read,
-        false => Use::Change,
-    };
-    let tokens = database::open(&args.settings.load()?, purpose)?.tokens;
+    let lines = args.lines(token_import::read)?;
+    let tokens = database::open(&args.settings.load()?, args.purpose())?.tokens;
     let verdicts = tokens.import_tokens(&lines, args.dry_run, &command_line())?;
-    let count = |outcome| {
-        verdicts
-            .iter()
-            .filter(|verdict| verdict.outcome == outcome)
-            .count()
-    };
-    for verdict in &verdicts {
-        if verdict.outcome != Outcome::Unchanged {
-            print_line!("{}", verdict_line(verdict));
-        }
-    }
-    let refused = count(Outcome::Refused);
-    print_line!(
-        "{} created, {} updated, {} unchanged, {refused} refused{}",
-        count(Outcome::Created),
-        count(Outcome::Updated),
-        count(Outcome::Unchanged),
-        match (args.dry_run, refused) {
-            (true, _) => "; nothing was changed (--dry-run)",
-            (false, 0) => "",
-            (false, _) => "; nothing was changed, because a line is refused",
-        }
-    );
-    Ok(match refused {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
-}
-
-fn read_bounded(file: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let opened = File::open(file).with_context(|| format!("open {}", file.display()))?;
-    let bound = IMPORT_BYTES_MAX as u64 + 1;
-    opened
-        .take(bound)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("read {}", file.display()))?;
-    if bytes.len() > IMPORT_BYTES_MAX {
-        bail!(
-            "{} is longer than {} MiB; split it",
-            file.display(),
-            IMPORT_BYTES_MAX >> 20
-        );
-    }
-    Ok(bytes)
-}
-
-fn verdict_line(verdict: &Verdict) -> String {
-    let id = verdict.id.as_deref().unwrap_or("(no id)");
-    let mut line = format!("line {}: {id}: ", verdict.line);
-    match verdict.outcome {
-        Outcome::Created => line.push_str("created"),
-        Outcome::Updated => line.push_str(&format!("updated ({})", verdict.changes.join(", "))),
-        Outcome::Unchanged => line.push_str("unchanged"),
-        Outcome::Refused => line.push_str(&format!(
-            "refused: {} cannot be {:?}: {}",
-            verdict.column.unwrap_or_default(),
-            verdict.value.as_deref().unwrap_or_default(),
-            verdict.cure.as_deref().unwrap_or_default()
-        )),
-    }
-    line
+    Ok(args.print(&verdicts))
 }
 
 fn line(token: &Token) -> String {

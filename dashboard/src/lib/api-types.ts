@@ -1014,6 +1014,45 @@ export interface components {
          * @enum {string}
          */
         HealthStatus: "works" | "degraded" | "not_ready";
+        /** @description The verdicts of an import. */
+        Import: {
+            /** Format: int64 */
+            created: number;
+            /** @description Whether nothing was changed, because the request asked for the verdicts only. */
+            dry_run: boolean;
+            /** @description In the order of the lines. */
+            lines: components["schemas"]["ImportVerdict"][];
+            /** Format: int64 */
+            refused: number;
+            /** Format: int64 */
+            unchanged: number;
+            /** Format: int64 */
+            updated: number;
+        };
+        /**
+         * @description What becomes of a line of an import.
+         * @enum {string}
+         */
+        ImportOutcome: "created" | "updated" | "unchanged" | "refused";
+        /** @description The verdict on a line of an import. */
+        ImportVerdict: {
+            /** @description The members that change. */
+            changes: string[];
+            /** @description The column that is refused. */
+            column?: string | null;
+            /** @description What to do instead. */
+            cure?: string | null;
+            /** @description The id of the token or charger. */
+            id?: string | null;
+            /**
+             * Format: int64
+             * @description The number of the line in the file, from 1.
+             */
+            line: number;
+            outcome: components["schemas"]["ImportOutcome"];
+            /** @description The refused value, at most 300 characters of it. */
+            value?: string | null;
+        };
         /** @description The answer of `/`. */
         Index: {
             endpoints: components["schemas"]["Endpoint"][];
@@ -2432,6 +2471,8 @@ export interface components {
                 starts_at: string;
                 /** @description `waiting`, `active` or `ended`. */
                 state: string;
+                /** @description Only those about this subject; empty: only the one about all together. */
+                subject?: string | null;
             }[];
             /**
              * Format: int64
@@ -3313,26 +3354,6 @@ export interface components {
              */
             type?: string | null;
         };
-        /** @description The verdicts of an import. */
-        TokenImport: {
-            /** Format: int64 */
-            created: number;
-            /** @description Whether nothing was changed, because the request asked for the verdicts only. */
-            dry_run: boolean;
-            /** @description In the order of the lines. */
-            lines: components["schemas"]["TokenVerdict"][];
-            /** Format: int64 */
-            refused: number;
-            /** Format: int64 */
-            unchanged: number;
-            /** Format: int64 */
-            updated: number;
-        };
-        /**
-         * @description What becomes of a line of an import.
-         * @enum {string}
-         */
-        TokenOutcome: "created" | "updated" | "unchanged" | "refused";
         /** @description The settings of a token. With `PUT` a member that is absent has its default; with `PATCH` it stays as it is. */
         TokenSettings: {
             concurrent_transactions?: components["schemas"]["ConcurrentTransactions"] | null;
@@ -3353,24 +3374,6 @@ export interface components {
          * @enum {string}
          */
         TokenStatus: "Accepted" | "Blocked" | "Expired" | "Invalid";
-        /** @description The verdict on a line of an import. */
-        TokenVerdict: {
-            /** @description The members that change. */
-            changes: string[];
-            /** @description The column that is refused. */
-            column?: string | null;
-            /** @description What to do instead. */
-            cure?: string | null;
-            id?: string | null;
-            /**
-             * Format: int64
-             * @description The number of the line in the file, from 1.
-             */
-            line: number;
-            outcome: components["schemas"]["TokenOutcome"];
-            /** @description The refused value, at most 300 characters of it. */
-            value?: string | null;
-        };
         /** @description Where one record is, and when it passed each station. */
         Trace: {
             /**

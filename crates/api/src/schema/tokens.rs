@@ -68,46 +68,6 @@ pub(crate) enum ConcurrentTransactions {
     Refuse,
 }
 
-/// The verdicts of an import.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct TokenImport {
-    /// Whether nothing was changed, because the request asked for the verdicts only.
-    dry_run: bool,
-    created: u64,
-    updated: u64,
-    unchanged: u64,
-    refused: u64,
-    /// In the order of the lines.
-    lines: Vec<TokenVerdict>,
-}
-
-/// The verdict on a line of an import.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct TokenVerdict {
-    /// The number of the line in the file, from 1.
-    line: u64,
-    id: Option<String>,
-    outcome: TokenOutcome,
-    /// The members that change.
-    changes: Vec<String>,
-    /// The column that is refused.
-    column: Option<String>,
-    /// The refused value, at most 300 characters of it.
-    value: Option<String>,
-    /// What to do instead.
-    cure: Option<String>,
-}
-
-/// What becomes of a line of an import.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum TokenOutcome {
-    Created,
-    Updated,
-    Unchanged,
-    Refused,
-}
-
 /// The local authorization list of a charger.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LocalList {

@@ -1,7 +1,7 @@
 //! Adding, changing and removing chargers over HTTP.
 
 use crate::support::*;
-use api::Api;
+use api::{Api, ApiDeps};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -272,4 +272,58 @@ async fn a_password_is_changed_at_the_charger_once_at_a_time() {
     assert_eq!(cancel().await.status, 204);
     assert_eq!(get(addr, path).await.json()["state"], "cancelled");
     assert_eq!(put("{}").await.status, 202);
+}
+
+#[tokio::test]
+async fn a_file_of_chargers_is_judged_imported_once_and_shows_no_password() {
+    const IMPORT: &str = "/api/v1/chargers/import";
+    const CSV: &str = "Content-Type: text/csv";
+    let deps = ApiDeps {
+        keys: Some(Arc::new(MemoryKeys::default())),
+        ..deps(&Arc::new(MemoryRows::default()))
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    until_heard(&api).await;
+    let addr = api.local_addr();
+    let bad = "charger_id,password,site\nCP-1,hunter2,\nCP-2,,nowhere\n";
+    let verdicts = send(addr, "POST", &format!("{IMPORT}?dry_run=true"), &[CSV], bad).await;
+    let outcome = |line: usize| verdicts.json()["lines"][line]["outcome"].clone();
+    assert_eq!(
+        (outcome(0), outcome(1)),
+        (json!("refused"), json!("refused"))
+    );
+    let refused = send(addr, "POST", IMPORT, &[CSV], bad).await;
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    let pointers: Vec<_> = (0..2)
+        .map(|n| refused.value()["errors"][n]["pointer"].clone())
+        .collect();
+    assert_eq!(pointers, ["/line 2 password", "/line 3 site"]);
+    assert!(!format!("{}{}", verdicts.body, refused.body).contains("hunter2"));
+
+    let good = "charger_id,admission,password,label,frame_bytes_max\nCP-1,pending,hunter2hunter2,\"North, gate\",65536\nCP-2,,,,\n";
+    let imported = send(addr, "POST", IMPORT, &[CSV], good).await;
+    assert_eq!(
+        (imported.status, &imported.json()["created"]),
+        (200, &json!(2)),
+        "{}",
+        imported.body
+    );
+    let again = send(addr, "POST", IMPORT, &[CSV], good).await;
+    assert_eq!(again.json()["unchanged"], 2, "{}", again.body);
+    let ndjson = "Content-Type: application/x-ndjson";
+    let line = r#"{"charger_id": "cp-2", "frame_bytes_max": 8192}"#;
+    let changed = send(addr, "POST", IMPORT, &[ndjson], line).await;
+    assert_eq!(
+        changed.json()["lines"][0]["changes"],
+        json!(["charger_id", "frame_bytes_max"])
+    );
+    let media = send(
+        addr,
+        "POST",
+        IMPORT,
+        &["Content-Type: application/json"],
+        "{}",
+    )
+    .await;
+    assert_eq!(media.status, 415, "{}", media.body);
 }

@@ -1,5 +1,7 @@
 //! The chargers that an operator sets, in memory.
 
+use crate::charger_import;
+use crate::import::{Line, Verdict};
 use crate::model::{
     Actor, ChargerKey, ChargerProfile, ChargerSettings, Origin, PasswordRotation,
     REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, RefusedHandshake,
@@ -36,6 +38,18 @@ struct Contents {
     refused: Vec<(i64, RefusedHandshake)>,
     /// The greatest number so far.
     refused_no: i64,
+}
+
+impl Contents {
+    fn put(&mut self, charger: ChargerProfile, version: u64) {
+        let key = ChargerKey::of(&charger.charger_id);
+        self.refused.retain(|(_, row)| {
+            let id = row.charger_id.as_deref();
+            id.is_none_or(|id| ChargerKey::of(id) != key)
+        });
+        self.removed.remove(&key);
+        self.profiles.insert(key, (charger, version));
+    }
 }
 
 impl MemoryDirectory {
@@ -92,16 +106,32 @@ impl ChargerAdmin for MemoryDirectory {
         contents.revision += 1;
         let version = contents.revision;
         let settings = ChargerSettings::of(&after, version);
-        contents.refused.retain(|(_, row)| {
-            let id = row.charger_id.as_deref();
-            id.is_none_or(|id| ChargerKey::of(id) != key)
-        });
-        contents.removed.remove(&key);
-        contents.profiles.insert(key, (after, version));
+        contents.put(after, version);
         if let Some((key, digest)) = once {
             contents.keys.insert(key, (digest, settings.clone(), now));
         }
         Ok(Once::Done(settings))
+    }
+
+    fn import_chargers(
+        &self,
+        lines: &[Line],
+        is_dry_run: bool,
+        _: &Origin,
+    ) -> Result<Vec<Verdict>, Unavailable> {
+        let mut contents = self.lock();
+        let stored = contents.profiles.iter();
+        let stored = stored.map(|(key, (charger, _))| (key.clone(), charger.clone()));
+        let sites = contents.sites.keys().cloned().collect();
+        let (verdicts, imported) = charger_import::judge(lines, &stored.collect(), &sites);
+        if !is_dry_run && !imported.is_empty() {
+            contents.revision += 1;
+            let version = contents.revision;
+            for change in imported {
+                contents.put(change.after, version);
+            }
+        }
+        Ok(verdicts)
     }
 
     fn remove_charger(

@@ -1,10 +1,11 @@
 //! Tokens in memory. Without an audit log.
 
 use super::MemoryStore;
+use crate::import::{Line, Verdict};
 use crate::model::{Origin, Token};
 use crate::ports::{QueryError, TokenChange, Tokens, Unavailable};
 use crate::query::{Page, PageRequest, Place, TokenFilter};
-use crate::token_import::{self, Line, Verdict};
+use crate::token_import;
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 

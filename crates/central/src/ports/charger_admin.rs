@@ -1,7 +1,8 @@
 //! The chargers that the operator sets: the writing side of the directory.
 
 use super::{ChangeRequest, NotChanged, Once, Sites, Unavailable};
-use crate::model::{ChargerProfile, ChargerSettings, SettingsPatch};
+use crate::import::{Line, Verdict};
+use crate::model::{ChargerProfile, ChargerSettings, Origin, SettingsPatch};
 
 /// Creates, changes, lists and removes the settings of chargers. Calls block.
 ///
@@ -32,6 +33,19 @@ pub trait ChargerAdmin: Sites {
         charger_id: &str,
         request: &ChangeRequest,
     ) -> Result<Result<(), NotChanged>, Unavailable>;
+
+    /// Creates and changes the chargers of an import in one transaction, or, if a line is refused, none. The passwords of
+    /// the lines are hashed ([`charger_import::hash_password`](crate::charger_import::hash_password)). `is_dry_run`
+    /// only judges.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn import_chargers(
+        &self,
+        lines: &[Line],
+        is_dry_run: bool,
+        origin: &Origin,
+    ) -> Result<Vec<Verdict>, Unavailable>;
 
     /// All charger profiles, sorted by identity without regard to case.
     ///

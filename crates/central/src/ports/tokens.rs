@@ -1,9 +1,9 @@
 //! The directory's writing side for tokens: the operator sets, lists, imports and removes them.
 
 use super::{QueryError, Unavailable};
+use crate::import::{Line, Verdict};
 use crate::model::{Origin, Token};
 use crate::query::{Page, PageRequest, TokenFilter};
-use crate::token_import::{Line, Verdict};
 
 /// What [`Tokens::change_token`] does with a token.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,11 +10,17 @@ use crate::directory::{
 };
 use crate::refusal::Refusal;
 use crate::removed::actor_column;
-use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
+use central::charger_import;
+use central::import::{Imported, Line, Verdict};
+use central::model::{ChargerKey, ChargerProfile, ChargerSettings, Origin};
 use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
 use central::query::label_key;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
+use std::collections::HashMap;
+
+/// Rows per statement of an import.
+const IMPORT_ROWS: usize = 1_000;
 
 /// The key of a charger as PostgreSQL can store it.
 pub(crate) fn profile_key(id: &str) -> String {
@@ -40,51 +46,61 @@ impl ChargerAdmin for PostgresStore {
                 {
                     return Ok(Err(NotChanged::NoSuchSite));
                 }
-                let text = |text: &str| clean(text).into_owned();
                 if change.patch.password_hash.is_some() {
                     rotations::replace(connection, &key, &change.request.origin).await?;
                 }
                 let version = bump(connection).await?;
-                sqlx::query(
-                    "INSERT INTO charger_profiles
-                         (key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, version,
-                          label, label_key, site, charger_group)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-                     ON CONFLICT (key) DO UPDATE SET id = excluded.id,
-                        registration = excluded.registration,
-                        password_hash = excluded.password_hash, check_mode = excluded.check_mode,
-                        frame_bytes_max = excluded.frame_bytes_max, close_style = excluded.close_style,
-                        version = excluded.version,
-                        label = excluded.label, label_key = excluded.label_key, site = excluded.site,
-                        charger_group = excluded.charger_group",
-                )
-                .bind(&key)
-                .bind(clean(&after.charger_id).into_owned())
-                .bind(to_text(after.registration)?)
-                .bind(&after.password_hash)
-                .bind(after.check.map(to_text).transpose()?)
-                .bind(after.frame_bytes_max.map(i64::from))
-                .bind(after.close_style.map(to_text).transpose()?)
-                .bind(version.cast_signed())
-                .bind(after.label.as_deref().map(text))
-                .bind(after.label.as_deref().map(label_key).as_deref().map(text))
-                .bind(after.site.as_deref().map(text))
-                .bind(after.group.as_deref().map(text))
-                .execute(&mut *connection)
-                .await
-                .map_err(error::refusal)?;
+                put(connection, &[&after], version).await?;
                 let before = before.map(|(before, _)| before);
                 let entry = charger_entry(before.as_ref(), Some(&after), &change.request.origin);
                 audit::insert(connection, &entry).await?;
-                handshakes::forget(connection, &key).await?;
-                sqlx::query("DELETE FROM removed_chargers WHERE key = $1")
-                    .bind(&key)
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(error::refusal)?;
                 Ok(Ok(ChargerSettings::of(&after, version)))
             })
             .await
+        })
+    }
+
+    fn import_chargers(
+        &self,
+        lines: &[Line],
+        is_dry_run: bool,
+        origin: &Origin,
+    ) -> Result<Vec<Verdict>, Unavailable> {
+        if is_dry_run {
+            return self.read(async |connection| {
+                let known = known(connection, lines).await?;
+                Ok(charger_import::judge(lines, &known, &sites::ids(connection).await?).0)
+            });
+        }
+        self.write(async |connection| {
+            lock_directory(connection).await?;
+            let known = known(connection, lines).await?;
+            let sites = sites::ids(connection).await?;
+            let (verdicts, imported) = charger_import::judge(lines, &known, &sites);
+            if imported.is_empty() {
+                return Ok(verdicts);
+            }
+            let version = bump(connection).await?;
+            for changes in imported.chunks(IMPORT_ROWS) {
+                let password = |charger: &ChargerProfile| charger.password_hash.clone();
+                for Imported { before, after } in changes {
+                    if before.as_ref().and_then(password) != password(after) {
+                        rotations::replace(connection, &profile_key(&after.charger_id), origin)
+                            .await?;
+                    }
+                }
+                let after: Vec<&ChargerProfile> =
+                    changes.iter().map(|change| &change.after).collect();
+                put(connection, &after, version).await?;
+                let entries: Vec<_> = changes
+                    .iter()
+                    .map(|change| {
+                        charger_entry(change.before.as_ref(), Some(&change.after), origin)
+                    })
+                    .collect();
+                audit::insert_all(connection, &entries).await?;
+            }
+            Ok(verdicts)
         })
     }
 
@@ -139,6 +155,103 @@ impl ChargerAdmin for PostgresStore {
             Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
         })
     }
+}
+
+/// Stores chargers, which are then neither refused nor removed any more.
+async fn put(
+    connection: &mut PgConnection,
+    chargers: &[&ChargerProfile],
+    version: u64,
+) -> Result<(), Refusal> {
+    let text = |text: &str| clean(text).into_owned();
+    let texts = |member: fn(&ChargerProfile) -> Option<&str>| -> Vec<Option<String>> {
+        chargers
+            .iter()
+            .map(|charger| member(charger).map(text))
+            .collect()
+    };
+    let keys: Vec<String> = chargers
+        .iter()
+        .map(|charger| profile_key(&charger.charger_id))
+        .collect();
+    let mut registrations = Vec::with_capacity(chargers.len());
+    let mut checks = Vec::with_capacity(chargers.len());
+    let mut close_styles = Vec::with_capacity(chargers.len());
+    for charger in chargers {
+        registrations.push(to_text(charger.registration)?);
+        checks.push(charger.check.map(to_text).transpose()?);
+        close_styles.push(charger.close_style.map(to_text).transpose()?);
+    }
+    let labels = chargers.iter().map(|charger| charger.label.as_deref());
+    let label_keys: Vec<Option<String>> = labels
+        .map(|label| label.map(label_key).as_deref().map(text))
+        .collect();
+    let bytes: Vec<Option<i64>> = chargers
+        .iter()
+        .map(|charger| charger.frame_bytes_max.map(i64::from))
+        .collect();
+    sqlx::query(
+        "INSERT INTO charger_profiles
+             (key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, version,
+              label, label_key, site, charger_group)
+         SELECT key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, $8,
+                label, label_key, site, charger_group
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+                     $9::text[], $10::text[], $11::text[], $12::text[])
+              AS new (key, id, registration, password_hash, check_mode, frame_bytes_max, close_style,
+                      label, label_key, site, charger_group)
+         ON CONFLICT (key) DO UPDATE SET id = excluded.id,
+            registration = excluded.registration,
+            password_hash = excluded.password_hash, check_mode = excluded.check_mode,
+            frame_bytes_max = excluded.frame_bytes_max, close_style = excluded.close_style,
+            version = excluded.version,
+            label = excluded.label, label_key = excluded.label_key, site = excluded.site,
+            charger_group = excluded.charger_group",
+    )
+    .bind(&keys)
+    .bind(texts(|charger| Some(&charger.charger_id)))
+    .bind(registrations)
+    .bind(texts(|charger| charger.password_hash.as_deref()))
+    .bind(checks)
+    .bind(bytes)
+    .bind(close_styles)
+    .bind(version.cast_signed())
+    .bind(texts(|charger| charger.label.as_deref()))
+    .bind(label_keys)
+    .bind(texts(|charger| charger.site.as_deref()))
+    .bind(texts(|charger| charger.group.as_deref()))
+    .execute(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    handshakes::forget(connection, &keys).await?;
+    sqlx::query("DELETE FROM removed_chargers WHERE key = ANY($1)")
+        .bind(&keys)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(())
+}
+
+/// The stored chargers of these lines.
+async fn known(
+    connection: &mut PgConnection,
+    lines: &[Line],
+) -> Result<HashMap<ChargerKey, ChargerProfile>, Refusal> {
+    let keys: Vec<String> = charger_import::keys(lines)
+        .map(|key| clean(key.as_str()).into_owned())
+        .collect();
+    let sql = format!("SELECT {PROFILE_COLUMNS} FROM charger_profiles WHERE key = ANY($1)");
+    let rows: Vec<ProfileRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(keys)
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    rows.into_iter()
+        .map(|row| {
+            let (key, profile, _) = profile(row)?;
+            Ok((key, profile))
+        })
+        .collect()
 }
 
 /// Makes other changes of the directory wait until this transaction ends. It comes before any row of a charger is locked:

@@ -182,14 +182,14 @@ async fn insert(
     .map_err(error::refusal)
 }
 
-/// Deletes the rows of a charger, inside the caller's transaction. `charger_key` is the key as PostgreSQL can store it.
+/// Deletes the rows of chargers, inside the caller's transaction. The keys are as PostgreSQL can store them.
 pub(crate) async fn forget(
     connection: &mut PgConnection,
-    charger_key: &str,
+    charger_keys: &[String],
 ) -> Result<(), Refusal> {
     lock_rows(connection).await?;
-    sqlx::query("DELETE FROM refused_handshakes WHERE charger_key = $1")
-        .bind(charger_key.to_owned())
+    sqlx::query("DELETE FROM refused_handshakes WHERE charger_key = ANY($1)")
+        .bind(charger_keys)
         .execute(connection)
         .await
         .map_err(error::refusal)?;

@@ -159,7 +159,7 @@ impl PasswordRotations for PostgresStore {
             after.password_hash = Some(hash.to_owned());
             let entry = charger_entry(Some(&before), Some(&after), &origin);
             audit::insert(connection, &entry).await?;
-            handshakes::forget(connection, &key).await
+            handshakes::forget(connection, std::slice::from_ref(&key)).await
         })
     }
 

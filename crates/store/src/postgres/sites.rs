@@ -13,6 +13,7 @@ use central::ports::{ChangeRequest, Once, SiteChange, SiteNotChanged, Sites, Una
 use central::query::{Page, PageRequest, Place, QueryError};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
+use std::collections::HashSet;
 
 impl Sites for PostgresStore {
     fn site(&self, id: &str) -> Result<Option<SiteView>, Unavailable> {
@@ -95,6 +96,15 @@ impl Sites for PostgresStore {
             Ok(Ok(()))
         })
     }
+}
+
+/// The ids of all sites.
+pub(super) async fn ids(connection: &mut PgConnection) -> Result<HashSet<String>, Refusal> {
+    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM sites")
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(ids.into_iter().collect())
 }
 
 /// Whether there is a site with this id.

@@ -8,10 +8,11 @@ use crate::paging::{after_token, at_most, cut};
 use crate::refusal::Refusal;
 use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, token, token_entry};
 use central::Timestamp;
+use central::import::{Line, Verdict};
 use central::model::{Origin, Token};
 use central::ports::{TokenChange, Tokens, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError, TokenFilter};
-use central::token_import::{self, Line, Verdict};
+use central::token_import;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -149,9 +150,7 @@ async fn known(
     connection: &mut PgConnection,
     lines: &[Line],
 ) -> Result<HashMap<String, Token>, Refusal> {
-    let keys: Vec<String> = lines
-        .iter()
-        .filter_map(Line::key)
+    let keys: Vec<String> = token_import::keys(lines)
         .map(|key| clean(&key).into_owned())
         .collect();
     let sql = format!("SELECT {COLUMNS} FROM tokens WHERE key = ANY($1)");

@@ -7,10 +7,13 @@ use super::{SqliteStore, audit, commands, local_lists, rotations, sites};
 use crate::directory::{GATEWAY_COLUMNS, PROFILE_COLUMNS, charger_entry, profile, to_text};
 use crate::refusal::Refusal;
 use crate::removed::actor_column;
-use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
+use central::charger_import;
+use central::import::{Imported, Line, Verdict};
+use central::model::{ChargerKey, ChargerProfile, ChargerSettings, Origin};
 use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
 use central::query::label_key;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashMap;
 
 impl ChargerAdmin for SqliteStore {
     fn change_charger(
@@ -34,41 +37,52 @@ impl ChargerAdmin for SqliteStore {
                     rotations::replace(connection, &key, &change.request.origin)?;
                 }
                 let version = bump(connection)?;
-                connection.execute(
-                    "INSERT INTO charger_profiles
-                         (key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, version,
-                          label, label_key, site, charger_group)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-                     ON CONFLICT (key) DO UPDATE SET id = excluded.id,
-                        registration = excluded.registration,
-                        password_hash = excluded.password_hash, check_mode = excluded.check_mode,
-                        frame_bytes_max = excluded.frame_bytes_max, close_style = excluded.close_style,
-                        version = excluded.version,
-                        label = excluded.label, label_key = excluded.label_key, site = excluded.site,
-                        charger_group = excluded.charger_group",
-                    params![
-                        key.as_str(),
-                        after.charger_id,
-                        to_text(after.registration)?,
-                        after.password_hash,
-                        after.check.map(to_text).transpose()?,
-                        after.frame_bytes_max,
-                        after.close_style.map(to_text).transpose()?,
-                        version.cast_signed(),
-                        after.label,
-                        after.label.as_deref().map(label_key),
-                        after.site,
-                        after.group,
-                    ],
-                )?;
+                put(connection, &key, &after, version)?;
                 let before = before.map(|(before, _)| before);
                 let entry = charger_entry(before.as_ref(), Some(&after), &change.request.origin);
                 audit::insert(connection, &entry)?;
-                handshakes::forget(connection, &key)?;
-                let sql = "DELETE FROM removed_chargers WHERE key = ?1";
-                connection.execute(sql, [key.as_str()])?;
                 Ok(Ok(ChargerSettings::of(&after, version)))
             })
+        })
+    }
+
+    fn import_chargers(
+        &self,
+        lines: &[Line],
+        is_dry_run: bool,
+        origin: &Origin,
+    ) -> Result<Vec<Verdict>, Unavailable> {
+        if is_dry_run {
+            let judged = self.readers.read(|connection| {
+                Ok(charger_import::judge(
+                    lines,
+                    &known(connection, lines)?,
+                    &sites::ids(connection)?,
+                )
+                .0)
+            });
+            return judged.map_err(Refusal::into_unavailable);
+        }
+        self.transact(|connection, _| {
+            let (known, sites) = (known(connection, lines)?, sites::ids(connection)?);
+            let (verdicts, imported) = charger_import::judge(lines, &known, &sites);
+            if imported.is_empty() {
+                return Ok(verdicts);
+            }
+            let version = bump(connection)?;
+            for Imported { before, after } in &imported {
+                let key = ChargerKey::of(&after.charger_id);
+                let password = |charger: &ChargerProfile| charger.password_hash.clone();
+                if before.as_ref().and_then(password) != password(after) {
+                    rotations::replace(connection, &key, origin)?;
+                }
+                put(connection, &key, after, version)?;
+                audit::insert(
+                    connection,
+                    &charger_entry(before.as_ref(), Some(after), origin),
+                )?;
+            }
+            Ok(verdicts)
         })
     }
 
@@ -120,6 +134,60 @@ impl ChargerAdmin for SqliteStore {
             })
             .map_err(Refusal::into_unavailable)
     }
+}
+
+/// Stores a charger, which is then neither refused nor removed any more.
+fn put(
+    connection: &Connection,
+    key: &ChargerKey,
+    charger: &ChargerProfile,
+    version: u64,
+) -> Result<(), Refusal> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO charger_profiles
+             (key, id, registration, password_hash, check_mode, frame_bytes_max, close_style, version,
+              label, label_key, site, charger_group)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         ON CONFLICT (key) DO UPDATE SET id = excluded.id,
+            registration = excluded.registration,
+            password_hash = excluded.password_hash, check_mode = excluded.check_mode,
+            frame_bytes_max = excluded.frame_bytes_max, close_style = excluded.close_style,
+            version = excluded.version,
+            label = excluded.label, label_key = excluded.label_key, site = excluded.site,
+            charger_group = excluded.charger_group",
+    )?;
+    statement.execute(params![
+        key.as_str(),
+        charger.charger_id,
+        to_text(charger.registration)?,
+        charger.password_hash,
+        charger.check.map(to_text).transpose()?,
+        charger.frame_bytes_max,
+        charger.close_style.map(to_text).transpose()?,
+        version.cast_signed(),
+        charger.label,
+        charger.label.as_deref().map(label_key),
+        charger.site,
+        charger.group,
+    ])?;
+    handshakes::forget(connection, key)?;
+    let mut statement = connection.prepare_cached("DELETE FROM removed_chargers WHERE key = ?1")?;
+    statement.execute([key.as_str()])?;
+    Ok(())
+}
+
+/// The stored chargers of these lines.
+fn known(
+    connection: &Connection,
+    lines: &[Line],
+) -> Result<HashMap<ChargerKey, ChargerProfile>, Refusal> {
+    let mut known = HashMap::new();
+    for key in charger_import::keys(lines) {
+        if let Some((charger, _)) = one_profile(connection, &key)? {
+            known.insert(key, charger);
+        }
+    }
+    Ok(known)
 }
 
 /// One profile with its version.

@@ -10,6 +10,7 @@ use central::model::{SITES_MAX, Site, SiteView};
 use central::ports::{ChangeRequest, Once, SiteChange, SiteNotChanged, Sites, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashSet;
 
 impl Sites for SqliteStore {
     fn site(&self, id: &str) -> Result<Option<SiteView>, Unavailable> {
@@ -83,6 +84,13 @@ impl Sites for SqliteStore {
             Ok(Ok(()))
         })
     }
+}
+
+/// The ids of all sites.
+pub(super) fn ids(connection: &Connection) -> Result<HashSet<String>, Refusal> {
+    let mut statement = connection.prepare_cached("SELECT id FROM sites")?;
+    let ids = statement.query_map([], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
 }
 
 /// Whether there is a site with this id.

@@ -7,10 +7,11 @@ use crate::paging::{after_token, at_most, cut};
 use crate::refusal::Refusal;
 use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, token, token_entry};
 use central::Timestamp;
+use central::import::{Line, Verdict};
 use central::model::{Origin, Token};
 use central::ports::{TokenChange, Tokens, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError, TokenFilter};
-use central::token_import::{self, Line, Verdict};
+use central::token_import;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use std::collections::HashMap;
 
@@ -70,7 +71,7 @@ impl Tokens for SqliteStore {
     ) -> Result<Vec<Verdict>, Unavailable> {
         let known = |connection: &Connection| {
             let mut known = HashMap::new();
-            for key in lines.iter().filter_map(Line::key) {
+            for key in token_import::keys(lines) {
                 if let Some(token) = stored(connection, &key)? {
                     known.insert(key, token);
                 }

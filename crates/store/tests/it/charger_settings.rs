@@ -5,6 +5,8 @@ use crate::common::{
     remove_profile,
 };
 use central::Timestamp;
+use central::charger_import::read;
+use central::import::{Format, IMPORT_LINES_MAX, Line, Outcome};
 use central::model::{
     Actor, ActorKind, ChargerProfile, ChargerSettings, Origin, Registration, SettingsPatch,
 };
@@ -26,6 +28,8 @@ on_every_adapter!(
     changes_at_the_same_time_do_not_deadlock,
     a_charger_that_was_added_is_listed_before_it_connects,
     chargers_are_selected_by_what_they_reported_and_by_their_admission,
+    an_import_is_applied_whole_or_not_at_all,
+    an_import_of_the_greatest_size_is_stored,
 );
 
 /// For the test of the rights that a running Wattpost needs.
@@ -34,6 +38,15 @@ pub(crate) fn uses_every_call(store: &impl ChargerAdmin, profile: &ChargerProfil
     settings(store.change_charger(&with_key(set, "k", 1)).unwrap());
     assert_eq!(store.charger_profiles().unwrap().len(), 1);
     remove_profile(store, &profile.charger_id).unwrap();
+    let text = format!("charger_id,password\n{},$hash\n", profile.charger_id);
+    store
+        .import_chargers(&lines(&text), false, &origin())
+        .unwrap();
+    remove_profile(store, &profile.charger_id).unwrap();
+}
+
+fn lines(text: &str) -> Vec<Line> {
+    read(Format::Csv, text.as_bytes()).unwrap()
 }
 
 fn rejected() -> SettingsPatch {
@@ -466,4 +479,65 @@ fn chargers_are_selected_by_what_they_reported_and_by_their_admission<A: Adapter
         }),
         ["CP-1", "CP-2"]
     );
+}
+
+fn an_import_is_applied_whole_or_not_at_all<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let before = ChargerProfile {
+        password_hash: Some("$old".to_owned()),
+        group: Some("fleet".to_owned()),
+        ..ChargerProfile::new("cp-1")
+    };
+    put_profile(&store, &before);
+    let good =
+        lines("charger_id,admission,password,label\nCP-1,pending,$new,North gate\nCP-2,,,\n");
+    let bad = lines("charger_id,site\nCP-1,\nCP-3,depot-7\n");
+    let outcomes = |lines: &[Line], is_dry_run| -> Vec<Outcome> {
+        let verdicts = store.import_chargers(lines, is_dry_run, &origin()).unwrap();
+        verdicts
+            .into_iter()
+            .map(|verdict| verdict.outcome)
+            .collect()
+    };
+    assert_eq!(outcomes(&good, true), [Outcome::Updated, Outcome::Created]);
+    assert_eq!(outcomes(&bad, false), [Outcome::Updated, Outcome::Refused]);
+    assert_eq!(store.charger_profiles().unwrap(), [before]);
+
+    let revision = store.load(None).unwrap().unwrap().revision;
+    assert_eq!(outcomes(&good, false), [Outcome::Updated, Outcome::Created]);
+    let after = ChargerProfile {
+        registration: Registration::Pending,
+        password_hash: Some("$new".to_owned()),
+        label: Some("North gate".to_owned()),
+        group: Some("fleet".to_owned()),
+        ..ChargerProfile::new("CP-1")
+    };
+    let expected = [after, ChargerProfile::new("CP-2")];
+    assert_eq!(store.charger_profiles().unwrap(), expected);
+    let revision = store.load(Some(revision)).unwrap().unwrap().revision;
+    let page = PageRequest::default();
+    let entries = store.audit(&AuditFilter::default(), &page).unwrap().items;
+    let shown = serde_json::to_string(&entries).unwrap();
+    assert_eq!(entries.len(), 3, "{shown}");
+    assert!(!shown.contains("$new"), "{shown}");
+    assert_eq!(
+        outcomes(&good, false),
+        [Outcome::Unchanged, Outcome::Unchanged]
+    );
+    assert_eq!(store.load(Some(revision)).unwrap(), None);
+}
+
+fn an_import_of_the_greatest_size_is_stored<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let mut text = "charger_id,group\n".to_owned();
+    for number in 0..IMPORT_LINES_MAX {
+        text.push_str(&format!("CP-{number:06},G\n"));
+    }
+    let verdicts = store
+        .import_chargers(&lines(&text), false, &origin())
+        .unwrap();
+    assert_eq!(verdicts.len(), IMPORT_LINES_MAX);
+    assert_eq!(store.charger_profiles().unwrap().len(), IMPORT_LINES_MAX);
 }

@@ -2,10 +2,11 @@
 
 use crate::common::{Adapter, on_every_adapter, origin};
 use central::Timestamp;
+use central::import::{Format, IMPORT_LINES_MAX, Line, Outcome};
 use central::model::ConcurrentTransactions;
 use central::ports::{DirectorySource, Token, TokenChange, TokenStatus, Tokens, UnavailableKind};
 use central::query::{AuditFilter, PageRequest, QueryError, QueryStore, TokenFilter};
-use central::token_import::{Format, IMPORT_LINES_MAX, Line, Outcome, read};
+use central::token_import::read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 on_every_adapter!(

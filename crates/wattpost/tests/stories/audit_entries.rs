@@ -52,6 +52,9 @@ fn every_change_on_the_command_line_has_an_entry() {
     let tokens = deployment.path("tokens.csv");
     std::fs::write(&tokens, "id,status\nTAG-2,Accepted\n").expect("a file");
     let tokens = tokens.to_str().expect("UTF-8").to_owned();
+    let chargers = deployment.path("chargers.csv");
+    std::fs::write(&chargers, "charger_id\nCP-3\n").expect("a file");
+    let chargers = chargers.to_str().expect("UTF-8").to_owned();
     let request = r#"{"operation":"clear-cache","filter":{"q":"CP-1"},"when_offline":"wait"}"#;
     let batch = deployment.run("command batch create", &[request]);
     let batch = json(&batch)["id"].as_str().expect("an id").to_owned();
@@ -81,6 +84,7 @@ fn every_change_on_the_command_line_has_an_entry() {
             "charger.set",
         ),
         ("charger remove", &["CP-2"], "charger.removed"),
+        ("charger import", &[&chargers], "charger.set"),
         ("site add", &["depot-7"], "site.set"),
         ("site remove", &["depot-7"], "site.removed"),
         ("token add", &["TAG-1"], "token.set"),
