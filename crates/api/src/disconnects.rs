@@ -3,7 +3,7 @@
 //! The answer says what is known, and no more: the connection is closed only once the record of its end is in the database.
 
 use crate::change::{self, Change};
-use crate::commands::{known_charger, now, preferred_wait, prefers};
+use crate::commands::{known_charger, preferred_wait, prefers};
 use crate::error::ApiError;
 use crate::path::InPath;
 use crate::state::AppState;
@@ -67,10 +67,13 @@ pub(crate) async fn disconnect(
     let done = state
         .run(move |store| {
             let charger = known_charger(store, &id)?.charger;
+            let at = disconnects.time();
+            let at = at.map_err(|error| ApiError::unavailable(&error))?;
             let wanted = DisconnectRequest {
                 id: Uuid::now_v7(),
                 connection: charger.newest_connection(),
                 charger_id: charger.charger_id,
+                at,
                 code: code.value().unwrap_or(DISCONNECT_CODE_DEFAULT),
                 reason: reason.value().unwrap_or_default(),
                 request,
@@ -107,7 +110,9 @@ async fn seen(state: &AppState, request: Disconnect) -> Result<DisconnectView, A
         .run(move |store| {
             let heard = disconnects.disconnect_heard(request.id);
             let heard = heard.map_err(|error| ApiError::unavailable(&error))?;
-            disconnect_seen(store, &request, heard, now())
+            let now = disconnects.time();
+            let now = now.map_err(|error| ApiError::unavailable(&error))?;
+            disconnect_seen(store, &request, heard, now)
                 .map_err(|error| page::query_error(error, &PageRequest::default()))
         })
         .await

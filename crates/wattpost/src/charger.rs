@@ -484,6 +484,7 @@ fn disconnect(args: &DisconnectArgs) -> Result<ExitCode> {
         charger_id: detail.charger.charger_id,
         code: args.code,
         reason: args.reason.clone().unwrap_or_default(),
+        at: database.disconnects.time()?,
         request: ChangeRequest::of(command_line()),
     };
     let request = match database.disconnects.request_disconnect(&wanted)? {
@@ -503,7 +504,12 @@ fn disconnect(args: &DisconnectArgs) -> Result<ExitCode> {
     let deadline = Instant::now() + DISCONNECT_WAIT;
     let view = loop {
         let heard = database.disconnects.disconnect_heard(request.id)?;
-        let view = disconnect_seen(&*database.queries, &request, heard, database::now())?;
+        let view = disconnect_seen(
+            &*database.queries,
+            &request,
+            heard,
+            database.disconnects.time()?,
+        )?;
         if view.state.is_final() || Instant::now() >= deadline {
             break view;
         }

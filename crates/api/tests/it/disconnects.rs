@@ -5,7 +5,6 @@ use api::{Api, ApiDeps};
 use central::model::{ChargerView, MessageRow, Scope};
 use central::ports::{Disconnects, Heard};
 use central::{Epoch, GatewayId, RecordKind, Timestamp};
-use common::clock::now_ms;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,7 +46,8 @@ async fn start_api(keys: Option<Arc<MemoryKeys>>) -> (Api, Arc<MemoryDisconnects
         ],
         ..MemoryRows::default()
     });
-    let disconnects = Arc::new(MemoryDisconnects::default());
+    // The clock of the database is not that of the API.
+    let disconnects = Arc::new(MemoryDisconnects::at(Timestamp(10_000)));
     let deps = ApiDeps {
         keys: keys.map(|keys| keys as _),
         disconnects: Some(Arc::clone(&disconnects) as _),
@@ -77,12 +77,12 @@ async fn a_connection_counts_as_closed_only_when_its_end_is_stored() {
     );
     assert_eq!(view["connection"]["end"], "open");
     // The gateway has told the connection to end; that is no end.
-    let waiting = disconnects.disconnects_of(gateway(), Timestamp(now_ms()), 9);
+    let waiting = disconnects.disconnects_of(gateway(), Timestamp(10_000), 9);
     let waiting = waiting.expect("memory");
     assert_eq!(waiting.len(), 1);
     assert_eq!((waiting[0].epoch, waiting[0].code), (Epoch(5_000), 3001));
     let heard = Heard {
-        at: Timestamp(now_ms()),
+        at: Timestamp(10_000),
         was_held: true,
     };
     disconnects
@@ -134,7 +134,7 @@ async fn what_cannot_be_closed_is_refused_with_the_cause() {
         let refused = post(addr, PATH, &[], &body).await;
         assert_eq!(refused.status, 422, "{body}: {}", refused.body);
     }
-    let waiting = disconnects.disconnects_of(gateway(), Timestamp(now_ms()), 9);
+    let waiting = disconnects.disconnects_of(gateway(), Timestamp(10_000), 9);
     assert_eq!(waiting.expect("memory"), []);
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 pub struct MemoryDisconnects {
     contents: Mutex<Contents>,
+    time: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +24,15 @@ struct Contents {
 }
 
 impl MemoryDisconnects {
+    /// With this time, which stands still.
+    #[must_use]
+    pub fn at(time: Timestamp) -> Self {
+        Self {
+            time,
+            ..Self::default()
+        }
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         // Nothing between two changes of the contents panics, so they are consistent.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
@@ -30,6 +40,10 @@ impl MemoryDisconnects {
 }
 
 impl Disconnects for MemoryDisconnects {
+    fn time(&self) -> Result<Timestamp, Unavailable> {
+        Ok(self.time)
+    }
+
     fn request_disconnect(
         &self,
         wanted: &DisconnectRequest,

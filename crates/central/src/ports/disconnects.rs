@@ -87,7 +87,9 @@ pub struct DisconnectRequest {
     pub code: u16,
     /// See [`is_disconnect_reason`]; or empty.
     pub reason: String,
-    /// Who requests it, and when. A condition is not used.
+    /// When, by [`Disconnects::time`].
+    pub at: Timestamp,
+    /// Who requests it. A condition is not used.
     pub request: ChangeRequest,
 }
 
@@ -98,7 +100,6 @@ impl DisconnectRequest {
     /// When the charger has no connection.
     pub fn accept(&self) -> Result<Disconnect, NotConnected> {
         let (gateway_id, epoch) = self.connection.ok_or(NotConnected)?;
-        let requested_at = self.request.origin.at;
         Ok(Disconnect {
             id: self.id,
             charger_id: self.charger_id.clone(),
@@ -106,8 +107,8 @@ impl DisconnectRequest {
             epoch,
             code: self.code,
             reason: self.reason.clone(),
-            requested_at,
-            expires_at: requested_at.plus_millis(DISCONNECT_VALID_MS),
+            requested_at: self.at,
+            expires_at: self.at.plus_millis(DISCONNECT_VALID_MS),
         })
     }
 }
@@ -213,7 +214,7 @@ impl Disconnect {
 /// Upper bound of the newest connections among which the one of a request is looked for first.
 const NEWEST: usize = 20;
 
-/// What is known of a request at `now`, with what its gateway said. Blocks.
+/// What is known of a request at `now`, by [`Disconnects::time`], with what its gateway said. Blocks.
 ///
 /// # Errors
 /// When the database cannot be read now.
@@ -253,6 +254,13 @@ pub fn disconnect_seen(
 /// Laws: the request, its entry in the audit log (`charger.disconnect_requested`) and its idempotency key are one database
 /// transaction. A request is given to its gateway only, until that has heard of it or the request has expired.
 pub trait Disconnects: Send + Sync + 'static {
+    /// The time by which requests are made and judged: of the database, because the process that makes a request and the gateway
+    /// that judges it run on different machines. Their clocks may be minutes apart.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn time(&self) -> Result<Timestamp, Unavailable>;
+
     /// Stores a request.
     ///
     /// # Errors
@@ -268,7 +276,8 @@ pub trait Disconnects: Send + Sync + 'static {
     /// When the database cannot be read now.
     fn disconnect_heard(&self, id: Uuid) -> Result<Option<Heard>, Unavailable>;
 
-    /// At most `max` requests for connections of this gateway, which it has not heard of and which are not expired at `now`.
+    /// At most `max` requests for connections of this gateway, which it has not heard of and which are not expired at `now`,
+    /// by [`Disconnects::time`].
     ///
     /// # Errors
     /// When the database cannot be read now.
@@ -297,6 +306,7 @@ mod tests {
         DisconnectRequest {
             id: Uuid::from_u128(1),
             charger_id: "CP-1".to_owned(),
+            at: Timestamp(1_000),
             connection,
             code: DISCONNECT_CODE_DEFAULT,
             reason: String::new(),

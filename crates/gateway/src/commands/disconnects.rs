@@ -2,7 +2,6 @@
 //! its new connection.
 
 use super::Commands;
-use crate::clock::wall_clock;
 use crate::connection::control::OrderedClose;
 use central::model::ChargerKey;
 use central::ports::{Disconnect, Heard, Unavailable};
@@ -19,7 +18,7 @@ impl Commands {
         let Some(disconnects) = &self.disconnects else {
             return Ok(());
         };
-        let now = wall_clock();
+        let now = disconnects.time()?;
         let requests = disconnects.disconnects_of(self.gateway, now, REQUESTS_MAX)?;
         if requests.is_empty() {
             return Ok(());

@@ -18,8 +18,9 @@ fn request(disconnects: &MemoryDisconnects, epoch: u64, code: u16, reason: &str)
         connection: Some((GatewayId(Uuid::from_u128(7)), Epoch(epoch))),
         code,
         reason: reason.to_owned(),
+        at: disconnects.time().unwrap(),
         request: ChangeRequest::of(Origin {
-            at: Timestamp(::common::clock::now_ms()),
+            at: Timestamp(0),
             by: Actor {
                 kind: ActorKind::CommandLine,
                 name: None,
@@ -50,7 +51,8 @@ async fn newest_epoch(world: &World, count: usize) -> u64 {
 async fn an_operator_closes_the_connection_that_he_saw_and_no_later_one() {
     let (store, disconnects) = (
         Arc::new(MemoryStore::default()),
-        Arc::new(MemoryDisconnects::default()),
+        // The clock of the database is not that of the gateway.
+        Arc::new(MemoryDisconnects::at(Timestamp(1_000))),
     );
     let world = World::with(|setup| {
         setup.commands = Some(Arc::clone(&store) as _);

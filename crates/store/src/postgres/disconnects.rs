@@ -1,5 +1,6 @@
 //! Requests to close connections.
 
+use super::directory::NOW_MS;
 use super::idempotency::once;
 use super::numbers::clean;
 use super::{PostgresStore, audit, error};
@@ -17,6 +18,16 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 impl Disconnects for PostgresStore {
+    fn time(&self) -> Result<Timestamp, Unavailable> {
+        self.read(async |connection| {
+            let now: i64 = sqlx::query_scalar(NOW_MS)
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)?;
+            Ok(Timestamp(now))
+        })
+    }
+
     fn request_disconnect(
         &self,
         wanted: &DisconnectRequest,

@@ -12,10 +12,16 @@ use central::ports::{
     Unavailable,
 };
 use central::{Epoch, GatewayId, Timestamp};
+use common::clock::now_ms;
 use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
 impl Disconnects for SqliteStore {
+    fn time(&self) -> Result<Timestamp, Unavailable> {
+        // All processes with this file are on this machine.
+        Ok(Timestamp(now_ms()))
+    }
+
     fn request_disconnect(
         &self,
         wanted: &DisconnectRequest,

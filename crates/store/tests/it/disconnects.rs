@@ -14,6 +14,7 @@ on_every_adapter!(
     a_request_is_given_to_its_gateway_until_it_has_heard_of_it,
     a_repeat_asks_for_no_other_connection,
     a_request_of_days_ago_is_deleted,
+    the_time_is_that_of_the_database_whatever_the_requester_s_clock_shows,
 );
 
 fn wanted(number: u128, minute: i64) -> DisconnectRequest {
@@ -23,6 +24,7 @@ fn wanted(number: u128, minute: i64) -> DisconnectRequest {
         connection: Some((gateway(1), Epoch(77))),
         code: 4999,
         reason: "test".to_owned(),
+        at: at(minute),
         request: ChangeRequest::of(Origin {
             at: at(minute),
             ..origin()
@@ -120,6 +122,26 @@ fn a_repeat_asks_for_no_other_connection<A: Adapter>() {
     assert_eq!(store.request_disconnect(&other).unwrap(), Once::Mismatch);
     assert_eq!(store.disconnects_of(gateway(2), at(0), 9).unwrap(), []);
     assert_eq!(store.disconnects_of(gateway(1), at(0), 9).unwrap(), [first]);
+}
+
+fn the_time_is_that_of_the_database_whatever_the_requester_s_clock_shows<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    // The databases of the tests are on this machine.
+    let time = store.time().unwrap();
+    assert!((time.0 - ::common::clock::now_ms()).abs() < 10_000);
+    for minutes in [-10, 10] {
+        let mut wanted = wanted(1, 0);
+        wanted.id = Uuid::now_v7();
+        wanted.at = store.time().unwrap();
+        wanted.request.origin.at = wanted.at.plus_millis(minutes * 60_000);
+        let request = done(&store, &wanted);
+        assert_eq!(request.requested_at, wanted.at);
+        let waiting = store
+            .disconnects_of(gateway(1), store.time().unwrap(), 9)
+            .unwrap();
+        assert!(waiting.contains(&request), "{minutes}");
+    }
 }
 
 fn a_request_of_days_ago_is_deleted<A: Adapter>() {
