@@ -267,6 +267,10 @@ async fn after_a_kill_each_claim_is_settled_by_what_the_journal_has() {
 struct PanicsOnce(std::sync::atomic::AtomicBool);
 
 impl Disconnects for PanicsOnce {
+    fn time(&self) -> Result<Timestamp, Unavailable> {
+        Ok(now())
+    }
+
     fn request_disconnect(
         &self,
         _wanted: &DisconnectRequest,
