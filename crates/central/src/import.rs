@@ -155,6 +155,9 @@ pub struct Imported<T> {
     pub after: T,
 }
 
+/// Makes the object after a line from its id, the object as it is stored, and what the line sets.
+type After<T> = dyn Fn(&str, Option<&T>, &Members) -> Result<T, FieldError>;
+
 /// How lines about one kind of object are judged.
 pub(crate) struct Rules<'a, K, T> {
     pub(crate) columns: Columns,
@@ -162,7 +165,7 @@ pub(crate) struct Rules<'a, K, T> {
     pub(crate) key_of: fn(&str) -> K,
     pub(crate) id_of: fn(&T) -> &str,
     /// The object after a line; `None`: there is none yet.
-    pub(crate) after: &'a dyn Fn(&str, Option<&T>, &Members) -> Result<T, FieldError>,
+    pub(crate) after: &'a After<T>,
     pub(crate) changes: fn(&T, &T) -> Vec<&'static str>,
 }
 
