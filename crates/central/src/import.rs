@@ -156,7 +156,7 @@ pub struct Imported<T> {
 }
 
 /// Makes the object after a line from its id, the object as it is stored, and what the line sets.
-type After<T> = dyn Fn(&str, Option<&T>, &Members) -> Result<T, FieldError>;
+type After<'a, T> = dyn Fn(&str, Option<&T>, &Members) -> Result<T, FieldError> + 'a;
 
 /// How lines about one kind of object are judged.
 pub(crate) struct Rules<'a, K, T> {
@@ -165,7 +165,7 @@ pub(crate) struct Rules<'a, K, T> {
     pub(crate) key_of: fn(&str) -> K,
     pub(crate) id_of: fn(&T) -> &str,
     /// The object after a line; `None`: there is none yet.
-    pub(crate) after: &'a After<T>,
+    pub(crate) after: &'a After<'a, T>,
     pub(crate) changes: fn(&T, &T) -> Vec<&'static str>,
 }
 

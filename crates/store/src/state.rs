@@ -9,7 +9,14 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 /// Number of states cached per table; with more the table's cache is cleared.
-pub(crate) const CACHED_MAX: usize = 20_000;
+const CACHED_MAX: usize = 20_000;
+
+/// Clears the cache of a table that has become too large.
+pub(crate) fn clear_if_many<K, V>(cached: &mut HashMap<K, V>) {
+    if cached.len() > CACHED_MAX {
+        cached.clear();
+    }
+}
 
 /// What all states have in common.
 pub(crate) trait State:

@@ -1,13 +1,15 @@
 //! What each table is to a replay into another database: rebuilt from records, copied, or left out. A test compares this
 //! list with the tables of both schemas, so a new table cannot be forgotten.
 
-use central::ports::{CopiedTable, CopyMode};
+use crate::refusal::Refusal;
+use central::ports::{CopiedRow, CopiedTable, CopyMode};
+use std::collections::HashMap;
 
 /// The name in `settings` under which a replay is noted; its value is 0 while it is unfinished.
 pub(crate) const REPLAY_NOTE: &str = "replay";
 
 /// Columns that a store fills by itself and the other one may lack.
-pub(crate) const OWN_COLUMNS: [&str; 2] = ["stored_on", "rev"];
+const OWN_COLUMNS: [&str; 2] = ["stored_on", "rev"];
 
 const fn replaced(name: &'static str, key: &'static [&'static str]) -> CopiedTable {
     CopiedTable {
@@ -118,6 +120,29 @@ pub(crate) const NO_EVENTS: [&str; 2] = [
 /// The condition for open sessions of which a person has noted the end.
 pub(crate) const CLOSE_NOTED: &str =
     "key IN (SELECT key FROM transaction_closings) AND open AND NOT hidden";
+
+/// The columns of `row` that are copied; `types` has the columns of the table here.
+///
+/// # Errors
+/// A copied column that the table here lacks.
+pub(crate) fn copied_columns<'a>(
+    table: &CopiedTable,
+    row: &'a CopiedRow,
+    types: &HashMap<String, String>,
+) -> Result<Vec<&'a str>, Refusal> {
+    let names = row.keys().map(String::as_str);
+    let wanted = names
+        .filter(|name| table.columns.is_empty() || table.columns.contains(name))
+        .filter(|name| !OWN_COLUMNS.contains(name));
+    let wanted: Vec<&str> = wanted.collect();
+    match wanted.iter().find(|name| !types.contains_key(**name)) {
+        Some(name) => Err(Refusal::corrupt(format!(
+            "{} has no column {name} here: migrate both databases with the same version",
+            table.name
+        ))),
+        None => Ok(wanted),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -82,18 +82,7 @@ impl SimDisk {
     pub fn new(seed: u64) -> Self {
         Self::with(SimState {
             rng: Rng(seed),
-            files: Vec::new(),
-            live: BTreeMap::new(),
-            durable: BTreeMap::new(),
-            name_changes: Vec::new(),
-            locked: false,
-            steps: 0,
-            power_until: None,
-            capacity: u64::MAX,
-            is_stuck: false,
-            has_no_handles: false,
-            faults: Vec::new(),
-            trusted_after_failure: Vec::new(),
+            ..SimState::sound()
         })
     }
 
@@ -180,15 +169,7 @@ impl SimDisk {
             files,
             live: names.clone(),
             durable: names,
-            name_changes: Vec::new(),
-            locked: false,
-            steps: 0,
-            power_until: None,
-            capacity: u64::MAX,
-            is_stuck: false,
-            has_no_handles: false,
-            faults: Vec::new(),
-            trusted_after_failure: Vec::new(),
+            ..SimState::sound()
         })
     }
 
@@ -204,14 +185,7 @@ impl SimDisk {
             live: state.live.clone(),
             durable: state.durable.clone(),
             name_changes: state.name_changes.clone(),
-            locked: false,
-            steps: 0,
-            power_until: None,
-            capacity: u64::MAX,
-            is_stuck: false,
-            has_no_handles: false,
-            faults: Vec::new(),
-            trusted_after_failure: Vec::new(),
+            ..SimState::sound()
         })
     }
 
@@ -235,6 +209,25 @@ impl SimDisk {
 }
 
 impl SimState {
+    /// An empty disk without a fault, as a start finds it.
+    fn sound() -> Self {
+        Self {
+            rng: Rng(0),
+            files: Vec::new(),
+            live: BTreeMap::new(),
+            durable: BTreeMap::new(),
+            name_changes: Vec::new(),
+            locked: false,
+            steps: 0,
+            power_until: None,
+            capacity: u64::MAX,
+            is_stuck: false,
+            has_no_handles: false,
+            faults: Vec::new(),
+            trusted_after_failure: Vec::new(),
+        }
+    }
+
     fn used(&self) -> u64 {
         self.live
             .values()

@@ -307,67 +307,25 @@ impl Event<'_> {
     }
 
     fn meter_value_16(&self, out: &mut String, context: &str) {
-        let r = self.reading;
         let _ = write!(out, r#"{{"timestamp":"{}","sampledValue":["#, self.at);
-        let mut sample = |value: std::fmt::Arguments<'_>, measurand, location, unit| {
+        each_sample(self.reading, |value, measurand, location, unit| {
             let _ = write!(
                 out,
                 r#"{{"value":"{value}","context":"{context}","measurand":"{measurand}","location":"{location}","unit":"{unit}"}},"#
             );
-        };
-        sample(
-            format_args!("{}", r.register_wh),
-            "Energy.Active.Import.Register",
-            "Outlet",
-            "Wh",
-        );
-        sample(
-            format_args!("{:.1}", r.power_w),
-            "Power.Active.Import",
-            "Outlet",
-            "W",
-        );
-        sample(format_args!("{:.1}", r.voltage_v), "Voltage", "Outlet", "V");
-        sample(
-            format_args!("{:.2}", r.current_a),
-            "Current.Import",
-            "Outlet",
-            "A",
-        );
-        sample(format_args!("{}", r.soc_percent), "SoC", "EV", "Percent");
+        });
         out.pop();
         out.push_str("]}");
     }
 
     fn meter_value_2(&self, out: &mut String, context: &str) {
-        let r = self.reading;
         let _ = write!(out, r#"{{"timestamp":"{}","sampledValue":["#, self.at);
-        let mut sample = |value: std::fmt::Arguments<'_>, measurand, location, unit| {
+        each_sample(self.reading, |value, measurand, location, unit| {
             let _ = write!(
                 out,
                 r#"{{"value":{value},"context":"{context}","measurand":"{measurand}","location":"{location}","unitOfMeasure":{{"unit":"{unit}"}}}},"#
             );
-        };
-        sample(
-            format_args!("{}", r.register_wh),
-            "Energy.Active.Import.Register",
-            "Outlet",
-            "Wh",
-        );
-        sample(
-            format_args!("{:.1}", r.power_w),
-            "Power.Active.Import",
-            "Outlet",
-            "W",
-        );
-        sample(format_args!("{:.1}", r.voltage_v), "Voltage", "Outlet", "V");
-        sample(
-            format_args!("{:.2}", r.current_a),
-            "Current.Import",
-            "Outlet",
-            "A",
-        );
-        sample(format_args!("{}", r.soc_percent), "SoC", "EV", "Percent");
+        });
         out.pop();
         out.push_str("]}");
     }
@@ -397,4 +355,32 @@ fn clip(text: &str, chars: usize) -> &str {
         Some((end, _)) => &text[..end],
         None => text,
     }
+}
+
+/// Calls `sample` with value, measurand, location and unit of everything that the meter has read.
+fn each_sample(
+    reading: &MeterReading,
+    mut sample: impl FnMut(std::fmt::Arguments<'_>, &'static str, &'static str, &'static str),
+) {
+    let r = reading;
+    sample(
+        format_args!("{}", r.register_wh),
+        "Energy.Active.Import.Register",
+        "Outlet",
+        "Wh",
+    );
+    sample(
+        format_args!("{:.1}", r.power_w),
+        "Power.Active.Import",
+        "Outlet",
+        "W",
+    );
+    sample(format_args!("{:.1}", r.voltage_v), "Voltage", "Outlet", "V");
+    sample(
+        format_args!("{:.2}", r.current_a),
+        "Current.Import",
+        "Outlet",
+        "A",
+    );
+    sample(format_args!("{}", r.soc_percent), "SoC", "EV", "Percent");
 }

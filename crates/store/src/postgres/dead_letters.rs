@@ -20,7 +20,7 @@ use central::ports::{
 use central::query::{DeadLetterFilter, DeadLetterRow, DeadLetterState, Page, Place};
 use common::clock::now_ms;
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -144,44 +144,47 @@ pub(super) async fn page(
         "SELECT {columns} FROM {table} d JOIN gateways g ON g.no = d.gateway_no
          WHERE {MATCHES} AND d.no > $6 ORDER BY d.no LIMIT $7"
     ));
-    let wanted = Columns::of(filter);
-    let text = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
-    let limit_sql = at_most(limit + 1);
     let rows = match filter.state {
         DeadLetterState::Waiting => {
-            let rows: Vec<Waiting> = sqlx::query_as(sql)
-                .bind(text(&wanted.charger_key))
-                .bind(text(&wanted.action))
-                .bind(text(&wanted.reason))
-                .bind(wanted.from)
-                .bind(wanted.to)
-                .bind(after)
-                .bind(limit_sql)
-                .fetch_all(connection)
-                .await
-                .map_err(error::refusal)?;
+            let rows: Vec<Waiting> = matching(connection, sql, filter, after, limit).await?;
             let rows = rows.into_iter();
             rows.map(|row| (Place::DeadLetter(row.0), waiting(row)))
                 .collect()
         }
         DeadLetterState::Discarded => {
-            let rows: Vec<Gone> = sqlx::query_as(sql)
-                .bind(text(&wanted.charger_key))
-                .bind(text(&wanted.action))
-                .bind(text(&wanted.reason))
-                .bind(wanted.from)
-                .bind(wanted.to)
-                .bind(after)
-                .bind(limit_sql)
-                .fetch_all(connection)
-                .await
-                .map_err(error::refusal)?;
+            let rows: Vec<Gone> = matching(connection, sql, filter, after, limit).await?;
             let rows = rows.into_iter();
             rows.map(|row| (Place::DeadLetter(row.0), gone(row)))
                 .collect()
         }
     };
     Ok(cut(rows, limit))
+}
+
+/// One row more than the page has, of a statement whose parameters are those of [`MATCHES`], `after` and the limit.
+async fn matching<T>(
+    connection: &mut PgConnection,
+    sql: AssertSqlSafe<String>,
+    filter: &DeadLetterFilter,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<T>, Refusal>
+where
+    T: for<'r> sqlx::FromRow<'r, PgRow> + Send + Unpin,
+{
+    let wanted = Columns::of(filter);
+    let text = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
+    sqlx::query_as(sql)
+        .bind(text(&wanted.charger_key))
+        .bind(text(&wanted.action))
+        .bind(text(&wanted.reason))
+        .bind(wanted.from)
+        .bind(wanted.to)
+        .bind(after)
+        .bind(at_most(limit + 1))
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)
 }
 
 async fn discarded(

@@ -13,7 +13,7 @@ use super::succession;
 use crate::event_log::Queued;
 use crate::listing::{Listed, Outline};
 use crate::refusal::Refusal;
-use crate::state::{CACHED_MAX, SetAside, State, merge_into, parse};
+use crate::state::{SetAside, State, clear_if_many, merge_into, parse};
 use crate::succession::{Order, PlaceOf};
 use central::model::{
     ChargerKey, ChargerState, ConnectorState, GatewayState, Merge, TransactionState,
@@ -126,15 +126,9 @@ impl States {
     }
 
     fn clear_when_many(&mut self) {
-        if self.chargers.len() > CACHED_MAX {
-            self.chargers.clear();
-        }
-        if self.connectors.len() > CACHED_MAX {
-            self.connectors.clear();
-        }
-        if self.transactions.len() > CACHED_MAX {
-            self.transactions.clear();
-        }
+        clear_if_many(&mut self.chargers);
+        clear_if_many(&mut self.connectors);
+        clear_if_many(&mut self.transactions);
     }
 
     async fn merge_gateways(

@@ -5,7 +5,8 @@ use super::{PostgresStore, error};
 use crate::contents::json;
 use crate::refusal::Refusal;
 use crate::transfer::{
-    CLOSE_NOTED, COPIED, FORMER_KEYS, NO_EVENTS, OWN_COLUMNS, REBUILT, REPLAY_NOTE, filled_tables,
+    CLOSE_NOTED, COPIED, FORMER_KEYS, NO_EVENTS, REBUILT, REPLAY_NOTE, copied_columns,
+    filled_tables,
 };
 use central::Timestamp;
 use central::ports::{
@@ -135,7 +136,7 @@ impl Transfer for PostgresStore {
         };
         self.write(async |connection| {
             let types = column_types(connection, table.name).await?;
-            let columns = columns(table, first, &types)?;
+            let columns = copied_columns(table, first, &types)?;
             let rows: Vec<Value> = rows
                 .iter()
                 .filter(|row| row.get("name") != Some(&REPLAY_NOTE.into()))
@@ -294,26 +295,6 @@ async fn column_types(
     .await
     .map_err(error::refusal)?;
     Ok(rows.into_iter().collect())
-}
-
-/// The columns of `row` that are copied.
-fn columns<'a>(
-    table: &CopiedTable,
-    row: &'a CopiedRow,
-    types: &HashMap<String, String>,
-) -> Result<Vec<&'a str>, Refusal> {
-    let names = row.keys().map(String::as_str);
-    let wanted = names
-        .filter(|name| table.columns.is_empty() || table.columns.contains(name))
-        .filter(|name| !OWN_COLUMNS.contains(name));
-    let wanted: Vec<&str> = wanted.collect();
-    match wanted.iter().find(|name| !types.contains_key(**name)) {
-        Some(name) => Err(Refusal::corrupt(format!(
-            "{} has no column {name} here: migrate both databases with the same version",
-            table.name
-        ))),
-        None => Ok(wanted),
-    }
 }
 
 /// The copied columns of `row`, as the columns' types read them.

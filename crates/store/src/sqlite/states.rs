@@ -9,7 +9,7 @@ use crate::event_log::Queued;
 use crate::listing::{Listed, Outline};
 use crate::refusal::Refusal;
 use crate::sqlite::numbers::Numbers;
-use crate::state::{CACHED_MAX, SetAside, State, merge_into, parse};
+use crate::state::{SetAside, State, clear_if_many, merge_into, parse};
 use crate::succession::{Order, PlaceOf};
 use central::model::{ChargerState, ConnectorState, GatewayState, TransactionState};
 use central::project::Changes;
@@ -65,15 +65,9 @@ impl States {
     }
 
     fn clear_when_many(&mut self) {
-        if self.chargers.len() > CACHED_MAX {
-            self.chargers.clear();
-        }
-        if self.connectors.len() > CACHED_MAX {
-            self.connectors.clear();
-        }
-        if self.transactions.len() > CACHED_MAX {
-            self.transactions.clear();
-        }
+        clear_if_many(&mut self.chargers);
+        clear_if_many(&mut self.connectors);
+        clear_if_many(&mut self.transactions);
     }
 
     fn merge_gateways(

@@ -3,7 +3,8 @@
 use super::SqliteStore;
 use crate::refusal::Refusal;
 use crate::transfer::{
-    CLOSE_NOTED, COPIED, FORMER_KEYS, NO_EVENTS, OWN_COLUMNS, REBUILT, REPLAY_NOTE, filled_tables,
+    CLOSE_NOTED, COPIED, FORMER_KEYS, NO_EVENTS, REBUILT, REPLAY_NOTE, copied_columns,
+    filled_tables,
 };
 use central::Timestamp;
 use central::ports::{
@@ -107,7 +108,7 @@ impl Transfer for SqliteStore {
         };
         self.transact(|connection, _| {
             let types = column_types(connection, table.name)?;
-            let columns = columns(table, first, &types)?;
+            let columns = copied_columns(table, first, &types)?;
             let names = columns.join(", ");
             let values = vec!["?"; columns.len()].join(", ");
             let on_conflict = match table.mode {
@@ -230,26 +231,6 @@ fn column_types(connection: &Connection, table: &str) -> Result<HashMap<String, 
     let mut statement = connection.prepare("SELECT name, type FROM pragma_table_info(?1)")?;
     let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// The columns of `row` that are copied.
-fn columns<'a>(
-    table: &CopiedTable,
-    row: &'a CopiedRow,
-    types: &HashMap<String, String>,
-) -> Result<Vec<&'a str>, Refusal> {
-    let names = row.keys().map(String::as_str);
-    let wanted = names
-        .filter(|name| table.columns.is_empty() || table.columns.contains(name))
-        .filter(|name| !OWN_COLUMNS.contains(name));
-    let wanted: Vec<&str> = wanted.collect();
-    match wanted.iter().find(|name| !types.contains_key(**name)) {
-        Some(name) => Err(Refusal::corrupt(format!(
-            "{} has no column {name} here: migrate both databases with the same version",
-            table.name
-        ))),
-        None => Ok(wanted),
-    }
 }
 
 fn json(cell: ValueRef<'_>) -> Value {
