@@ -11,11 +11,12 @@ use crate::{etag, schema};
 use axum::extract::{RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use central::model::{Token, TokenStatus};
+use central::model::{ListedToken, Token, TokenStatus};
 use central::ports::{ChangeRequest, TokenChange};
 use central::query::TokenFilter;
 use central::token_fields;
 use central::token_import;
+use serde::de::IgnoredAny;
 use std::sync::Arc;
 
 /// The parameters of the list of tokens.
@@ -55,7 +56,7 @@ pub(crate) async fn list(
             let query = |page: &_| {
                 let page = tokens.token_page(&filter, page)?;
                 Ok(central::query::Page {
-                    items: page.items.iter().map(Token::view).collect(),
+                    items: page.items.iter().map(ListedToken::view).collect(),
                     next: page.next,
                 })
             };
@@ -80,9 +81,11 @@ pub(crate) async fn one(
     let tokens = state.tokens()?;
     let token = state
         .run(move |_| {
-            let found = tokens.stored_token(&id);
-            let found = found.map_err(|error| ApiError::unavailable(&error))?;
-            found.ok_or_else(|| ApiError::unknown_token(&id))
+            let unavailable = |error| ApiError::unavailable(&error);
+            let found = tokens.stored_token(&id).map_err(unavailable)?;
+            let token = found.ok_or_else(|| ApiError::unknown_token(&id))?;
+            let last_use = tokens.last_use(&id).map_err(unavailable)?;
+            Ok(ListedToken { token, last_use })
         })
         .await?;
     written(StatusCode::OK, &token)
@@ -190,6 +193,10 @@ fn settings(id: &str, mut members: Members) -> Result<Settings, ApiError> {
         }
         settings.push((name, value));
     }
+    // What was read can be sent back.
+    for name in token_fields::READ_ONLY {
+        let _: Given<IgnoredAny> = members.take(name, "what was read");
+    }
     if scratch.key() != Token::key_of(id) {
         let detail = "it is another token than that of the path; only letter case may differ";
         members.fault("id", detail.to_owned());
@@ -223,6 +230,9 @@ async fn apply(
     let tokens = state.tokens()?;
     let (status, token) = state
         .run(move |_| {
+            // Before the change: afterwards an error could only say that it may have been made.
+            let last_use = tokens.last_use(&id);
+            let last_use = last_use.map_err(|error| ApiError::unavailable(&error))?;
             let mut outcome = Err(ApiError::internal());
             let changed = tokens.change_token(&id, &request.origin, &mut |stored| {
                 if let Some(error) = refusal(&id, &request, stored, replaces) {
@@ -249,17 +259,18 @@ async fn apply(
                 TokenChange::Put(token)
             });
             changed.map_err(|error| ApiError::unavailable(&error))?;
-            outcome
+            outcome.map(|(status, token)| (status, ListedToken { token, last_use }))
         })
         .await?;
     written(status, &token)
 }
 
-fn written(status: StatusCode, token: &Token) -> Result<Response, ApiError> {
+/// The entity tag is that of what the operator has set: a use changes none.
+fn written(status: StatusCode, token: &ListedToken) -> Result<Response, ApiError> {
     change::object(
         status,
         &token.view(),
-        Some(&etag::of_version(token.version())),
+        Some(&etag::of_version(token.token.version())),
     )
 }
 

@@ -15,6 +15,7 @@ pub const COLUMNS: Columns = Columns {
     object: "charger",
     names: &charger_fields::NAMES,
     id: "charger_id",
+    read_only: &[],
     numbers: &["frame_bytes_max"],
     has_secrets: true,
 };

@@ -3,7 +3,7 @@
 //!
 //! A column that the file does not have leaves the member of a stored object as it is; an empty cell, or `null`, removes
 //! its value. CSV may have commas, semicolons or tabs, a line `sep=;`, a byte order mark, or be in UTF-16, as
-//! spreadsheets write it. A `'` that protects a formula, as exports have it, is removed.
+//! spreadsheets write it. Columns that only an export has are skipped, and a `'` that protects a formula there is removed.
 
 use crate::field_error::FieldError;
 use crate::secret::HIDDEN;
@@ -73,6 +73,8 @@ pub struct Columns {
     pub names: &'static [&'static str],
     /// The column that every file has: the id.
     pub id: &'static str,
+    /// Columns that only an export has: they may be there, and are skipped.
+    pub read_only: &'static [&'static str],
     /// Columns whose value in NDJSON may be a number.
     pub numbers: &'static [&'static str],
     /// Whether a column has secrets: errors then show no part of a line that cannot be read.
@@ -84,6 +86,11 @@ impl Columns {
     fn name_of(&self, text: &str) -> Option<&'static str> {
         let mut names = self.names.iter().copied();
         names.find(|name| name.eq_ignore_ascii_case(text))
+    }
+
+    fn is_read_only(&self, text: &str) -> bool {
+        let mut names = self.read_only.iter();
+        names.any(|name| name.eq_ignore_ascii_case(text))
     }
 
     fn names(&self) -> String {
@@ -270,6 +277,9 @@ pub fn read(columns: &Columns, format: Format, bytes: &[u8]) -> Result<Vec<Line>
     Ok(lines)
 }
 
+/// What a column of CSV sets: a member, or nothing.
+type Column = Option<&'static str>;
+
 type ReadMembers = Result<Vec<(&'static str, Option<String>)>, FieldError>;
 
 fn line_of(known: &Columns, line: u64, members: ReadMembers) -> Line {
@@ -335,7 +345,7 @@ fn read_csv(known: &Columns, text: &str) -> Result<Vec<Line>, ImportError> {
         .has_headers(false)
         .flexible(true)
         .from_reader(table.as_bytes());
-    let mut columns: Vec<&'static str> = Vec::new();
+    let mut columns: Vec<Column> = Vec::new();
     let mut lines = Vec::new();
     let mut record = csv::StringRecord::new();
     let mut counter = LineCounter {
@@ -408,12 +418,16 @@ fn header(
     known: &Columns,
     record: &csv::StringRecord,
     line: u64,
-) -> Result<Vec<&'static str>, ImportError> {
+) -> Result<Vec<Column>, ImportError> {
     let names = known.names();
     let wrong = |why: String| ImportError { line, why };
     let mut columns = Vec::new();
     for (number, text) in (1..).zip(record) {
         let text = text.trim();
+        if known.is_read_only(text) {
+            columns.push(None);
+            continue;
+        }
         let name = known.name_of(text).ok_or_else(|| {
             let text = match known.has_secrets {
                 true => format!("cell {number}"),
@@ -423,12 +437,12 @@ fn header(
                 "{text} is not a column; the first line has the names of the columns, which can be {names}"
             ))
         })?;
-        if columns.contains(&name) {
+        if columns.contains(&Some(name)) {
             return Err(wrong(format!("the column {name} is there twice")));
         }
-        columns.push(name);
+        columns.push(Some(name));
     }
-    if !columns.contains(&known.id) {
+    if !columns.contains(&Some(known.id)) {
         return Err(wrong(format!(
             "there is no column {}; the columns can be {names}",
             known.id
@@ -437,7 +451,7 @@ fn header(
     Ok(columns)
 }
 
-fn cells(known: &Columns, columns: &[&'static str], record: &csv::StringRecord) -> ReadMembers {
+fn cells(known: &Columns, columns: &[Column], record: &csv::StringRecord) -> ReadMembers {
     if record.len() != columns.len() {
         return Err(FieldError {
             field: known.id,
@@ -449,9 +463,9 @@ fn cells(known: &Columns, columns: &[&'static str], record: &csv::StringRecord) 
             ),
         });
     }
-    let values = columns.iter().zip(record).map(|(name, cell)| {
+    let values = columns.iter().zip(record).filter_map(|(name, cell)| {
         let value = Some(unprotected(cell)).filter(|cell| !cell.is_empty());
-        (*name, value.map(str::to_owned))
+        Some(((*name)?, value.map(str::to_owned)))
     });
     Ok(values.collect())
 }
@@ -493,6 +507,9 @@ fn json_members(known: &Columns, line: &str) -> ReadMembers {
     };
     let mut members = Vec::new();
     for (name, value) in object {
+        if known.is_read_only(&name) {
+            continue;
+        }
         let found = known.names.iter().copied().find(|found| *found == name);
         let found = found.ok_or_else(|| FieldError {
             field: known.id,

@@ -16,6 +16,10 @@ pub const NAMES: [&str; 7] = [
     "note",
 ];
 
+/// The members that only lists and exports have. An import and a request may hold them, and they change nothing, so that
+/// what was read can be sent back.
+pub const READ_ONLY: [&str; 3] = ["last_used_at", "last_used_by", "last_used_connector"];
+
 /// The most characters of an idTag (OCPP 1.6), of an idToken of 2.0.1, and of one of 2.1.
 const LENGTHS: [(usize, &str); 3] = [(20, "1.6"), (36, "2.0.1"), (255, "2.1")];
 /// Characters and bytes of an id or a group at most: the longest that a version of OCPP allows.

@@ -10,6 +10,7 @@ pub const COLUMNS: Columns = Columns {
     object: "token",
     names: &token_fields::NAMES,
     id: "id",
+    read_only: &token_fields::READ_ONLY,
     numbers: &[],
     has_secrets: false,
 };
@@ -201,5 +202,22 @@ not json"#;
                 (7, true)
             ]
         );
+    }
+
+    #[test]
+    fn columns_that_only_an_export_has_are_skipped() {
+        let table = "Last_Used_At,id,last_used_by,note,last_used_connector\n\
+                     2026-01-15T00:00:00Z,T,CP-1,van,7\n";
+        let line = r#"{"id":"T","note":"van","last_used_at":null,"last_used_connector":7}"#;
+        let ndjson = read(Format::Ndjson, line.as_bytes()).expect("a table");
+        for lines in [csv(table), ndjson] {
+            let (verdicts, imported) = judge(&lines, &HashMap::new());
+            assert_eq!(verdicts[0].outcome, Outcome::Created, "{verdicts:?}");
+            assert_eq!(imported[0].after.note.as_deref(), Some("van"));
+        }
+        let without_id = read(Format::Csv, b"last_used_at,note\na,b\n");
+        assert!(without_id.is_err_and(|error| error.why.contains("no column id")));
+        let short = csv("id,last_used_at\nT\n");
+        assert!(short[0].members.is_err(), "a cell is missing");
     }
 }

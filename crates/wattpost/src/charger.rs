@@ -50,8 +50,8 @@ pub(crate) enum ChargerCommand {
     List(SettingsArgs),
     /// Add or change the chargers of a file (CSV or NDJSON), all or none.
     ///
-    /// The first line names the columns: charger_id, admission, password, check, frame_bytes_max, close_style, label, site,
-    /// group. A column that the file does not have stays as it is at each charger; an empty cell removes the value. Passwords
+    /// The first line names the columns: `charger_id`, `admission`, `password`, `check`, `frame_bytes_max`, `close_style`,
+    /// `label`, `site`, `group`. A column that the file does not have stays as it is at each charger; an empty cell removes the value. Passwords
     /// are stored as hashes; one that the charger already has stays as it is. A file has at most 250 passwords.
     ///
     /// Examples:

@@ -11,6 +11,7 @@ use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Result, bail};
 use central::field_error::FieldError;
+use central::model::ListedToken;
 use central::ports::Token;
 use central::query::{PAGE_MAX, PageRequest, TokenFilter};
 use central::token_fields;
@@ -24,7 +25,7 @@ pub(crate) enum TokenCommand {
     /// Add a token, or replace its settings.
     #[command(visible_alias = "set")]
     Add(AddArgs),
-    /// List the tokens that were added.
+    /// List the tokens that were added, with their last use.
     List(SettingsArgs),
     /// Remove a token.
     Remove(OneArgs),
@@ -153,7 +154,7 @@ fn list(settings: &SettingsArgs) -> Result<()> {
     loop {
         let found = tokens.token_page(&TokenFilter::default(), &page)?;
         for token in &found.items {
-            print_line!("{}", line(token));
+            print_line!("{}", listed_line(token));
         }
         page.after = found.next;
         if page.after.is_none() {
@@ -167,6 +168,20 @@ fn import(args: &ImportArgs) -> Result<ExitCode> {
     let tokens = database::open(&args.settings.load()?, args.purpose())?.tokens;
     let verdicts = tokens.import_tokens(&lines, args.dry_run, &command_line())?;
     Ok(args.print(&verdicts))
+}
+
+fn listed_line(listed: &ListedToken) -> String {
+    let mut line = line(&listed.token);
+    match &listed.last_use {
+        None => line.push_str(", never used"),
+        Some(last) => {
+            line.push_str(&format!(", last used {} at {}", last.at, last.charger_id));
+            if let Some(connector) = last.connector {
+                line.push_str(&format!(" connector {connector}"));
+            }
+        }
+    }
+    line
 }
 
 fn line(token: &Token) -> String {

@@ -2556,6 +2556,21 @@ export interface components {
                  * @example 04A2B3C4D5
                  */
                 id: string;
+                /**
+                 * Format: date-time
+                 * @description When the latest stored transaction that it was accepted for began; null if there is none.
+                 */
+                last_used_at?: string | null;
+                /**
+                 * @description The identity of that transaction's charger.
+                 * @example CP-17
+                 */
+                last_used_by?: string | null;
+                /**
+                 * Format: int64
+                 * @description The connector (1.6) or EVSE (2.x) there; null if the charger named none.
+                 */
+                last_used_connector?: number | null;
                 /** @description A note of the operator, which no charger sees. */
                 note?: string | null;
                 /** @description The status that the operator has set. An accepted token is answered `Expired` from `expires_at` on. */
@@ -3344,6 +3359,21 @@ export interface components {
              * @example 04A2B3C4D5
              */
             id: string;
+            /**
+             * Format: date-time
+             * @description When the latest stored transaction that it was accepted for began; null if there is none.
+             */
+            last_used_at?: string | null;
+            /**
+             * @description The identity of that transaction's charger.
+             * @example CP-17
+             */
+            last_used_by?: string | null;
+            /**
+             * Format: int64
+             * @description The connector (1.6) or EVSE (2.x) there; null if the charger named none.
+             */
+            last_used_connector?: number | null;
             /** @description A note of the operator, which no charger sees. */
             note?: string | null;
             /** @description The status that the operator has set. An accepted token is answered `Expired` from `expires_at` on. */

@@ -24,6 +24,14 @@ pub(crate) struct Token {
     concurrent_transactions: Option<ConcurrentTransactions>,
     /// A note of the operator, which no charger sees.
     note: Option<String>,
+    /// When the latest stored transaction that it was accepted for began; null if there is none.
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
+    /// The identity of that transaction's charger.
+    #[schema(example = "CP-17")]
+    last_used_by: Option<String>,
+    /// The connector (1.6) or EVSE (2.x) there; null if the charger named none.
+    last_used_connector: Option<i64>,
 }
 
 /// The settings of a token. With `PUT` a member that is absent has its default; with `PATCH` it stays as it is.

@@ -46,6 +46,7 @@ async fn a_token_is_added_shown_changed_and_removed() {
         json!({
             "id": "04a1", "status": "Accepted", "type": "ISO14443", "expires_at": null,
             "group": "FLEET", "concurrent_transactions": null, "note": "van",
+            "last_used_at": null, "last_used_by": null, "last_used_connector": null,
         })
     );
     let late = send(addr, "PATCH", ONE, &headers, change).await;
@@ -54,6 +55,14 @@ async fn a_token_is_added_shown_changed_and_removed() {
     assert_eq!(
         (replaced.status, &replaced.json()["note"]),
         (200, &Value::Null)
+    );
+
+    let sent_back = replaced.json().to_string();
+    let same = send(addr, "PUT", ONE, &[JSON], &sent_back).await;
+    assert_eq!(
+        (same.status, same.header("etag"), same.json()),
+        (200, replaced.header("etag"), replaced.json()),
+        "what was read can be sent back"
     );
 
     let late = format!("If-Match: {tag}");

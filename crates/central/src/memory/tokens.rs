@@ -1,8 +1,8 @@
-//! Tokens in memory. Without an audit log.
+//! Tokens in memory. Without an audit log and without transactions, so no token has a last use.
 
 use super::MemoryStore;
 use crate::import::{Line, Verdict};
-use crate::model::{Origin, Token};
+use crate::model::{ListedToken, Origin, Token, TokenUse};
 use crate::ports::{QueryError, TokenChange, Tokens, Unavailable};
 use crate::query::{Page, PageRequest, Place, TokenFilter};
 use crate::token_import;
@@ -21,11 +21,15 @@ impl Tokens for MemoryStore {
         Ok(self.stored_tokens().get(&Token::key_of(id)).cloned())
     }
 
+    fn last_use(&self, _: &str) -> Result<Option<TokenUse>, Unavailable> {
+        Ok(None)
+    }
+
     fn token_page(
         &self,
         filter: &TokenFilter,
         page: &PageRequest,
-    ) -> Result<Page<Token>, QueryError> {
+    ) -> Result<Page<ListedToken>, QueryError> {
         let after = match page.after.as_ref().map(Place::from_cursor).transpose()? {
             None => String::new(),
             Some(Place::Token(key)) => key,
@@ -41,7 +45,13 @@ impl Tokens for MemoryStore {
             _ => None,
         };
         Ok(Page {
-            items: items.into_iter().map(|(_, token)| token.clone()).collect(),
+            items: items
+                .into_iter()
+                .map(|(_, token)| ListedToken {
+                    token: token.clone(),
+                    last_use: None,
+                })
+                .collect(),
             next,
         })
     }

@@ -97,7 +97,9 @@ pub use site::{
     LONGITUDE_EXPECTED, SITE_ID_EXPECTED, SITES_MAX, Site, SitePatch, SiteView, TIME_ZONE_EXPECTED,
     is_address, is_label, is_latitude, is_longitude, is_site_id, is_time_zone,
 };
-pub use token::{ConcurrentTransactions, Token, TokenStatus, TokenView};
+pub use token::{
+    ConcurrentTransactions, ListedToken, ListedTokenView, Token, TokenStatus, TokenUse, TokenView,
+};
 pub use trace_parent::TraceParent;
 pub(crate) use transaction::READINGS_SPAN_MS;
 pub use transaction::{

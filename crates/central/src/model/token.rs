@@ -112,7 +112,7 @@ impl Token {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// What the API, the command line and the audit log show.
+    /// What the command line and the audit log show.
     #[must_use]
     pub fn view(&self) -> TokenView {
         TokenView {
@@ -127,7 +127,56 @@ impl Token {
     }
 }
 
-/// A token as the API, the command line and the audit log show it. Its members are the columns of an import.
+/// The latest transaction that a token was accepted for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUse {
+    /// When the transaction began, as lists of transactions have it: by the charger's clock if it reported the begin.
+    pub at: Timestamp,
+    /// The charger's identity.
+    pub charger_id: String,
+    /// The connector (1.6) or EVSE (2.x), if the charger named one.
+    pub connector: Option<i64>,
+}
+
+/// A token with its last use, as lists have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedToken {
+    /// What the operator has set.
+    pub token: Token,
+    /// `None` if no stored transaction of it is known.
+    pub last_use: Option<TokenUse>,
+}
+
+impl ListedToken {
+    /// What the API shows.
+    #[must_use]
+    pub fn view(&self) -> ListedTokenView {
+        let last_use = self.last_use.as_ref();
+        ListedTokenView {
+            token: self.token.view(),
+            last_used_at: last_use.map(|last_use| last_use.at),
+            last_used_by: last_use.map(|last_use| last_use.charger_id.clone()),
+            last_used_connector: last_use.and_then(|last_use| last_use.connector),
+        }
+    }
+}
+
+/// A token as the API shows it: [`TokenView`], and the members of [`READ_ONLY`](crate::token_fields::READ_ONLY).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedTokenView {
+    /// What the operator has set.
+    #[serde(flatten)]
+    pub token: TokenView,
+    /// When the latest transaction that it was accepted for began.
+    #[serde(serialize_with = "super::rfc3339::option")]
+    pub last_used_at: Option<Timestamp>,
+    /// The identity of that transaction's charger.
+    pub last_used_by: Option<String>,
+    /// The connector (1.6) or EVSE (2.x) there.
+    pub last_used_connector: Option<i64>,
+}
+
+/// A token as the command line and the audit log show it. Its members are the columns of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TokenView {
     /// idTag (1.6) or idToken (2.x), in the operator's spelling.

@@ -2,7 +2,7 @@
 
 use super::{QueryError, Unavailable};
 use crate::import::{Line, Verdict};
-use crate::model::{Origin, Token};
+use crate::model::{ListedToken, Origin, Token, TokenUse};
 use crate::query::{Page, PageRequest, TokenFilter};
 
 /// What [`Tokens::change_token`] does with a token.
@@ -30,7 +30,14 @@ pub trait Tokens: Send + Sync + 'static {
     /// When the database cannot be read now.
     fn stored_token(&self, id: &str) -> Result<Option<Token>, Unavailable>;
 
-    /// Tokens by their keys, ascending.
+    /// The latest transaction that a token was accepted for, also of an id that is not in the directory. A session that only
+    /// completes another one does not count. `None` without a stored one.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn last_use(&self, id: &str) -> Result<Option<TokenUse>, Unavailable>;
+
+    /// Tokens by their keys, ascending, with their last use as [`Tokens::last_use`] has it.
     ///
     /// # Errors
     /// When the database cannot be read now, or the cursor is not one of this list.
@@ -38,7 +45,7 @@ pub trait Tokens: Send + Sync + 'static {
         &self,
         filter: &TokenFilter,
         page: &PageRequest,
-    ) -> Result<Page<Token>, QueryError>;
+    ) -> Result<Page<ListedToken>, QueryError>;
 
     /// Changes the token of this id as `decide` says, which sees the stored one. `decide` is called once, inside the
     /// transaction; it must not block.

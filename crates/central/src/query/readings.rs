@@ -74,9 +74,12 @@ impl ReadingFilter {
         }
         let next = view.closed.as_ref();
         let next = next.map(|closed| closed.at.plus_millis(ahead_ms - 1));
+        // A view whose times are known only as it shows them has no other.
+        let start = start.or(view.started_at);
+        let end = stop.or(next).or(view.ended_at);
         let unnamed = view.place().zip(start).map(|(place, start)| {
             let longest = start.plus_millis(READINGS_SPAN_MS);
-            let until = stop.or(next).map_or(longest, |end| end.min(longest));
+            let until = end.map_or(longest, |end| end.min(longest));
             (place, start, until)
         });
         if let Some((_, _, until)) = unnamed {

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, token, token_entry};
 use central::Timestamp;
 use central::import::{Line, Verdict};
-use central::model::{Origin, Token};
+use central::model::{ListedToken, Origin, Token, TokenUse};
 use central::ports::{TokenChange, Tokens, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError, TokenFilter};
 use central::token_import;
@@ -31,11 +31,19 @@ impl Tokens for PostgresStore {
         self.read(async |connection| find(connection, COLUMNS, &key).await)
     }
 
+    fn last_use(&self, id: &str) -> Result<Option<TokenUse>, Unavailable> {
+        let key = token_key(id);
+        self.read(async |connection| {
+            let mut uses = last_uses(connection, vec![key.clone()]).await?;
+            Ok(uses.remove(&key))
+        })
+    }
+
     fn token_page(
         &self,
         filter: &TokenFilter,
         page: &PageRequest,
-    ) -> Result<Page<Token>, QueryError> {
+    ) -> Result<Page<ListedToken>, QueryError> {
         let after = after_token(page)?;
         Ok(self.read(async |connection| list(connection, filter, &after, page.rows()).await)?)
     }
@@ -210,7 +218,7 @@ async fn list(
     filter: &TokenFilter,
     after: &str,
     limit: usize,
-) -> Result<Page<Token>, Refusal> {
+) -> Result<Page<ListedToken>, Refusal> {
     // Each filter has its own statement, so that a group is found by its index.
     let mut sql = format!("SELECT {COLUMNS} FROM tokens WHERE key > $1");
     let mut values = Vec::new();
@@ -232,10 +240,49 @@ async fn list(
     for value in values {
         query = query.bind(value);
     }
-    let rows = query.fetch_all(connection).await.map_err(error::refusal)?;
+    let rows = query
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
     let rows = rows
         .into_iter()
-        .map(|row| token(row).map(|(key, token)| (Place::Token(key), token)))
-        .collect::<Result<_, Refusal>>()?;
-    Ok(cut(rows, limit))
+        .map(token)
+        .collect::<Result<Vec<_>, Refusal>>()?;
+    let keys = rows.iter().map(|(key, _)| key.clone()).collect();
+    let mut uses = last_uses(connection, keys).await?;
+    let rows = rows.into_iter().map(|(key, token)| {
+        let last_use = uses.remove(&key);
+        (Place::Token(key), ListedToken { token, last_use })
+    });
+    Ok(cut(rows.collect(), limit))
 }
+
+/// The latest transactions of tokens, by their keys.
+async fn last_uses(
+    connection: &mut PgConnection,
+    keys: Vec<String>,
+) -> Result<HashMap<String, TokenUse>, Refusal> {
+    let rows: Vec<(String, i64, String, Option<i64>)> = sqlx::query_as(LAST_USES)
+        .bind(keys)
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    let uses = rows.into_iter().map(|(key, began_at, charger_id, place)| {
+        let last_use = TokenUse {
+            at: Timestamp(began_at),
+            charger_id,
+            connector: place,
+        };
+        (key, last_use)
+    });
+    Ok(uses.collect())
+}
+
+/// One probe of the index `transaction_views_by_token` for each token.
+const LAST_USES: &str = "SELECT k.key, u.began_at, c.id, u.place
+     FROM unnest($1::text[]) k (key)
+     CROSS JOIN LATERAL (
+         SELECT v.began_at, v.charger_no, v.place::bigint AS place FROM transaction_views v
+         WHERE v.token_key = k.key AND NOT v.hidden ORDER BY v.began_at DESC LIMIT 1
+     ) u
+     JOIN chargers c ON c.no = u.charger_no";

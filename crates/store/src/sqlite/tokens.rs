@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, token, token_entry};
 use central::Timestamp;
 use central::import::{Line, Verdict};
-use central::model::{Origin, Token};
+use central::model::{ListedToken, Origin, Token, TokenUse};
 use central::ports::{TokenChange, Tokens, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError, TokenFilter};
 use central::token_import;
@@ -22,11 +22,17 @@ impl Tokens for SqliteStore {
             .map_err(Refusal::into_unavailable)
     }
 
+    fn last_use(&self, id: &str) -> Result<Option<TokenUse>, Unavailable> {
+        self.readers
+            .read(|connection| last_use(connection, &Token::key_of(id)))
+            .map_err(Refusal::into_unavailable)
+    }
+
     fn token_page(
         &self,
         filter: &TokenFilter,
         page: &PageRequest,
-    ) -> Result<Page<Token>, QueryError> {
+    ) -> Result<Page<ListedToken>, QueryError> {
         let after = after_token(page)?;
         self.readers
             .read(|connection| list(connection, filter, &after, page.rows()))
@@ -154,7 +160,7 @@ fn list(
     filter: &TokenFilter,
     after: &str,
     limit: usize,
-) -> Result<Page<Token>, Refusal> {
+) -> Result<Page<ListedToken>, Refusal> {
     // Each filter has its own statement, so that a group is found by its index.
     let mut sql = format!("SELECT {COLUMNS} FROM tokens WHERE key > ?1");
     let mut values = vec![after.to_owned()];
@@ -175,7 +181,29 @@ fn list(
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(values), |row| row.try_into())?;
     let rows = rows
-        .map(|row| token(row?).map(|(key, token)| (Place::Token(key), token)))
+        .map(|row| {
+            let (key, token) = token(row?)?;
+            let last_use = last_use(connection, &key)?;
+            Ok((Place::Token(key), ListedToken { token, last_use }))
+        })
         .collect::<Result<_, Refusal>>()?;
     Ok(cut(rows, limit))
+}
+
+/// The latest transaction of a token, by one probe of the index.
+fn last_use(connection: &Connection, key: &str) -> Result<Option<TokenUse>, Refusal> {
+    let mut statement = connection.prepare_cached(
+        "SELECT v.began_at, c.id, v.place
+         FROM transaction_views v INDEXED BY transaction_views_by_token JOIN chargers c ON c.no = v.charger_no
+         WHERE v.token_key = ?1 AND v.token_key IS NOT NULL AND NOT v.hidden
+         ORDER BY v.began_at DESC LIMIT 1",
+    )?;
+    let last_use = statement.query_row([key], |row| {
+        Ok(TokenUse {
+            at: Timestamp(row.get(0)?),
+            charger_id: row.get(1)?,
+            connector: row.get(2)?,
+        })
+    });
+    Ok(last_use.optional()?)
 }

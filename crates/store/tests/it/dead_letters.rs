@@ -409,7 +409,7 @@ const BEFORE: &str = "ALTER TABLE commands DROP COLUMN traceparent; ALTER TABLE 
      ALTER TABLE charger_profiles DROP COLUMN site; ALTER TABLE charger_profiles DROP COLUMN charger_group;
      DROP INDEX transaction_aliases_by_transaction; DROP INDEX messages_connections; DROP TABLE password_rotations; DROP TABLE webhook_attempts;
      DROP TABLE webhooks; DROP TABLE users;
-     DROP INDEX transaction_views_running; ALTER TABLE transaction_views DROP COLUMN token_key;
+     DROP INDEX transaction_views_by_token; DROP INDEX transaction_views_running; ALTER TABLE transaction_views DROP COLUMN token_key;
      DROP TABLE discarded_letters; ALTER TABLE dead_letters DROP COLUMN charger_id;
      ALTER TABLE dead_letters DROP COLUMN charger_key; ALTER TABLE dead_letters DROP COLUMN action;
      ALTER TABLE event_queue DROP COLUMN letter; ALTER TABLE batches ADD COLUMN key TEXT;

@@ -6,10 +6,10 @@
 use crate::common::{Adapter, PostgresDatabase, apply, at, gateway, heartbeat, id, start};
 use central::RecordKind;
 use central::model::ChargerKey;
-use central::ports::Commands;
+use central::ports::{Commands, Tokens};
 use central::query::{
     ChargerFilter, CommandFilter, MentionFilter, MessageFilter, PageRequest, QueryStore,
-    TransactionFilter, WireId,
+    TokenFilter, TransactionFilter, WireId,
 };
 use std::time::{Duration, Instant};
 use store::PostgresStore;
@@ -38,9 +38,13 @@ fn fill(database: &PostgresDatabase, tenths: u32) {
          INSERT INTO transactions (charger_no, wire_id, state, rev)
              SELECT 1 + n % {chargers}, 'w-' || n, t.state, 1
              FROM transactions t, generate_series(1, {rows}) n WHERE t.wire_id = '77';
-         INSERT INTO transaction_views (began_at, key, charger_no, transaction_no, kind, open, hidden)
-             SELECT 1767225600000 + no, gen_random_uuid(), charger_no, no, 0, no % 100 = 0, false
+         INSERT INTO transaction_views (began_at, key, charger_no, transaction_no, kind, open, hidden, token_key)
+             SELECT 1767225600000 + no, gen_random_uuid(), charger_no, no, 0, no % 100 = 0, false,
+                 CASE WHEN no % 2 = 0 THEN 'tag-often' ELSE 'tag-' || no % 1500 END
              FROM transactions WHERE wire_id LIKE 'w-%';
+         INSERT INTO tokens (key, id, status)
+             SELECT 'tag-' || n, 'TAG-' || n, 'Accepted' FROM generate_series(1, 2000) n;
+         INSERT INTO tokens (key, id, status) VALUES ('tag-often', 'TAG-OFTEN', 'Accepted');
          INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
                  created_at, requested_by, waits, stage, reason, detail, ended_at)
              SELECT gen_random_uuid(), 'size-' || lpad((1 + n % {chargers})::text, 6, '0'), 'SIZE', 'Reset', '{{}}',
@@ -182,6 +186,21 @@ fn cases() -> Vec<Case> {
                 };
                 drop(store.transactions_on_wire(&[wire]).unwrap());
             }),
+        ),
+        (
+            "a thousand tokens with their last use",
+            Box::new(|store| {
+                let page = PageRequest {
+                    after: None,
+                    limit: 1_000,
+                };
+                let page = store.token_page(&TokenFilter::default(), &page).unwrap();
+                assert!(page.items.iter().any(|token| token.last_use.is_some()));
+            }),
+        ),
+        (
+            "the last use of a token that is often used",
+            Box::new(|store| drop(store.last_use("TAG-OFTEN").unwrap().unwrap())),
         ),
         ("commands", Box::new(command(|_| {}))),
         (

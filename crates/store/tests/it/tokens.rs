@@ -1,9 +1,11 @@
 //! The port `Tokens`: tokens that the operator sets, lists, imports and removes.
 
-use crate::common::{Adapter, on_every_adapter, origin};
+use crate::common::{
+    Adapter, answered, apply, at, id, on_every_adapter, origin, start, start_on, stop,
+};
 use central::Timestamp;
 use central::import::{Format, IMPORT_LINES_MAX, Line, Outcome};
-use central::model::ConcurrentTransactions;
+use central::model::{ConcurrentTransactions, TokenUse};
 use central::ports::{DirectorySource, Token, TokenChange, TokenStatus, Tokens, UnavailableKind};
 use central::query::{AuditFilter, PageRequest, QueryError, QueryStore, TokenFilter};
 use central::token_import::read;
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 on_every_adapter!(
     a_token_reads_back_with_all_members_and_a_gateway_sees_no_note,
     pages_hold_each_token_once_and_filters_select,
+    the_last_use_of_a_token_is_the_latest_transaction_that_it_was_accepted_for,
     what_does_not_change_leaves_no_trace,
     changes_at_the_same_time_follow_one_another,
     an_import_is_applied_whole_or_not_at_all,
@@ -36,7 +39,7 @@ fn ids<S: Tokens>(store: &S, filter: &TokenFilter) -> Vec<String> {
         let page = store
             .token_page(filter, &PageRequest { after, limit: 2 })
             .unwrap();
-        ids.extend(page.items.into_iter().map(|token| token.id));
+        ids.extend(page.items.into_iter().map(|listed| listed.token.id));
         after = page.next;
         if after.is_none() {
             return ids;
@@ -104,6 +107,61 @@ fn pages_hold_each_token_once_and_filters_select<A: Adapter>() {
         limit: 1,
     };
     assert_eq!(store.token_page(&all, &foreign), Err(QueryError::BadCursor));
+}
+
+fn the_last_use_of_a_token_is_the_latest_transaction_that_it_was_accepted_for<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    for id in ["A", "tag-1", "TAG-2"] {
+        store.put_token(&Token::accepted(id), &origin()).unwrap();
+    }
+    assert_eq!(store.last_use("TAG-1").unwrap(), None);
+    let of = |seq, minute, connector, tag: &str, status: &str, transaction| {
+        let call = format!(
+            r#"{{"connectorId":{connector},"idTag":"{tag}","meterStart":1,"timestamp":"{}"}}"#,
+            at(minute)
+        );
+        let answer =
+            format!(r#"{{"idTagInfo":{{"status":"{status}"}},"transactionId":{transaction}}}"#);
+        answered(
+            id(1, seq),
+            "CP-4",
+            minute,
+            "StartTransaction",
+            &call,
+            &answer,
+        )
+    };
+    let sent = [
+        start(id(1, 1), "CP-1", 1, 11),
+        stop(id(1, 2), "CP-1", 3, 11),
+        start_on(id(1, 3), "cp-2", 2, 22, 7),
+        stop(id(1, 4), "cp-2", 9, 22),
+        of(5, 5, 1, "TAG-1", "ConcurrentTx", 44),
+        of(6, 6, 2, "Tag-2", "Accepted", 45),
+        of(7, 7, 2, "stranger", "Accepted", 46),
+    ];
+    // The older use arrives last.
+    apply(&store, &sent[2..]).unwrap();
+    apply(&store, &sent[..2]).unwrap();
+    let last_use = |minute, charger: &str, connector| {
+        Some(TokenUse {
+            at: at(minute),
+            charger_id: charger.to_owned(),
+            connector: Some(connector),
+        })
+    };
+    let expected = [None, last_use(2, "cp-2", 7), last_use(6, "CP-4", 2)];
+    let page = PageRequest {
+        after: None,
+        limit: 10,
+    };
+    let page = store.token_page(&TokenFilter::default(), &page).unwrap();
+    let listed: Vec<_> = page.items.into_iter().map(|token| token.last_use).collect();
+    assert_eq!(listed, expected);
+    assert_eq!(store.last_use("TAG-1").unwrap(), expected[1]);
+    assert_eq!(store.last_use("STRANGER").unwrap(), last_use(7, "CP-4", 2));
+    assert_eq!(store.last_use("nobody").unwrap(), None);
 }
 
 fn what_does_not_change_leaves_no_trace<A: Adapter>() {
