@@ -303,11 +303,11 @@ mod tests {
         ("audit", READS),
         ("backup verify", READS),
         ("charger add", Audited::Entry("charger.set")),
-        ("charger import", Audited::Entry("charger.set")),
         (
             "charger disconnect",
             Audited::Entry("charger.disconnect_requested"),
         ),
+        ("charger import", Audited::Entry("charger.set")),
         ("charger list", READS),
         ("charger password", READS),
         ("charger remove", Audited::Entry("charger.removed")),
