@@ -2,11 +2,12 @@
 //! which, and which readings without a transaction belong to which.
 //!
 //! The rules are [`central::model::successor`] and [`central::model::reading_times`]. Both read at most [`SUCCESSORS_MAX`]
-//! sessions after one, in the order of their starts; where a clock is ahead, the second reads up to [`READERS_MAX`]. So after a change, as many sessions before the changed position are
-//! decided again, from a window of rows around it. This module chooses the positions and decides ([`Round`]); the databases
-//! read and write rows. The cost of a change does not depend on the number of a connector's sessions. Where the times of a
-//! session change so that values are missing or too many, all values of its times are read again ([`Scan`]): up to 31 days,
-//! without a bound on their number (docs/adr/0012-sessions-of-one-connector.md, *Cost*).
+//! sessions after one, in the order of their starts; where a clock is ahead, the second reads up to [`READERS_MAX`]. So after
+//! a change, as many sessions before the changed position are decided again, from a window of rows around it. This module
+//! chooses the positions and decides ([`Round`]); the databases read and write rows. The cost of a change does not depend on
+//! the number of a connector's sessions. Where the times of a session change so that values are missing or too many, all
+//! values of its times are read again ([`Scan`]): up to 31 days, without a bound on their number
+//! (docs/adr/0012-sessions-of-one-connector.md, *Cost*).
 
 use central::Timestamp;
 use central::model::{

@@ -329,9 +329,7 @@ fn import(args: &ImportArgs) -> Result<ExitCode> {
         .filter(|line| charger_import::has_password(line));
     let passwords = passwords.count();
     if passwords > 0 {
-        eprintln!(
-            "wattpost: {passwords} passwords are hashed, which takes some seconds for each hundred"
-        );
+        eprintln!("wattpost: passwords to hash: {passwords}; a hundred take some seconds");
         let stored = charger_import::stored_hashes(chargers.charger_profiles()?);
         for line in &mut lines {
             charger_import::hash_password(line, &stored, &PASSWORDS).map_err(anyhow::Error::msg)?;

@@ -52,7 +52,7 @@ pub(crate) struct AddArgs {
     /// Group (parentIdTag, groupIdToken)
     #[arg(long, value_name = "ID")]
     group: Option<String>,
-    /// Whether it may have several open transactions; it is stored, and gateways do not apply it
+    /// Whether it may have several open transactions [default: as `policy.concurrent_transactions` says]
     #[arg(long, value_name = "allow|refuse")]
     concurrent_transactions: Option<String>,
     /// A note

@@ -20,7 +20,7 @@ pub(crate) struct Token {
     expires_at: Option<String>,
     /// parentIdTag (1.6), groupIdToken (2.x).
     group: Option<String>,
-    /// Whether it may have several open transactions: `allow`, `refuse` or null. It is stored; gateways do not apply it.
+    /// Whether it may have several open transactions: `allow`, `refuse`, or null: as the policy says.
     concurrent_transactions: Option<ConcurrentTransactions>,
     /// A note of the operator, which no charger sees.
     note: Option<String>,

@@ -74,7 +74,7 @@ impl ReadingFilter {
         }
         let next = view.closed.as_ref();
         let next = next.map(|closed| closed.at.plus_millis(ahead_ms - 1));
-        // A view whose times are known only as it shows them has no other.
+        // Without written times, the shown ones are the bounds.
         let start = start.or(view.started_at);
         let end = stop.or(next).or(view.ended_at);
         let unnamed = view.place().zip(start).map(|(place, start)| {
