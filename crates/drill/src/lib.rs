@@ -68,7 +68,8 @@ pub struct DrillArgs {
     /// The longest time without an answer in scenarios in which answers must continue
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     answer_within: f64,
-    /// The longest time to an answer of /health/ready and /metrics in the storm
+    /// The longest time to an answer of /health/ready and /metrics in the storm, above that of a thread that does nothing
+    /// else meanwhile
     #[arg(long, default_value_t = 0.1, value_name = "SECONDS")]
     health_within: f64,
     /// Print the outcomes as JSON instead of a table

@@ -1,8 +1,13 @@
 //! Asks a process for its health and its metrics again and again while chargers come back: an operator, Prometheus and a load
 //! balancer must get their answers then too.
+//!
+//! The fleet and the process share one machine here, and every thread waits for a core while thousands of chargers return.
+//! So the same request goes to a thread that does nothing but answer: its time is what the machine alone costs.
 
+use anyhow::{Context as _, Result};
 use common::lock::lock;
-use std::net::SocketAddr;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -20,16 +25,23 @@ pub(super) struct Asked {
     pub(super) failed: u64,
     /// The longest time to a whole answer.
     pub(super) slowest: Duration,
+    /// The longest time to a whole answer of a thread that does nothing else.
+    pub(super) slowest_of_idle: Duration,
 }
+
+/// Longest request and time that the idle thread bears.
+const IDLE_REQUEST_MAX: usize = 4_096;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// A thread that asks. Dropping this stops it.
 pub(super) struct Probe {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
     server: SocketAddr,
+    idle: SocketAddr,
     is_over: AtomicBool,
     state: Mutex<State>,
 }
@@ -42,17 +54,24 @@ struct State {
 
 impl Probe {
     /// Begins to ask `server`.
-    pub(super) fn start(server: SocketAddr) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// No port is free.
+    pub(super) fn start(server: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on a port")?;
         let shared = Arc::new(Shared {
             server,
+            idle: listener.local_addr().context("read the port")?,
             is_over: AtomicBool::new(false),
             state: Mutex::default(),
         });
-        let of_thread = Arc::clone(&shared);
-        Self {
-            shared,
-            thread: Some(std::thread::spawn(move || of_thread.ask())),
-        }
+        let (of_thread, of_idle) = (Arc::clone(&shared), Arc::clone(&shared));
+        let threads = vec![
+            std::thread::spawn(move || of_idle.answer(&listener)),
+            std::thread::spawn(move || of_thread.ask()),
+        ];
+        Ok(Self { shared, threads })
     }
 
     /// Asks nothing until [`Probe::resume`]; returns when no request is open.
@@ -80,9 +99,9 @@ impl Shared {
                 if state.is_paused {
                     break;
                 }
-                let begun = Instant::now();
-                let answer = http::get(self.server, path);
-                let took = begun.elapsed();
+                let (_, took) = timed(|| http::get(self.idle, path));
+                state.asked.slowest_of_idle = state.asked.slowest_of_idle.max(took);
+                let (answer, took) = timed(|| http::get(self.server, path));
                 match answer {
                     Ok(_) => state.asked.answered += 1,
                     Err(_) => state.asked.failed += 1,
@@ -92,12 +111,44 @@ impl Shared {
             std::thread::sleep(INTERVAL);
         }
     }
+
+    /// Answers each request at once, until the probe is over.
+    fn answer(&self, listener: &TcpListener) {
+        while !self.is_over.load(Relaxed) {
+            // A connection that fails has no answer, and the next one is waited for.
+            let _ = listener.accept().and_then(|(socket, _)| answer_one(socket));
+        }
+    }
+}
+
+/// Reads a request without a body and answers it.
+fn answer_one(mut socket: TcpStream) -> io::Result<()> {
+    socket.set_read_timeout(Some(IDLE_TIMEOUT))?;
+    let mut head = Vec::new();
+    let mut piece = [0; 512];
+    while !head.ends_with(b"\r\n\r\n") && head.len() < IDLE_REQUEST_MAX {
+        let count = socket.read(&mut piece)?;
+        if count == 0 {
+            return Ok(());
+        }
+        head.extend_from_slice(&piece[..count]);
+    }
+    socket.write_all(b"HTTP/1.0 200 OK\r\n\r\nidle")
+}
+
+/// What `work` returns, and how long it took.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let result = work();
+    (result, begun.elapsed())
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
+        // The idle thread waits for a connection; without one it has ended.
+        let _ = TcpStream::connect(self.shared.idle);
+        for thread in self.threads.drain(..) {
             // A panic of the thread has been printed; its counts stay as they are.
             let _ = thread.join();
         }
@@ -107,25 +158,19 @@ impl Drop for Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
+    use std::net::Shutdown;
 
     #[test]
     fn answers_are_timed_and_nothing_is_asked_during_a_pause() {
         const SLOW: Duration = Duration::from_millis(50);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let probe = Probe::start(listener.local_addr().unwrap());
+        let probe = Probe::start(listener.local_addr().unwrap()).unwrap();
         for number in 0..4 {
-            let (mut socket, _) = listener.accept().unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut piece = [0; 256];
-                let count = socket.read(&mut piece).unwrap();
-                head.extend_from_slice(&piece[..count]);
-            }
+            let (socket, _) = listener.accept().unwrap();
             std::thread::sleep(SLOW);
-            if number < 3 {
-                socket.write_all(b"HTTP/1.0 200 OK\r\n\r\nready").unwrap();
+            match number {
+                0..3 => answer_one(socket).unwrap(),
+                _ => socket.shutdown(Shutdown::Both).unwrap(),
             }
         }
         drop(listener);
@@ -133,6 +178,7 @@ mod tests {
         let asked = probe.asked();
         assert!(asked.answered >= 3 && asked.failed >= 1, "{asked:?}");
         assert!(asked.slowest >= SLOW, "{asked:?}");
+        assert!(asked.slowest_of_idle > Duration::ZERO, "{asked:?}");
         std::thread::sleep(INTERVAL * 3);
         let later = probe.asked();
         assert_eq!(

@@ -35,7 +35,8 @@ struct Storm<'a> {
     repair: Repair,
 }
 
-/// `health_within`: the longest time to an answer of `/health/ready` and `/metrics`.
+/// `health_within`: the longest time to an answer of `/health/ready` and `/metrics`, above what a thread needs meanwhile that
+/// does nothing but answer.
 pub(super) fn returning(
     deployment: &Deployment,
     outage: Duration,
@@ -45,7 +46,7 @@ pub(super) fn returning(
     let mut storm = Storm {
         deployment,
         watch,
-        probe: Probe::start(deployment.gateway_http()),
+        probe: Probe::start(deployment.gateway_http())?,
         repair: Repair::now(),
     };
     if !watch.pause_until(RETURN_TIMEOUT, || watch.online() == watch.chargers())? {
@@ -194,9 +195,11 @@ impl Storm<'_> {
     fn judge_answers(&mut self, health_within: Duration) {
         let asked = self.probe.asked();
         self.note(format!(
-            "/health/ready and /metrics were answered {} times, within {:.0} ms at most",
+            "/health/ready and /metrics were answered {} times, within {:.0} ms at most; a thread that does nothing else \
+             answered within {:.0} ms",
             asked.answered,
-            asked.slowest.as_secs_f64() * 1e3
+            asked.slowest.as_secs_f64() * 1e3,
+            asked.slowest_of_idle.as_secs_f64() * 1e3
         ));
         if asked.failed > 0 || asked.answered == 0 {
             self.repair.broken_promises.push(format!(
@@ -204,10 +207,11 @@ impl Storm<'_> {
                 asked.failed
             ));
         }
-        if asked.slowest > health_within {
+        if asked.slowest > health_within + asked.slowest_of_idle {
             self.repair.broken_promises.push(format!(
-                "an answer of /health/ready or /metrics took {:.0} ms",
-                asked.slowest.as_secs_f64() * 1e3
+                "an answer of /health/ready or /metrics took {:.0} ms, that of an idle thread {:.0} ms",
+                asked.slowest.as_secs_f64() * 1e3,
+                asked.slowest_of_idle.as_secs_f64() * 1e3
             ));
         }
     }
