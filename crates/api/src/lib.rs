@@ -79,6 +79,7 @@ mod tokens;
 mod traces;
 mod transaction_messages;
 mod transactions;
+mod unknown_tokens;
 mod uptime;
 mod users;
 mod version;

@@ -13,8 +13,8 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dead_letters, disconnects, docs_page, events, freshness, handshakes, health,
     local_lists, messages, meter_values, operations, pipeline, quirks, reports, routes, schema,
-    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, uptime,
-    users, version, webhook_routes,
+    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions,
+    unknown_tokens, uptime, users, version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -86,6 +86,8 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         tokens::patch,
         tokens::remove,
         tokens::import,
+        unknown_tokens::list,
+        unknown_tokens::dismiss,
         local_lists::list,
         local_lists::one,
         local_lists::set,

@@ -86,6 +86,10 @@ pub(crate) struct SilenceId(pub(crate) Uuid);
 #[derive(Debug)]
 pub(crate) struct HandshakeNo(pub(crate) i64);
 
+/// The `key` of an unknown token.
+#[derive(Debug)]
+pub(crate) struct UnknownTokenKey(pub(crate) Uuid);
+
 macro_rules! named_by_one_text {
     ($($id:ident, $otherwise:ident;)*) => {
         $(
@@ -109,4 +113,5 @@ named_by_one_text! {
     AlertId, unknown_alert;
     SilenceId, unknown_silence;
     HandshakeNo, unknown_handshake;
+    UnknownTokenKey, not_listed_token;
 }

@@ -12,8 +12,8 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dashboard, dead_letters, disconnects, events, freshness, handshakes, health, import,
     local_lists, messages, meter_values, openapi, operations, pipeline, quirks, reports, schema,
-    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions, uptime,
-    users, version, webhook_routes,
+    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions,
+    unknown_tokens, uptime, users, version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -475,6 +475,22 @@ pub(crate) const ROUTES: &[Route] = &[
                 .patch(tokens::patch)
                 .delete(tokens::remove)
         },
+    },
+    Route {
+        path: "/api/v1/unknown-tokens",
+        purpose: "tokens that chargers presented and that were not added, the latest first",
+        parameters: unknown_tokens::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(unknown_tokens::list),
+    },
+    Route {
+        path: "/api/v1/unknown-tokens/{key}",
+        purpose: "`DELETE` dismisses an unknown token",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Operate),
+        handler: || delete(unknown_tokens::dismiss),
     },
     Route {
         path: "/api/v1/local-lists",

@@ -21,12 +21,17 @@ pub use disconnects::MemoryDisconnects;
 pub use rows::{BeforeQuery, MemoryRows};
 
 use crate::effect;
-use crate::model::{ChargerKey, EventRow, Merge, MeterValueRow, QuirkCount, QuirkCounts, Token};
+use crate::model::{
+    ChargerKey, EventRow, Merge, MeterValueRow, QuirkCount, QuirkCounts, Token,
+    UNKNOWN_TOKENS_PER_DAY_MAX, UnknownTokenCount, UnknownTokenCounts, unknown_token_key,
+};
 use crate::ports::{Applied, DeadLetter, ID_USED_TWICE, Store, Unavailable};
 use crate::project::Changes;
 use crate::record::{Record, RecordId};
+use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
 
 /// What a [`MemoryStore`] holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,6 +46,8 @@ pub struct Contents {
     pub events: BTreeMap<(ChargerKey, i64, i64), EventRow>,
     /// How often each charger needed each tolerance.
     pub quirks: QuirkCounts,
+    /// How often each charger presented unknown tokens.
+    pub unknown_tokens: UnknownTokenCounts,
     /// Dead letters: bytes and reason.
     pub dead: BTreeMap<RecordId, (Vec<u8>, String)>,
 }
@@ -52,6 +59,7 @@ pub struct MemoryStore {
     requests: Mutex<commands::Requests>,
     batches: Mutex<batches::StoredBatches>,
     tokens: Mutex<BTreeMap<String, Token>>,
+    dismissed_tokens: Mutex<BTreeMap<Uuid, Timestamp>>,
     wishes: Mutex<local_lists::Wishes>,
     letters: Mutex<dead_letters::Letters>,
 }
@@ -139,7 +147,39 @@ impl Store for MemoryStore {
                     .or_insert(once);
             }
         }
+        let mut counted = BTreeSet::new();
+        for (charger, token) in std::mem::take(&mut changes.presented) {
+            if token.may_be_unknown && new.contains(&token.record) && counted.insert(token.record) {
+                let key = unknown_token_key(&token.presented.id);
+                let once = UnknownTokenCount::once(&token);
+                add_unknown(
+                    &mut contents.unknown_tokens,
+                    (charger, token.day(), key),
+                    once,
+                );
+            }
+        }
         contents.states.merge(changes);
         Ok(applied)
+    }
+}
+
+/// Adds to the row, and removes what is too much of its charger and day.
+fn add_unknown(
+    counts: &mut UnknownTokenCounts,
+    key: (ChargerKey, i64, Uuid),
+    once: UnknownTokenCount,
+) {
+    let (charger, day) = (key.0.clone(), key.1);
+    match counts.get_mut(&key) {
+        Some(count) => count.add(once),
+        None => {
+            counts.insert(key, once);
+        }
+    }
+    let of_day = (charger.clone(), day, Uuid::nil())..=(charger, day, Uuid::max());
+    let surplus = counts.range(of_day).nth(UNKNOWN_TOKENS_PER_DAY_MAX);
+    if let Some(last) = surplus.map(|(key, _)| key.clone()) {
+        counts.remove(&last);
     }
 }

@@ -13,7 +13,8 @@ pub(crate) mod transaction;
 
 use crate::model::{
     ChargerKey, ChargerState, CommandId, CommandProgress, ConnectorState, EffectState, EventRow,
-    GatewayState, Merge, MeterValueRow, QuirkOfRecord, Stamp, TransactionState,
+    GatewayState, Merge, MeterValueRow, PresentedToken, QuirkOfRecord, RefusedTokenView, Stamp,
+    TransactionState,
 };
 use crate::record::{AnswerKind, GatewayId, Record, RecordId, RecordKind};
 use crate::{Quirk, Timestamp, actions};
@@ -43,6 +44,8 @@ pub struct Changes {
     pub events: Vec<EventRow>,
     /// To be counted once for each record.
     pub quirks: Vec<(ChargerKey, QuirkOfRecord)>,
+    /// Tokens that were refused, or not known. To be counted once for each record.
+    pub presented: Vec<(ChargerKey, PresentedToken)>,
 }
 
 impl Changes {
@@ -130,7 +133,13 @@ impl Changes {
 
     fn absorb_message(&mut self, source: &Source<'_>) {
         match actions::find(source.record.ocpp_version, source.record.action) {
-            Some(row) => (row.action.project)(self, source),
+            Some(row) => {
+                if let Some(presented) = (row.action.presents)(source.record) {
+                    let token = PresentedToken::new(source.id, source.record, presented);
+                    self.presented.push((source.charger.clone(), token));
+                }
+                (row.action.project)(self, source);
+            }
             // A SEND with an unknown action.
             None => event::other(self, source),
         }
@@ -148,6 +157,7 @@ impl Changes {
             && self.meter_values.is_empty()
             && self.events.is_empty()
             && self.quirks.is_empty()
+            && self.presented.is_empty()
     }
 
     pub(crate) fn charger(&mut self, charger: &ChargerKey) -> &mut ChargerState {
@@ -173,7 +183,28 @@ impl Merge for Changes {
         self.meter_values.extend(other.meter_values);
         self.events.extend(other.events);
         self.quirks.extend(other.quirks);
+        self.presented.extend(other.presented);
     }
+}
+
+/// The refusal that this record of a message tells a charger of, as events show it; `None` if it refuses no token.
+#[must_use]
+pub fn refused_token(id: RecordId, record: &Record<'_>) -> Option<RefusedTokenView> {
+    if record.kind != RecordKind::Call || record.answer_kind != AnswerKind::Result {
+        return None;
+    }
+    let row = actions::find(record.ocpp_version, record.action)?;
+    let token = PresentedToken::new(id, record, (row.action.presents)(record)?);
+    token.is_refused().then(|| RefusedTokenView {
+        record_id: id.to_string(),
+        charger_id: record.charger_id.to_owned(),
+        connector: token.presented.connector,
+        token: token.presented.id,
+        token_type: token.presented.token_type,
+        status: token.presented.status,
+        action: record.action.to_owned(),
+        at: record.received_at,
+    })
 }
 
 /// The projection of a message that changes nothing.

@@ -3,7 +3,7 @@
 use crate::refusal::Refusal;
 use central::RecordId;
 use central::memory::Contents;
-use central::model::{EventRow, MeterValueRow, QuirkCounts};
+use central::model::{EventRow, MeterValueRow, QuirkCounts, UnknownTokenCounts};
 use central::ports::Unavailable;
 use central::project::Changes;
 use central::query::{MessageFilter, QueryError, QueryStore, all_messages};
@@ -20,6 +20,7 @@ pub(crate) struct Tables {
     pub(crate) events: Vec<EventRow>,
     pub(crate) dead_letters: Vec<DeadLetterEntry>,
     pub(crate) quirks: QuirkCounts,
+    pub(crate) unknown_tokens: UnknownTokenCounts,
 }
 
 impl Tables {
@@ -37,6 +38,7 @@ impl Tables {
                 .collect(),
             dead: self.dead_letters.into_iter().collect(),
             quirks: self.quirks,
+            unknown_tokens: self.unknown_tokens,
             ..Contents::default()
         };
         for message in all_messages(store, &MessageFilter::default()) {

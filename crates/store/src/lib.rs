@@ -46,6 +46,7 @@ mod state;
 mod succession;
 mod tokens;
 mod transfer;
+mod unknown_tokens;
 mod users;
 mod webhooks;
 

@@ -82,6 +82,15 @@ pub(crate) fn after_token(page: &PageRequest) -> Result<String, QueryError> {
     }
 }
 
+/// The time, the key and the number of the charger before which a page of unknown tokens begins.
+pub(crate) fn before_unknown_token(page: &PageRequest) -> Result<(i64, Uuid, i64), QueryError> {
+    match place(page)? {
+        None => Ok((i64::MAX, Uuid::max(), i64::MAX)),
+        Some(Place::UnknownToken(at, key, charger_no)) => Ok((at.0, key, charger_no)),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 /// The id after which a page of sites begins.
 pub(crate) fn after_site(page: &PageRequest) -> Result<String, QueryError> {
     match place(page)? {

@@ -43,6 +43,7 @@ pub(crate) const COPIED: &[CopiedTable] = &[
     replaced("removed_chargers", &["key"]),
     replaced("password_rotations", &["key"]),
     replaced("tokens", &["key"]),
+    replaced("dismissed_tokens", &["key"]),
     replaced("api_keys", &["id"]),
     replaced("users", &["id"]),
     replaced("audit_log", &["no"]),
@@ -80,6 +81,7 @@ pub(crate) const REBUILT: &[&str] = &[
     "transaction_views",
     "unnamed_places",
     "charger_quirks",
+    "unknown_tokens",
     "command_progress",
     "command_effects",
     "events",
@@ -109,8 +111,9 @@ pub(crate) const FORMER_KEYS: &str =
 
 /// What records have changed is no news: nothing of it goes to the log of events. The sessions are noted as those of
 /// before the log are.
-pub(crate) const NO_EVENTS: [&str; 2] = [
+pub(crate) const NO_EVENTS: [&str; 3] = [
     "DELETE FROM event_queue",
+    "DELETE FROM token_refusals",
     "INSERT INTO event_sessions (key, stages, shown)
         SELECT key, max(CASE WHEN kind = 2 THEN 0 ELSE 1 END) + 2 * max(CASE WHEN unended AND partner IS NULL THEN 0 ELSE 1 END)
             + 4 * max(CASE WHEN closed OR successor IS NOT NULL THEN 1 ELSE 0 END), 0
@@ -150,7 +153,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// Tables of a store's own: the version of the schema, the processes that run, what gateways are asked
-    /// for now, and what is found again while records are applied.
+    /// for now, how many events of the current hour are counted, and what is found again while records are applied.
     const OWN: &[&str] = &[
         "wattpost_schema",
         "message_days",
@@ -160,6 +163,7 @@ mod tests {
         "processes",
         "disconnect_requests",
         "alert_evaluation",
+        "token_refusals",
     ];
 
     /// The tables that the migrations of `store` create.

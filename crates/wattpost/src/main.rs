@@ -367,6 +367,7 @@ mod tests {
         ("token import", Audited::Entry("token.set")),
         ("token list", READS),
         ("token remove", Audited::Entry("token.removed")),
+        ("token unknown", READS),
         ("transaction close", Audited::Entry("transaction.closed")),
         ("transaction list", READS),
         ("user add", Audited::Entry("user.added")),

@@ -11,9 +11,9 @@ use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Result, bail};
 use central::field_error::FieldError;
-use central::model::ListedToken;
+use central::model::{ListedToken, UnknownTokenView};
 use central::ports::Token;
-use central::query::{PAGE_MAX, PageRequest, TokenFilter};
+use central::query::{PAGE_MAX, PageRequest, TokenFilter, UnknownTokenFilter};
 use central::token_fields;
 use central::token_import;
 use clap::{Args, Subcommand, ValueEnum};
@@ -29,6 +29,8 @@ pub(crate) enum TokenCommand {
     List(SettingsArgs),
     /// Remove a token.
     Remove(OneArgs),
+    /// List tokens that chargers presented and that were not added, the latest first.
+    Unknown(UnknownArgs),
     /// Add or change the tokens of a file (CSV or NDJSON), all or none.
     Import(ImportArgs),
 }
@@ -60,6 +62,16 @@ pub(crate) struct AddArgs {
     note: Option<String>,
 }
 
+/// Flags of `token unknown`.
+#[derive(Debug, Args)]
+pub(crate) struct UnknownArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Only those at this charger; letter case is ignored
+    #[arg(long, value_name = "ID")]
+    charger: Option<String>,
+}
+
 /// Flags of `token remove`.
 #[derive(Debug, Args)]
 pub(crate) struct OneArgs {
@@ -89,6 +101,7 @@ pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
             }
             print_line!("{}: removed", args.id);
         }
+        TokenCommand::Unknown(args) => unknown(args)?,
         TokenCommand::Import(args) => return import(args),
     }
     Ok(ExitCode::SUCCESS)
@@ -161,6 +174,43 @@ fn list(settings: &SettingsArgs) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+fn unknown(args: &UnknownArgs) -> Result<()> {
+    let tokens = database::open(&args.settings.load()?, Use::Read)?.tokens;
+    let filter = UnknownTokenFilter {
+        charger: args.charger.clone(),
+        search: None,
+    };
+    let mut page = PageRequest {
+        after: None,
+        limit: PAGE_MAX,
+    };
+    loop {
+        let found = tokens.unknown_tokens(&filter, &page)?;
+        for token in &found.items {
+            print_line!("{}", unknown_line(token));
+        }
+        page.after = found.next;
+        if page.after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// The id comes from a charger: it is quoted, so that it cannot write to the terminal.
+fn unknown_line(token: &UnknownTokenView) -> String {
+    let mut line = format!("{:?}: {}", token.id, token.answer);
+    if let Some(kind) = &token.token_type {
+        line.push_str(&format!(", type {kind:?}"));
+    }
+    let (charger, times) = (&token.charger_id, token.count);
+    line.push_str(&format!(", last presented {} at {charger}", token.last_at));
+    if let Some(connector) = token.connector {
+        line.push_str(&format!(" connector {connector}"));
+    }
+    line.push_str(&format!(", {times} times since {}", token.first_at));
+    line
 }
 
 fn import(args: &ImportArgs) -> Result<ExitCode> {

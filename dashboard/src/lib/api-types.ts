@@ -2708,6 +2708,69 @@ export interface components {
             stale_because?: string | null;
         };
         /** @description A page of a list. */
+        Page_UnknownToken: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                /**
+                 * @description The status that the latest message was answered, such as `Invalid`; `Accepted` by the policy for unknown tokens.
+                 * @example Invalid
+                 */
+                answer: string;
+                /** @example CP-17 */
+                charger_id: string;
+                /**
+                 * Format: int64
+                 * @description The connector (1.6) or EVSE (2.x) of the latest message; null if it names none.
+                 */
+                connector?: number | null;
+                /**
+                 * Format: int64
+                 * @description Messages that presented it at the charger on the days that are kept.
+                 */
+                count: number;
+                /**
+                 * Format: date-time
+                 * @description When it was first presented at the charger, of the days that are kept.
+                 */
+                first_at: string;
+                /**
+                 * @description idTag (1.6) or idToken (2.x), in the charger's latest spelling.
+                 * @example 04A2B3C4D5
+                 */
+                id: string;
+                /**
+                 * Format: uuid
+                 * @description Names the token, the same at all chargers, in `DELETE /api/v1/unknown-tokens/{key}`.
+                 */
+                key: string;
+                /**
+                 * Format: date-time
+                 * @description When it was last presented at the charger.
+                 */
+                last_at: string;
+                /**
+                 * @description The type of an idToken of 2.x.
+                 * @example ISO14443
+                 */
+                type?: string | null;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
+        /** @description A page of a list. */
         Page_User: {
             /**
              * Format: date-time
@@ -3557,6 +3620,51 @@ export interface components {
          * @enum {string}
          */
         UnknownReason: "offline" | "not_reported_since_connect" | "gateway_unreachable";
+        /** @description A token that a charger presented and that was not added, at one charger. */
+        UnknownToken: {
+            /**
+             * @description The status that the latest message was answered, such as `Invalid`; `Accepted` by the policy for unknown tokens.
+             * @example Invalid
+             */
+            answer: string;
+            /** @example CP-17 */
+            charger_id: string;
+            /**
+             * Format: int64
+             * @description The connector (1.6) or EVSE (2.x) of the latest message; null if it names none.
+             */
+            connector?: number | null;
+            /**
+             * Format: int64
+             * @description Messages that presented it at the charger on the days that are kept.
+             */
+            count: number;
+            /**
+             * Format: date-time
+             * @description When it was first presented at the charger, of the days that are kept.
+             */
+            first_at: string;
+            /**
+             * @description idTag (1.6) or idToken (2.x), in the charger's latest spelling.
+             * @example 04A2B3C4D5
+             */
+            id: string;
+            /**
+             * Format: uuid
+             * @description Names the token, the same at all chargers, in `DELETE /api/v1/unknown-tokens/{key}`.
+             */
+            key: string;
+            /**
+             * Format: date-time
+             * @description When it was last presented at the charger.
+             */
+            last_at: string;
+            /**
+             * @description The type of an idToken of 2.x.
+             * @example ISO14443
+             */
+            type?: string | null;
+        };
         /** @description For how much of a time a charger was connected. `up_ms`, `down_ms`, `unknown_ms` and `excluded_ms` add up to the range. */
         Uptime: {
             charger_id: string;

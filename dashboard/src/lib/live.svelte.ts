@@ -8,7 +8,7 @@ export const TYPES = [
   'connector.status_changed',
   'transaction.started', 'transaction.updated', 'transaction.ended', 'transaction.closed', 'transaction.reconciled',
   'command.sent', 'command.finished', 'command.effect_seen',
-  'dead_letter.added', 'dead_letter.applied', 'dead_letter.discarded', 'security.event', 'charger.refused', 'token.set', 'token.removed',
+  'dead_letter.added', 'dead_letter.applied', 'dead_letter.discarded', 'security.event', 'charger.refused', 'token.refused', 'token.set', 'token.removed',
   'alert.firing', 'alert.acknowledged', 'alert.resolved',
 ];
 /** The page changes at most four times a second. */

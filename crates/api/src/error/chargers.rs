@@ -1,9 +1,9 @@
 //! Chargers, tokens and local authorization lists.
 
 use super::kinds::{
-    CHARGER_EXISTS, LOCAL_LIST_KEPT, NO_ROTATION, ROTATION_OPEN, SITE_EXISTS, SITE_HAS_CHARGERS,
-    TOO_MANY_SITES, UNKNOWN_CHARGER, UNKNOWN_HANDSHAKE, UNKNOWN_LOCAL_LIST, UNKNOWN_SITE,
-    UNKNOWN_TOKEN,
+    CHARGER_EXISTS, LOCAL_LIST_KEPT, NO_ROTATION, NOT_LISTED_TOKEN, ROTATION_OPEN, SITE_EXISTS,
+    SITE_HAS_CHARGERS, TOO_MANY_SITES, UNKNOWN_CHARGER, UNKNOWN_HANDSHAKE, UNKNOWN_LOCAL_LIST,
+    UNKNOWN_SITE, UNKNOWN_TOKEN,
 };
 use super::{ApiError, quoted};
 use central::model::CommandId;
@@ -87,6 +87,16 @@ impl ApiError {
             format!(
                 "No refused handshake is known by the number {}.",
                 quoted(no)
+            ),
+        )
+    }
+
+    pub(crate) fn not_listed_token(key: &str) -> Self {
+        Self::new(
+            &NOT_LISTED_TOKEN,
+            format!(
+                "The list of unknown tokens does not have the key {}; read it with GET /api/v1/unknown-tokens.",
+                quoted(key)
             ),
         )
     }

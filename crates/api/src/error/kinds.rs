@@ -61,6 +61,7 @@ kinds! {
     UNKNOWN_WEBHOOK, NOT_FOUND, "unknown_webhook", "Unknown webhook", "no webhook has this id";
     UNKNOWN_EVENT, NOT_FOUND, "unknown_event", "Unknown event", "the event from which a webhook is to be sent events again is not in the log, or no longer kept";
     UNKNOWN_TOKEN, NOT_FOUND, "unknown_token", "Unknown token", "the token was not added";
+    NOT_LISTED_TOKEN, NOT_FOUND, "not_listed_token", "Not an unknown token", "the list of unknown tokens does not have this `key`: the token was added or dismissed, or is no longer kept";
     UNKNOWN_LOCAL_LIST, NOT_FOUND, "unknown_local_list", "Unknown local list", "no wish for a local list holds for the charger";
     NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
     CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";

@@ -67,6 +67,7 @@ impl Shown {
             | EventType::ConnectorStatusChanged
             | EventType::DeadLetterApplied
             | EventType::SecurityEvent
+            | EventType::TokenRefused
             | EventType::TokenSet
             | EventType::TokenRemoved => {}
         }

@@ -34,6 +34,34 @@ pub(crate) struct Token {
     last_used_connector: Option<i64>,
 }
 
+/// A token that a charger presented and that was not added, at one charger.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UnknownToken {
+    /// Names the token, the same at all chargers, in `DELETE /api/v1/unknown-tokens/{key}`.
+    key: Uuid,
+    /// idTag (1.6) or idToken (2.x), in the charger's latest spelling.
+    #[schema(example = "04A2B3C4D5")]
+    id: String,
+    /// The type of an idToken of 2.x.
+    #[schema(example = "ISO14443")]
+    r#type: Option<String>,
+    #[schema(example = "CP-17")]
+    charger_id: String,
+    /// The connector (1.6) or EVSE (2.x) of the latest message; null if it names none.
+    connector: Option<i64>,
+    /// The status that the latest message was answered, such as `Invalid`; `Accepted` by the policy for unknown tokens.
+    #[schema(example = "Invalid")]
+    answer: String,
+    /// When it was first presented at the charger, of the days that are kept.
+    #[schema(format = DateTime)]
+    first_at: String,
+    /// When it was last presented at the charger.
+    #[schema(format = DateTime)]
+    last_at: String,
+    /// Messages that presented it at the charger on the days that are kept.
+    count: u64,
+}
+
 /// The settings of a token. With `PUT` a member that is absent has its default; with `PATCH` it stays as it is.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokenSettings {

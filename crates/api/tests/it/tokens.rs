@@ -195,3 +195,79 @@ async fn a_wish_for_a_local_list_is_set_shown_and_removed() {
         assert_eq!(code(&wrong), (422, "payload_invalid".to_owned()), "{body}");
     }
 }
+
+const UNKNOWN: &str = "/api/v1/unknown-tokens";
+
+/// A message of 1.6 that presents a token, with its answer.
+fn presents(store: &central::memory::MemoryStore, seq: u64, tag: &str) {
+    let payload = json!({ "idTag": tag }).to_string();
+    let record = central::Record {
+        kind: central::RecordKind::Call,
+        charger_id: "CP-17",
+        ocpp_version: ocpp::Version::V16,
+        message_id: "m",
+        action: "Authorize",
+        payload: &payload,
+        answer_kind: central::AnswerKind::Result,
+        answer: r#"{"idTagInfo":{"status":"Invalid"}}"#,
+        received_at: central::Timestamp(i64::try_from(seq).expect("small") * 1_000),
+        epoch: central::Epoch(1),
+        notes: central::record::Notes::default(),
+        reason: "",
+    };
+    let id = central::RecordId {
+        gateway: central::GatewayId(uuid::Uuid::from_u128(1)),
+        seq: central::Seq(seq),
+    };
+    let records = [(id, record)];
+    let changes = central::project::Changes::of(&records).0;
+    central::ports::Store::apply(store, &records, &changes, &[]).expect("in memory");
+}
+
+#[tokio::test]
+async fn an_unknown_token_is_listed_until_it_is_added_or_dismissed() {
+    let memory = Arc::new(central::memory::MemoryStore::default());
+    let deps = api::ApiDeps {
+        tokens: Some(Arc::clone(&memory) as _),
+        ..deps(&Arc::new(MemoryRows::default()))
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    let addr = api.local_addr();
+    // The second would leave the path if it were a part of it.
+    for (seq, tag) in [(1, "04B1"), (2, "../<b>"), (3, "04B3")] {
+        presents(&memory, seq, tag);
+    }
+    let list = get(addr, UNKNOWN).await.json();
+    let ids = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().expect("a page").iter();
+        let id = |item: &Value| item["id"].as_str().expect("a text").to_owned();
+        items.map(id).collect()
+    };
+    assert_eq!(ids(&list), ["04B3", "../<b>", "04B1"]);
+    let first = &list["items"][0];
+    assert_eq!(
+        (&first["charger_id"], &first["answer"], &first["count"]),
+        (&"CP-17".into(), &"Invalid".into(), &1.into())
+    );
+    assert_eq!(first["last_at"], "1970-01-01T00:00:03.000Z");
+    let page = get(addr, &format!("{UNKNOWN}?limit=2")).await.json();
+    let next = page["next"].as_str().expect("a cursor");
+    let rest = get(addr, &format!("{UNKNOWN}?limit=2&cursor={next}")).await;
+    assert_eq!(ids(&rest.json()), ["04B1"]);
+    let found = get(addr, &format!("{UNKNOWN}?charger=cp-17&q=b3")).await;
+    assert_eq!(ids(&found.json()), ["04B3"]);
+
+    let added = send(addr, "PUT", "/api/v1/tokens/04b3", &[JSON], "{}").await;
+    assert_eq!(added.status, 201);
+    let hostile = list["items"][1]["key"].as_str().expect("a key");
+    let target = format!("{UNKNOWN}/{hostile}");
+    assert_eq!(request(addr, "DELETE", &target).await.status, 204);
+    assert_eq!(ids(&get(addr, UNKNOWN).await.json()), ["04B1"]);
+    let added = first["key"].as_str().expect("a key");
+    for key in [hostile, added, "x"] {
+        let again = request(addr, "DELETE", &format!("{UNKNOWN}/{key}")).await;
+        assert_eq!(code(&again), (404, "not_listed_token".to_owned()));
+    }
+    presents(&memory, 4, "../<b>");
+    assert_eq!(ids(&get(addr, UNKNOWN).await.json()), ["../<b>", "04B1"]);
+}

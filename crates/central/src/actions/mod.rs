@@ -15,10 +15,11 @@ pub(crate) mod v16;
 mod v2;
 
 use crate::answer::{self, Decision, Scene};
-use crate::model::Boot;
+use crate::model::{Boot, Presented};
 use crate::natural_key::NaturalKey;
 use crate::policy::Policy;
 use crate::project::{Changes, Source, event};
+use crate::record::Record;
 use crate::resend::SessionPart;
 use crate::running::SessionNews;
 use ocpp::Version;
@@ -33,6 +34,8 @@ pub(crate) struct Action {
     pub(crate) answer: fn(&Scene<'_>) -> Decision,
     /// What an accepted message changes in the projections.
     pub(crate) project: fn(&mut Changes, &Source<'_>),
+    /// The token that an accepted message presents, unless its answer accepts the token as known.
+    pub(crate) presents: fn(&Record<'_>) -> Option<Presented>,
     /// How the message is recognised when it comes again.
     pub(crate) repeats: Repeats,
     /// Whether it registers the charger: it may come from a charger that is not accepted, and it is refused in strict
@@ -81,6 +84,7 @@ impl Action {
             name,
             answer: answer::empty,
             project: event::other,
+            presents: no_token,
             repeats: Repeats::Recent,
             is_boot: false,
             is_refused_by_status: false,
@@ -113,6 +117,10 @@ impl Action {
             ..Self::plain(name)
         }
     }
+}
+
+const fn no_token(_: &Record<'_>) -> Option<Presented> {
+    None
 }
 
 const fn always(_: &Policy) -> bool {

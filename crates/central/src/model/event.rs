@@ -59,6 +59,8 @@ pub enum EventType {
     ChargerRefused,
     /// A charger has reported a security event.
     SecurityEvent,
+    /// A charger presented a token that was refused.
+    TokenRefused,
     /// A token was added or changed.
     TokenSet,
     /// A token was removed.
@@ -67,7 +69,7 @@ pub enum EventType {
 
 impl EventType {
     /// All types, by name.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AlertAcknowledged,
         Self::AlertFiring,
         Self::AlertResolved,
@@ -85,6 +87,7 @@ impl EventType {
         Self::DeadLetterApplied,
         Self::DeadLetterDiscarded,
         Self::SecurityEvent,
+        Self::TokenRefused,
         Self::TokenRemoved,
         Self::TokenSet,
         Self::TransactionClosed,
@@ -120,6 +123,7 @@ impl EventType {
             Self::DeadLetterApplied => "dead_letter.applied",
             Self::DeadLetterDiscarded => "dead_letter.discarded",
             Self::SecurityEvent => "security.event",
+            Self::TokenRefused => "token.refused",
             Self::TokenSet => "token.set",
             Self::TokenRemoved => "token.removed",
         }

@@ -21,6 +21,7 @@ mod effect;
 mod event;
 mod message;
 mod password_rotation;
+mod presented_token;
 mod process;
 mod profile;
 mod quirk;
@@ -73,6 +74,12 @@ pub use event::{ChangeView, EVENT_LATE_AFTER_MS, Event, EventId, EventType, Secu
 pub use message::{DeadLetterRow, DeadLetterState, Deviation, Discarded, MessageRow, ShownMessage};
 pub use password_rotation::{
     Answer as RotationAnswer, PasswordRotation, RotationOutcome, RotationState, RotationView,
+};
+pub(crate) use presented_token::TokenMembers;
+pub use presented_token::{
+    Presented, PresentedToken, RefusedTokenView, TOKEN_REFUSED_EVENTS_MAX, TOKEN_REFUSED_EVENTS_MS,
+    UNKNOWN_TOKENS_KEPT_MS, UNKNOWN_TOKENS_PER_DAY_MAX, UnknownTokenCount, UnknownTokenCounts,
+    UnknownTokenView, unknown_token_key, unknown_tokens_kept_from,
 };
 pub use process::{
     GATEWAY_SHOWN_MS, GatewayReport, PROCESS_REPORT_EVERY_MS, PROCESS_SHOWN_MS,

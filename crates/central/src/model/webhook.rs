@@ -538,6 +538,7 @@ mod tests {
         settings.types = vec!["token.*".to_owned(), "security.event".to_owned()];
         let some = settings.filter().unwrap().types;
         let wanted = [
+            EventType::TokenRefused,
             EventType::TokenRemoved,
             EventType::TokenSet,
             EventType::SecurityEvent,

@@ -2,8 +2,9 @@
 
 use super::{QueryError, Unavailable};
 use crate::import::{Line, Verdict};
-use crate::model::{ListedToken, Origin, Token, TokenUse};
-use crate::query::{Page, PageRequest, TokenFilter};
+use crate::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
+use crate::query::{Page, PageRequest, TokenFilter, UnknownTokenFilter};
+use uuid::Uuid;
 
 /// What [`Tokens::change_token`] does with a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,25 @@ pub trait Tokens: Send + Sync + 'static {
         filter: &TokenFilter,
         page: &PageRequest,
     ) -> Result<Page<ListedToken>, QueryError>;
+
+    /// Tokens that chargers presented, that gateways did not accept as known, and that the directory does not have: a row for
+    /// each charger, the latest first. [`UNKNOWN_TOKENS_PER_DAY_MAX`](crate::model::UNKNOWN_TOKENS_PER_DAY_MAX) says which
+    /// are kept, and until when. A page may have fewer items than wanted, or none, although more follow.
+    ///
+    /// # Errors
+    /// When the database cannot be read now, or the cursor is not one of this list.
+    fn unknown_tokens(
+        &self,
+        filter: &UnknownTokenFilter,
+        page: &PageRequest,
+    ) -> Result<Page<UnknownTokenView>, QueryError>;
+
+    /// Removes the token with this [`UnknownTokenView::key`] from the list, at all chargers, with an entry in the audit log;
+    /// `false` if it is not listed. At a charger that presents it later it is listed again, with its figures of before.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn dismiss_unknown_token(&self, key: Uuid, origin: &Origin) -> Result<bool, Unavailable>;
 
     /// Changes the token of this id as `decide` says, which sees the stored one. `decide` is called once, inside the
     /// transaction; it must not block.

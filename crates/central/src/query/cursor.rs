@@ -61,6 +61,8 @@ pub enum Place {
     BatchItem(i64),
     /// In the list of tokens: after this key.
     Token(String),
+    /// In the list of unknown tokens, the latest first: after this time, key and number of the charger.
+    UnknownToken(Timestamp, Uuid, i64),
     /// In the list of sites: after this id.
     Site(String),
     /// In the list of a transaction's samples: after so many samples of what follows this time and hash of a row.
@@ -103,6 +105,12 @@ impl Place {
             Self::WebhookAttempt(number) => format!("w{:x}", number.cast_unsigned()),
             Self::Alert(id) => format!("f{}", id.simple()),
             Self::Token(key) => format!("k{}", hex(key)),
+            Self::UnknownToken(at, key, charger_no) => format!(
+                "u{:x}.{}.{:x}",
+                at.0.cast_unsigned(),
+                key.simple(),
+                charger_no.cast_unsigned()
+            ),
             Self::Site(id) => format!("l{}", hex(id)),
             Self::Connection(epoch, gateway) => {
                 format!("n{:x}.{}", epoch.0, gateway.0.simple())
@@ -146,6 +154,17 @@ fn read_place(text: &str) -> Option<Place> {
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
         "k" => Some(Place::Token(text_of(rest)?)),
+        "u" => {
+            let (at, rest) = rest.split_once('.')?;
+            let (key, charger_no) = rest.split_once('.')?;
+            let number = |text| Some(u64::from_str_radix(text, 16).ok()?.cast_signed());
+            let key = Uuid::try_parse(key).ok()?;
+            Some(Place::UnknownToken(
+                Timestamp(number(at)?),
+                key,
+                number(charger_no)?,
+            ))
+        }
         "l" => Some(Place::Site(text_of(rest)?)),
         "n" => {
             let (epoch, gateway) = rest.split_once('.')?;
@@ -280,6 +299,7 @@ mod tests {
             Place::WebhookAttempt(7),
             Place::Alert(gateway().0),
             Place::Token("04a1-ü".to_owned()),
+            Place::UnknownToken(Timestamp(-1), gateway().0, 7),
             Place::Site("depot-7".to_owned()),
             Place::Connection(Epoch(1_769_860_800_000), gateway()),
             Place::Sample(Timestamp(7), -1, 3),

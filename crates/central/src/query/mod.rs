@@ -356,6 +356,15 @@ pub struct TokenFilter {
     pub search: Option<String>,
 }
 
+/// Selects unknown tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UnknownTokenFilter {
+    /// Only those at this charger, in any letter case.
+    pub charger: Option<String>,
+    /// Only those whose id contains this text, in any letter case.
+    pub search: Option<String>,
+}
+
 impl TokenFilter {
     /// Whether it selects this token.
     #[must_use]

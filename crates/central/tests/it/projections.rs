@@ -270,6 +270,7 @@ proptest! {
         prop_assert_eq!(&plain.meter_values, &other.meter_values);
         prop_assert_eq!(&plain.events, &other.events);
         prop_assert_eq!(&plain.quirks, &other.quirks);
+        prop_assert_eq!(&plain.unknown_tokens, &other.unknown_tokens);
         prop_assert_eq!(&plain.records, &other.records);
         let ((text, transactions), (other_text, mut others)) = (views(&plain), views(&other));
         prop_assert_eq!(text, other_text);
@@ -422,6 +423,7 @@ fn states(history: &[(RecordId, Vec<u8>)]) -> Changes {
     let mut changes = changes_of(history);
     changes.meter_values.clear();
     changes.quirks.clear();
+    changes.presented.clear();
     changes.events.clear();
     changes
 }

@@ -9,6 +9,7 @@ GRANT SELECT ON wattpost_schema TO :"role";
 GRANT SELECT, UPDATE ON settings TO :"role";
 GRANT SELECT, INSERT, UPDATE ON gateways, chargers, connectors, transactions, charger_quirks TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON transaction_views TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON unknown_tokens, dismissed_tokens, token_refusals TO :"role";
 GRANT SELECT, INSERT ON transaction_aliases, transaction_closings, unnamed_places TO :"role";
 GRANT SELECT, INSERT, DELETE ON transactions_to_list TO :"role";
 -- Stored messages are never changed; the retention deletes them with the owner's rights.

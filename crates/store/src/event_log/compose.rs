@@ -5,14 +5,14 @@ use super::round::Round;
 use super::session::Session;
 use crate::dead_letters::charger_of_entry;
 use crate::refusal::Refusal;
-use central::Timestamp;
 use central::alert::machine::Stage;
 use central::model::truncate;
 use central::model::{
     AlertView, AuditView, CommandView, EffectPhase, Event, EventId, EventType,
-    RefusedHandshakeView, SecurityEventView, TransactionView,
+    RefusedHandshakeView, RefusedTokenView, SecurityEventView, TransactionView,
 };
 use central::query::{ChargerDetail, DeadLetterRow};
+use central::{RecordId, Timestamp};
 use serde::Serialize;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -30,6 +30,7 @@ pub(crate) struct Objects {
     pub(crate) audit: HashMap<i64, AuditView>,
     pub(crate) security: HashMap<SecurityEventKey, SecurityEventText>,
     pub(crate) handshakes: HashMap<i64, RefusedHandshakeView>,
+    pub(crate) refused_tokens: HashMap<RecordId, RefusedTokenView>,
 }
 
 /// A dead letter as its event shows it.
@@ -244,6 +245,27 @@ impl Log {
                         charger,
                         subject,
                         json(refused)?,
+                    );
+                }
+            }
+            Change::TokenRefused => {
+                let charger = entry.charger_no.and_then(|no| objects.chargers.get(&no));
+                let refused = entry.message();
+                let refused = refused.and_then(|id| objects.refused_tokens.get(&id));
+                if let (Some(charger), Some(refused)) = (charger, refused) {
+                    let charger_id = charger.charger.charger_id.clone();
+                    let view = RefusedTokenView {
+                        charger_id: charger_id.clone(),
+                        ..refused.clone()
+                    };
+                    let subject = view.token.clone();
+                    let data = json(&view)?;
+                    self.push(
+                        EventType::TokenRefused,
+                        at,
+                        Some(&charger_id),
+                        subject,
+                        data,
                     );
                 }
             }

@@ -5,7 +5,7 @@ use crate::quirks::NewRecords;
 use central::alert::machine::Stage;
 use central::model::{CommandId, CommandProgress};
 use central::record::AnswerKind;
-use central::{Record, RecordId, RecordKind, Timestamp};
+use central::{GatewayId, Record, RecordId, RecordKind, Seq, Timestamp};
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -44,10 +44,12 @@ pub(crate) enum Change {
     Refused,
     /// An alert fires, was acknowledged or has ended.
     Alert,
+    /// A charger presented a token that was refused, by the id of the message.
+    TokenRefused,
 }
 
 impl Change {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Transaction,
         Self::Connected,
         Self::Disconnected,
@@ -61,6 +63,7 @@ impl Change {
         Self::Effect,
         Self::Refused,
         Self::Alert,
+        Self::TokenRefused,
     ];
 
     /// Whether it says only that a state is another one, so that several changes together are one. Every other change has
@@ -85,6 +88,7 @@ impl Change {
             Self::Effect => 11,
             Self::Refused => 12,
             Self::Alert => 13,
+            Self::TokenRefused => 14,
         }
     }
 
@@ -150,6 +154,21 @@ impl Queued {
         entry.id = Some(id);
         entry.number = Some(stage.number());
         entry
+    }
+
+    pub(crate) const fn token_refused(charger_no: i64, record: RecordId, at: Timestamp) -> Self {
+        let mut entry = Self::of_charger(Change::TokenRefused, charger_no, at);
+        entry.number = Some(record.seq.0.cast_signed());
+        entry.id = Some(record.gateway.0);
+        entry
+    }
+
+    /// The message of [`Change::TokenRefused`].
+    pub(super) fn message(&self) -> Option<RecordId> {
+        Some(RecordId {
+            gateway: GatewayId(self.id?),
+            seq: Seq(self.number?.cast_unsigned()),
+        })
     }
 
     pub(crate) const fn numbered(change: Change, number: i64, at: i64) -> Self {

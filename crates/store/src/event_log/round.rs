@@ -3,6 +3,7 @@
 
 use super::queue::{Change, Queued};
 use crate::refusal::Refusal;
+use central::RecordId;
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -87,6 +88,7 @@ impl Round {
             Change::Booted,
             Change::Connector,
             Change::Security,
+            Change::TokenRefused,
         ];
         self.numbers(&all, |entry| entry.charger_no)
     }
@@ -104,7 +106,7 @@ impl Round {
     }
 
     pub(crate) fn commands(&self) -> Vec<Uuid> {
-        self.ids(|change| change != Change::Alert)
+        self.ids(|change| !matches!(change, Change::Alert | Change::TokenRefused))
     }
 
     pub(crate) fn alerts(&self) -> Vec<Uuid> {
@@ -117,6 +119,15 @@ impl Round {
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// The messages that presented tokens that were refused.
+    pub(crate) fn refusing_messages(&self) -> Vec<RecordId> {
+        let wanted = self
+            .entries
+            .iter()
+            .filter(|entry| entry.change == Change::TokenRefused);
+        wanted.filter_map(Queued::message).collect()
     }
 
     /// The commands whose effect has changed.

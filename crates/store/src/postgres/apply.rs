@@ -14,7 +14,7 @@ use super::succession;
 use super::writer::{Cache, Session, Writer};
 use super::{
     PostgresStore, dead_letters, effects, error, events, halving, inbox, local_lists, messages,
-    meter_values, quirks,
+    meter_values, quirks, unknown_tokens,
 };
 use crate::event_log::{self, Queued};
 use crate::refusal::Refusal;
@@ -242,6 +242,7 @@ async fn learn(
         .chain(changes.transactions.keys().map(|(key, _)| key))
         .chain(changes.meter_values.iter().map(|row| &row.charger))
         .chain(changes.events.iter().map(|row| &row.charger))
+        .chain(changes.presented.iter().map(|(charger, _)| charger))
         .map(ChargerKey::as_str);
     let Session { connection, cache } = session;
     cache
@@ -270,6 +271,7 @@ async fn apply_group(
         numbers, states, ..
     } = cache;
     let changed = states.merge(connection, numbers, changes).await?;
+    let refused = unknown_tokens::write(connection, numbers, &changes.presented, &new).await?;
     effects::join(connection, records).await?;
     local_lists::hasten_connected(connection, records).await?;
     let mut unnamed = Vec::new();
@@ -286,6 +288,7 @@ async fn apply_group(
     }
     queued.append(&mut states.changed);
     queued.extend(security);
+    queued.extend(refused);
     super::event_log::push(connection, &queued).await?;
     Ok(applied)
 }

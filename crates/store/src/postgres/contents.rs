@@ -4,7 +4,10 @@ use super::{PostgresStore, error};
 use crate::contents::{DeadLetterEntry, Tables, json};
 use crate::refusal::Refusal;
 use central::memory::Contents;
-use central::model::{ChargerKey, CommandId, EventRow, MeterValueRow, QuirkCount, QuirkCounts};
+use central::model::{
+    ChargerKey, CommandId, EventRow, MeterValueRow, QuirkCount, QuirkCounts, UnknownTokenCount,
+    UnknownTokenCounts,
+};
 use central::ports::Unavailable;
 use central::project::Changes;
 use central::{GatewayId, Quirk, RecordId, Seq, Timestamp};
@@ -26,6 +29,7 @@ impl PostgresStore {
                 events: events(connection).await?,
                 dead_letters: dead_letters(connection).await?,
                 quirks: quirks(connection).await?,
+                unknown_tokens: unknown_tokens(connection).await?,
             })
         });
         tables?.with_records(self)
@@ -159,6 +163,29 @@ async fn quirks(connection: &mut PgConnection) -> Result<QuirkCounts, Refusal> {
             last_at: Timestamp(last_at),
         };
         counts.insert((ChargerKey::of(&key), quirk), count);
+    }
+    Ok(counts)
+}
+
+async fn unknown_tokens(connection: &mut PgConnection) -> Result<UnknownTokenCounts, Refusal> {
+    type Columns = (String, i64, Uuid, String, String, i64, i64, i64);
+    let rows: Vec<Columns> = sqlx::query_as(
+        "SELECT c.key, u.day, u.key, u.token_key, u.latest, u.first_at, u.last_at, u.count
+         FROM unknown_tokens u JOIN chargers c ON c.no = u.charger_no",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let mut counts = UnknownTokenCounts::new();
+    for (charger, day, key, token_key, latest, first_at, last_at, count) in rows {
+        let count = UnknownTokenCount {
+            token_key,
+            latest,
+            first_at: Timestamp(first_at),
+            last_at: Timestamp(last_at),
+            count: count.unsigned_abs(),
+        };
+        counts.insert((ChargerKey::of(&charger), day, key), count);
     }
     Ok(counts)
 }

@@ -4,7 +4,7 @@
 //! is visible, under the lock of the row in `event_head`, and gives it the next positions of the log; so positions become
 //! visible in their order. The lock ends with the transaction, also if the process is killed.
 
-use super::query::{chargers, snapshot, transactions};
+use super::query::{chargers, records, snapshot, transactions};
 use super::{PostgresStore, effects, error};
 use crate::audit::{self, AuditRow};
 use crate::commands::{COLUMNS as COMMAND_COLUMNS, JOINS};
@@ -18,12 +18,13 @@ use crate::handshakes::HandshakeRow;
 use crate::paging::at_most;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
-use central::Timestamp;
-use central::model::{ChargerKey, Event, EventId, RefusedHandshakeView};
+use central::model::{ChargerKey, Event, EventId, RefusedHandshakeView, RefusedTokenView};
 use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
     Unavailable,
 };
+use central::project::refused_token;
+use central::{RecordId, Timestamp};
 use common::lock::lock;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
@@ -251,6 +252,7 @@ async fn objects(
         audit: audited(connection, &round.audit()).await?,
         security: security(connection, &round.security()).await?,
         handshakes: handshakes(connection, &round.handshakes()).await?,
+        refused_tokens: refused_tokens(connection, round.refusing_messages()).await?,
     })
 }
 
@@ -408,6 +410,20 @@ async fn handshakes(
     .map_err(error::refusal)?;
     let views = rows.into_iter().map(crate::handshakes::view);
     views.map(|view| view.map(|view| (view.no, view))).collect()
+}
+
+async fn refused_tokens(
+    connection: &mut PgConnection,
+    messages: Vec<RecordId>,
+) -> Result<HashMap<RecordId, RefusedTokenView>, Refusal> {
+    if messages.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = records::by_ids(connection, &messages).await?;
+    let refused = found
+        .iter()
+        .filter_map(|message| Some((message.id, refused_token(message.id, &message.record())?)));
+    Ok(refused.collect())
 }
 
 type SecurityRow = (i32, i64, i64, Option<String>, Option<String>);

@@ -147,6 +147,7 @@ impl PostgresStore {
         if retention.transactions_days > 0 {
             done.expired += self.expire_transactions(now, days(retention.transactions_days))?;
         }
+        done.expired += self.expire_unknown(now)?;
         self.show_sizes()?;
         if done.partitions > 0 {
             tracing::info!(

@@ -45,6 +45,7 @@ mod states;
 mod succession;
 mod tokens;
 mod transfer;
+mod unknown_tokens;
 mod users;
 mod webhooks;
 mod writer;

@@ -9,13 +9,14 @@ use crate::refusal::Refusal;
 use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, token, token_entry};
 use central::Timestamp;
 use central::import::{Line, Verdict};
-use central::model::{ListedToken, Origin, Token, TokenUse};
+use central::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
 use central::ports::{TokenChange, Tokens, Unavailable};
-use central::query::{Page, PageRequest, Place, QueryError, TokenFilter};
+use central::query::{Page, PageRequest, Place, QueryError, TokenFilter, UnknownTokenFilter};
 use central::token_import;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
+use uuid::Uuid;
 
 /// Rows per statement of an import.
 const IMPORT_ROWS: usize = 1_000;
@@ -46,6 +47,18 @@ impl Tokens for PostgresStore {
     ) -> Result<Page<ListedToken>, QueryError> {
         let after = after_token(page)?;
         Ok(self.read(async |connection| list(connection, filter, &after, page.rows()).await)?)
+    }
+
+    fn unknown_tokens(
+        &self,
+        filter: &UnknownTokenFilter,
+        page: &PageRequest,
+    ) -> Result<Page<UnknownTokenView>, QueryError> {
+        self.unknown_page(filter, page)
+    }
+
+    fn dismiss_unknown_token(&self, key: Uuid, origin: &Origin) -> Result<bool, Unavailable> {
+        self.dismiss_unknown(key, origin)
     }
 
     fn change_token(

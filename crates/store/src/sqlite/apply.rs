@@ -5,7 +5,7 @@
 
 use super::{
     SqliteStore, dead_letters, effects, events, halving, local_lists, messages, meter_values,
-    quirks, succession,
+    quirks, succession, unknown_tokens,
 };
 use crate::event_log::{self, Queued};
 use crate::refusal::Refusal;
@@ -85,6 +85,7 @@ pub(crate) fn apply_group(
     succession::settle(connection, changed, unnamed, &mut cache.states.changed)?;
     let security = events::write(connection, cache, &changes.events)?;
     quirks::write(connection, cache, &changes.quirks, &new)?;
+    let refused = unknown_tokens::write(connection, cache, &changes.presented, &new)?;
     let mut queued = Vec::new();
     for (change, charger_id, at) in event_log::of_records(records, &new) {
         let no = cache.numbers.charger(connection, charger_id)?.no;
@@ -92,6 +93,7 @@ pub(crate) fn apply_group(
     }
     queued.append(&mut cache.states.changed);
     queued.extend(security);
+    queued.extend(refused);
     super::event_log::push(connection, queued)?;
     Ok(applied)
 }

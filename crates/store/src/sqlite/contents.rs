@@ -6,7 +6,10 @@ use crate::sqlite::SqliteStore;
 use crate::sqlite::listing::uuid_of;
 use crate::sqlite::numbers::charger_key;
 use central::memory::Contents;
-use central::model::{CommandId, EventRow, MeterValueRow, QuirkCount, QuirkCounts};
+use central::model::{
+    CommandId, EventRow, MeterValueRow, QuirkCount, QuirkCounts, UnknownTokenCount,
+    UnknownTokenCounts,
+};
 use central::ports::Unavailable;
 use central::project::Changes;
 use central::{GatewayId, Quirk, RecordId, Seq, Timestamp};
@@ -25,6 +28,7 @@ impl SqliteStore {
                 events: events(connection)?,
                 dead_letters: dead_letters(connection)?,
                 quirks: quirks(connection)?,
+                unknown_tokens: unknown_tokens(connection)?,
             })
         });
         tables
@@ -167,6 +171,24 @@ fn quirks(connection: &Connection) -> Result<QuirkCounts, Refusal> {
         let quirk = Quirk::from_number(row.get(1)?);
         let quirk = quirk.ok_or_else(|| Refusal::corrupt("a quirk is not known"))?;
         counts.insert((charger_key(row, 0)?, quirk), count);
+        Ok(())
+    })?;
+    Ok(counts)
+}
+
+fn unknown_tokens(connection: &Connection) -> Result<UnknownTokenCounts, Refusal> {
+    let mut counts = UnknownTokenCounts::new();
+    let sql = "SELECT c.key, u.day, u.key, u.token_key, u.latest, u.first_at, u.last_at, u.count
+        FROM unknown_tokens u JOIN chargers c ON c.no = u.charger_no";
+    each(connection, sql, |row| {
+        let count = UnknownTokenCount {
+            token_key: row.get(3)?,
+            latest: row.get(4)?,
+            first_at: Timestamp(row.get(5)?),
+            last_at: Timestamp(row.get(6)?),
+            count: row.get::<_, i64>(7)?.unsigned_abs(),
+        };
+        counts.insert((charger_key(row, 0)?, row.get(1)?, uuid_of(row, 2)?), count);
         Ok(())
     })?;
     Ok(counts)

@@ -1,7 +1,7 @@
 //! The log of events on SQLite; [`crate::event_log`] describes its contents. SQLite has one writer at a time, so the queue
 //! is in the order of the commits; it is moved to the log as on PostgreSQL, so that both have the same events.
 
-use super::query::{chargers, transactions};
+use super::query::{chargers, records, transactions};
 use super::{SqliteStore, commands};
 use crate::event_log::{
     Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, LOG_ROWS_READ, Letter, Objects,
@@ -15,6 +15,7 @@ use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
     Unavailable,
 };
+use central::project::refused_token;
 use central::{RecordId, Timestamp};
 use common::lock::lock;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -308,6 +309,13 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
         if let Some(found) = found {
             objects.handshakes.insert(no, handshakes::view(found)?);
         }
+    }
+    for id in round.refusing_messages() {
+        let message = records::one(connection, id)?;
+        let refused = message.and_then(|message| refused_token(id, &message.record()));
+        objects
+            .refused_tokens
+            .extend(refused.map(|refused| (id, refused)));
     }
     Ok(objects)
 }

@@ -83,12 +83,15 @@ impl SqliteStore {
     /// # Errors
     /// Why the database cannot be used.
     pub(super) fn expire(&self, now: Timestamp) -> Result<u64, Unavailable> {
-        let retention = self.retention;
-        if retention.is_off() || self.read_only {
+        if self.read_only {
             return Ok(0);
         }
         let now = self.believed(now)?;
-        let gone = self.expire_by(now)?;
+        let unknown = self.expire_unknown(now)?;
+        if self.retention.is_off() {
+            return Ok(unknown);
+        }
+        let gone = unknown + self.expire_by(now)?;
         // Only now: a round that fails is tried again, and goes by the same time.
         self.note_round(now)?;
         self.round_clock.round_done();

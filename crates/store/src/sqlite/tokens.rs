@@ -8,12 +8,13 @@ use crate::refusal::Refusal;
 use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, token, token_entry};
 use central::Timestamp;
 use central::import::{Line, Verdict};
-use central::model::{ListedToken, Origin, Token, TokenUse};
+use central::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
 use central::ports::{TokenChange, Tokens, Unavailable};
-use central::query::{Page, PageRequest, Place, QueryError, TokenFilter};
+use central::query::{Page, PageRequest, Place, QueryError, TokenFilter, UnknownTokenFilter};
 use central::token_import;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use std::collections::HashMap;
+use uuid::Uuid;
 
 impl Tokens for SqliteStore {
     fn stored_token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
@@ -37,6 +38,18 @@ impl Tokens for SqliteStore {
         self.readers
             .read(|connection| list(connection, filter, &after, page.rows()))
             .map_err(|refusal| QueryError::Unavailable(refusal.into_unavailable()))
+    }
+
+    fn unknown_tokens(
+        &self,
+        filter: &UnknownTokenFilter,
+        page: &PageRequest,
+    ) -> Result<Page<UnknownTokenView>, QueryError> {
+        self.unknown_page(filter, page)
+    }
+
+    fn dismiss_unknown_token(&self, key: Uuid, origin: &Origin) -> Result<bool, Unavailable> {
+        self.dismiss_unknown(key, origin)
     }
 
     fn change_token(

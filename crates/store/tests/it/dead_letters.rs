@@ -402,7 +402,7 @@ fn a_letter_is_retried_once_per_idempotency_key<A: Adapter>() {
 }
 
 /// Makes the schema that of the version before discarded letters.
-const BEFORE: &str = "ALTER TABLE commands DROP COLUMN traceparent; ALTER TABLE commands DROP COLUMN skips_check;
+const BEFORE: &str = "DROP TABLE unknown_tokens; DROP TABLE dismissed_tokens; DROP TABLE token_refusals; ALTER TABLE commands DROP COLUMN traceparent; ALTER TABLE commands DROP COLUMN skips_check;
      ALTER TABLE audit_log DROP COLUMN traceparent; ALTER TABLE charger_profiles DROP COLUMN close_style; DROP TABLE alerts; DROP TABLE alert_silences; DROP TABLE alert_evaluation;
      DROP TABLE disconnect_requests; DROP TABLE removed_chargers; DROP TABLE sites; DROP INDEX charger_profiles_site; DROP INDEX charger_profiles_group;
      ALTER TABLE charger_profiles DROP COLUMN label; ALTER TABLE charger_profiles DROP COLUMN label_key;

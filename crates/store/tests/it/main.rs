@@ -36,6 +36,7 @@ mod sites;
 mod size;
 mod sqlite_outages;
 mod tokens;
+mod unknown_tokens;
 mod upgrade;
 mod users;
 mod webhooks;

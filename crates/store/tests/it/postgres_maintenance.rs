@@ -472,7 +472,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 29));
+    assert!(done.iter().all(|done| done.to == 30));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();
@@ -607,6 +607,7 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
     crate::charger_settings::uses_every_call(&store, &profile);
     crate::sites::uses_every_call(&store);
     crate::handshakes::uses_every_call(&store);
+    crate::unknown_tokens::uses_every_call(&store);
     let token = Token {
         id: "TAG".to_owned(),
         status: TokenStatus::Accepted,

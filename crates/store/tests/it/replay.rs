@@ -485,7 +485,7 @@ fn rows(store: &dyn Transfer, name: &'static str, key: &'static [&'static str]) 
 }
 
 /// The tables of projections that [`Adapter::contents`] does not have as they are.
-const PROJECTIONS: [(&str, &[&str]); 10] = [
+const PROJECTIONS: [(&str, &[&str]); 11] = [
     ("gateways", &["no"]),
     ("chargers", &["no"]),
     ("connectors", &["charger_no", "evse", "connector"]),
@@ -493,6 +493,7 @@ const PROJECTIONS: [(&str, &[&str]); 10] = [
     ("transaction_views", &["began_at", "key"]),
     ("unnamed_places", &["charger_no", "place"]),
     ("charger_quirks", &["charger_no", "quirk"]),
+    ("unknown_tokens", &["key", "charger_no", "day"]),
     ("command_progress", &["id"]),
     ("command_effects", &["id"]),
     ("events", &["charger_no", "at", "key_hash"]),

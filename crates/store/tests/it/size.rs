@@ -9,13 +9,14 @@ use central::model::ChargerKey;
 use central::ports::{Commands, Tokens};
 use central::query::{
     ChargerFilter, CommandFilter, MentionFilter, MessageFilter, PageRequest, QueryStore,
-    TokenFilter, TransactionFilter, WireId,
+    TokenFilter, TransactionFilter, UnknownTokenFilter, WireId,
 };
 use std::time::{Duration, Instant};
 use store::PostgresStore;
 
 /// The tables that grow with time. That of chargers is not among them: a filter by what a charger reported reads its rows.
-const LARGE: &str = "'messages_default', 'transactions', 'transaction_views', 'commands'";
+const LARGE: &str =
+    "'messages_default', 'transactions', 'transaction_views', 'commands', 'unknown_tokens'";
 
 fn fill(database: &PostgresDatabase, tenths: u32) {
     let store = database.open();
@@ -44,6 +45,10 @@ fn fill(database: &PostgresDatabase, tenths: u32) {
              FROM transactions WHERE wire_id LIKE 'w-%';
          INSERT INTO tokens (key, id, status)
              SELECT 'tag-' || n, 'TAG-' || n, 'Accepted' FROM generate_series(1, 2000) n;
+         INSERT INTO unknown_tokens (key, charger_no, day, token_key, latest, first_at, last_at, count)
+             SELECT md5('tag-' || n)::uuid, 1 + n % {chargers}, 20454, 'tag-' || n,
+                 json_build_object('id', 'TAG-' || n, 'status', 'Invalid')::text, 1767225600000 + n, 1767225600000 + n, 1
+             FROM generate_series(1, {rows}) n;
          INSERT INTO tokens (key, id, status) VALUES ('tag-often', 'TAG-OFTEN', 'Accepted');
          INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
                  created_at, requested_by, waits, stage, reason, detail, ended_at)
@@ -89,6 +94,11 @@ fn cases() -> Vec<Case> {
         let mut filter = CommandFilter::default();
         set(&mut filter);
         move |store: &PostgresStore| drop(store.commands(&filter, &page(), at(9)).unwrap())
+    };
+    let unknown = |set: fn(&mut UnknownTokenFilter)| {
+        let mut filter = UnknownTokenFilter::default();
+        set(&mut filter);
+        move |store: &PostgresStore| drop(store.unknown_tokens(&filter, &page()).unwrap())
     };
     vec![
         ("chargers", Box::new(charger(|_| {}))),
@@ -201,6 +211,17 @@ fn cases() -> Vec<Case> {
         (
             "the last use of a token that is often used",
             Box::new(|store| drop(store.last_use("TAG-OFTEN").unwrap().unwrap())),
+        ),
+        ("unknown tokens", Box::new(unknown(|_| {}))),
+        (
+            "unknown tokens of a charger",
+            Box::new(unknown(|filter| {
+                filter.charger = Some("SIZE-000077".to_owned())
+            })),
+        ),
+        (
+            "unknown tokens with a text that none has",
+            Box::new(unknown(|filter| filter.search = Some("nothing".to_owned()))),
         ),
         ("commands", Box::new(command(|_| {}))),
         (

@@ -250,7 +250,7 @@ fn newer_schema_is_refused() {
             error,
             SqliteOpenError::Newer {
                 found: 99,
-                known: 29,
+                known: 30,
                 ..
             }
         ),

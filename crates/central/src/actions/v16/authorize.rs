@@ -8,6 +8,7 @@ use crate::project;
 pub(super) const ACTION: Action = Action {
     answer,
     project: project::nothing,
+    presents: id_tag::presented,
     ..Action::plain("Authorize")
 };
 

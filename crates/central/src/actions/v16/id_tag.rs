@@ -1,7 +1,9 @@
-//! The idTag of a message of 1.6, as a question to the directory.
+//! The idTag of a message of 1.6, as a question to the directory, and with what was answered.
 
 use crate::answer::{Decision, Scene, TokenForm, TokenQuestion, Verdict};
+use crate::model::{Presented, TokenMembers};
 use crate::policy::UnknownToken;
+use crate::record::Record;
 use crate::running::Beginning;
 use ocpp::json::Raw;
 
@@ -28,4 +30,17 @@ pub(super) fn ask(scene: &Scene<'_>, form: TokenForm, begins: Option<Beginning>)
             Decision::Answer(form.write(&verdict))
         }
     }
+}
+
+/// The idTag of the message, with its connector if it names one; unless the answer accepts it as known.
+pub(super) fn presented(record: &Record<'_>) -> Option<Presented> {
+    Presented::of(record, "idTagInfo", |payload| {
+        let mut members = TokenMembers::default();
+        let _ = Raw::new(payload).members(|name, value| match name {
+            "idTag" => members.id = value.text().map(Into::into),
+            "connectorId" => members.connector = value.integer(),
+            _ => {}
+        });
+        members
+    })
 }

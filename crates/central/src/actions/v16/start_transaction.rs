@@ -21,6 +21,7 @@ const NAME: &str = "StartTransaction";
 pub(super) const ACTION: Action = Action {
     answer,
     project,
+    presents: id_tag::presented,
     repeats: Repeats::NaturalKey(TransactionMessage {
         natural_key,
         part,

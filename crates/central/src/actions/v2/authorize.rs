@@ -1,6 +1,6 @@
 //! Authorize (2.x): the verdict on a token.
 
-use super::presented_token::PresentedToken;
+use super::presented_token::{PresentedToken, presented};
 use crate::actions::Action;
 use crate::answer::{Decision, Scene};
 use crate::project;
@@ -8,6 +8,7 @@ use crate::project;
 pub(super) const ACTION: Action = Action {
     answer,
     project: project::nothing,
+    presents: presented,
     ..Action::plain("Authorize")
 };
 

@@ -1,6 +1,8 @@
-//! The token that a message of 2.x presents, as a question to the directory.
+//! The token that a message of 2.x presents, as a question to the directory, and with what was answered.
 
 use crate::answer::{Decision, TokenForm, TokenQuestion, Verdict};
+use crate::model::{Presented, TokenMembers};
+use crate::record::Record;
 use crate::running::Beginning;
 use ocpp::Version;
 use ocpp::json::Raw;
@@ -10,6 +12,7 @@ use ocpp::json::Raw;
 pub(super) struct PresentedToken {
     id: Option<String>,
     token_type: Option<String>,
+    evse: Option<i64>,
     pub(super) has_token: bool,
     pub(super) has_certificate: bool,
 }
@@ -32,6 +35,13 @@ impl PresentedToken {
                 presented.has_token = true;
                 presented.id = value.text().map(Into::into);
             }
+            "evse" => {
+                let _ = value.members(|name, value| {
+                    if name == "id" {
+                        presented.evse = value.integer();
+                    }
+                });
+            }
             "certificate" | "iso15118CertificateHashData" => {
                 presented.has_certificate |= !value.is_null();
             }
@@ -53,4 +63,16 @@ impl PresentedToken {
             begins,
         })
     }
+}
+
+/// The token of the message, with its EVSE if it names one; unless the answer accepts it as known.
+pub(super) fn presented(record: &Record<'_>) -> Option<Presented> {
+    Presented::of(record, "idTokenInfo", |payload| {
+        let members = PresentedToken::read(payload);
+        TokenMembers {
+            id: members.id,
+            token_type: members.token_type,
+            connector: members.evse,
+        }
+    })
 }

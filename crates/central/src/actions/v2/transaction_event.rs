@@ -1,6 +1,6 @@
 //! TransactionEvent (2.x): start, course and end of a transaction.
 
-use super::presented_token::PresentedToken;
+use super::presented_token::{PresentedToken, presented};
 use crate::Timestamp;
 use crate::actions::{Action, Repeats, TransactionMessage};
 use crate::answer::{self, Decision, Scene};
@@ -21,6 +21,7 @@ const NAME: &str = "TransactionEvent";
 pub(super) const ACTION: Action = Action {
     answer,
     project,
+    presents: presented,
     repeats: Repeats::NaturalKey(TransactionMessage {
         natural_key,
         part,

@@ -5,7 +5,7 @@ pub(super) mod chargers;
 mod connections;
 mod messages;
 mod meter_values;
-mod records;
+pub(crate) mod records;
 mod runs;
 pub(super) mod transactions;
 

@@ -40,7 +40,7 @@ pub(super) async fn of_calls(
 }
 
 /// The messages with these ids. Each is looked up on the days of its block of numbers, so that few partitions are read.
-async fn by_ids(
+pub(crate) async fn by_ids(
     connection: &mut PgConnection,
     ids: &[RecordId],
 ) -> Result<Vec<MessageRow>, Refusal> {

@@ -4,7 +4,7 @@
 pub(super) mod chargers;
 mod connections;
 mod messages;
-mod records;
+pub(crate) mod records;
 mod runs;
 pub(super) mod transactions;
 

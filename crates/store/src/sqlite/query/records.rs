@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 const DAY_MILLIS: i64 = 86_400_000;
 
-pub(super) fn one(connection: &Connection, id: RecordId) -> Result<Option<MessageRow>, Refusal> {
+pub(crate) fn one(connection: &Connection, id: RecordId) -> Result<Option<MessageRow>, Refusal> {
     Ok(by_ids(connection, &[id])?.pop())
 }
 
