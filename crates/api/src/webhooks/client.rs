@@ -1,9 +1,10 @@
 //! One attempt to deliver a message, which ends within a bounded time and reads a bounded answer, whatever the receiver does.
 //!
-//! Each attempt has its own connection: the address is resolved and checked each time, and a receiver can keep nothing
-//! open. Redirects are not followed, and no proxy is used.
+//! Each attempt has its own connection: the name is resolved once, its addresses are checked, and one that was checked is
+//! connected to. A receiver can keep nothing open. Redirects are not followed, and no proxy is used.
 
 use super::address::{AddressError, Reach, Target};
+use super::names::{self, Lookup, NameError, Names};
 use super::retry;
 use bytes::Bytes;
 use central::model::{WEBHOOK_SECRET_PREFIX, WebhookSecret};
@@ -17,10 +18,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 /// Bytes of an answer that are read at most.
@@ -31,8 +31,9 @@ const HEAD_BYTES: usize = 16 * 1_024;
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// Addresses of a name that are tried at most.
 const ADDRESSES_MAX: usize = 4;
-/// Names that are resolved at once at most. A query cannot be cancelled, and keeps a thread until it ends.
-const RESOLVING_MAX: usize = 16;
+/// Bytes that are taken from a connection at most: those of a TLS handshake with long certificates, and of an answer. A
+/// receiver that sends one interim answer after the other is cut off here.
+const RECEIVED_BYTES: u64 = 256 * 1_024;
 
 /// The settings of attempts.
 #[derive(Debug, Clone)]
@@ -127,8 +128,10 @@ impl Message {
 enum Failure {
     #[error(transparent)]
     Address(#[from] AddressError),
-    #[error("the name cannot be resolved: {0}")]
-    Resolve(std::io::Error),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("the name is not resolved within {} s", .0.as_secs_f64())]
+    NotResolved(Duration),
     #[error("the name has no address")]
     NoAddress,
     #[error("failed to connect to {0}: {1}")]
@@ -139,13 +142,15 @@ enum Failure {
     Certificates(String),
     #[error("failed to send the request or to read the answer: {0}")]
     Http(String),
+    #[error("no answer within {} s", .0.as_secs_f64())]
+    Late(Duration),
 }
 
 /// Sends messages. Attempts do not affect each other.
 pub struct Client {
     config: ClientConfig,
     tls: Result<TlsConnector, String>,
-    resolving: Arc<Semaphore>,
+    names: Names,
 }
 
 impl Client {
@@ -154,6 +159,15 @@ impl Client {
     /// # Errors
     /// When `ca_file` cannot be read.
     pub fn new(config: ClientConfig) -> Result<Self, String> {
+        Self::with_lookup(config, Arc::new(names::system))
+    }
+
+    /// The same, and `lookup` resolves names in place of the operating system. It is called on threads of its own, for one
+    /// name once at a time, and never for an address.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_lookup(config: ClientConfig, lookup: Arc<Lookup>) -> Result<Self, String> {
         let tls = connector(config.ca_file.as_deref());
         if config.ca_file.is_some()
             && let Err(error) = &tls
@@ -163,7 +177,7 @@ impl Client {
         Ok(Self {
             config,
             tls,
-            resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
+            names: Names::new(lookup),
         })
     }
 
@@ -182,10 +196,9 @@ impl Client {
     /// Sends a message once. It ends within the configured time, plus 2 seconds for the body of the answer.
     pub async fn send(&self, url: &str, message: &Message) -> Attempted {
         let began = Instant::now();
-        let answered = timeout(self.config.timeout, self.exchange(url, message)).await;
         let mut retry_after = None;
-        let (status, answer, error) = match answered {
-            Ok(Ok(exchange)) => {
+        let (status, answer, error) = match self.exchange(url, message).await {
+            Ok(exchange) => {
                 let status = exchange.response.status().as_u16();
                 retry_after = exchange.retry_after();
                 (
@@ -194,12 +207,7 @@ impl Client {
                     None,
                 )
             }
-            Ok(Err(failure)) => (None, String::new(), Some(shown(&failure.to_string()))),
-            Err(_) => {
-                let limit = self.config.timeout.as_secs_f64();
-                let error = format!("no answer within {limit} s");
-                (None, String::new(), Some(error))
-            }
+            Err(failure) => (None, String::new(), Some(shown(&failure.to_string()))),
         };
         Attempted {
             status,
@@ -210,9 +218,26 @@ impl Client {
         }
     }
 
+    /// Sends the message, until the head of the answer has arrived or the time is over.
     async fn exchange(&self, url: &str, message: &Message) -> Result<Exchange, Failure> {
+        let limit = self.config.timeout;
+        let deadline = tokio::time::Instant::now() + limit;
         let target = self.config.reach.target(url)?;
-        let (tcp, address) = self.connect(&target).await?;
+        let resolved = timeout_at(deadline, self.names.resolve(&target.host, target.port));
+        let resolved = resolved.await.map_err(|_| Failure::NotResolved(limit))?;
+        let answered = timeout_at(deadline, self.request(&target, resolved?, message));
+        answered.await.map_err(|_| Failure::Late(limit))?
+    }
+
+    async fn request(
+        &self,
+        target: &Target,
+        addresses: Vec<SocketAddr>,
+        message: &Message,
+    ) -> Result<Exchange, Failure> {
+        let (tcp, address) = self.connect(addresses).await?;
+        let (reader, writer) = tcp.into_split();
+        let tcp = tokio::io::join(reader.take(RECEIVED_BYTES), writer);
         if target.is_tls {
             let tls = self.tls.as_ref();
             let tls = tls.map_err(|error| Failure::Certificates(error.clone()))?;
@@ -220,17 +245,20 @@ impl Client {
             let name = ServerName::try_from(target.host.clone())
                 .map_err(|error| failed(std::io::Error::other(error)))?;
             let stream = tls.connect(name, tcp).await.map_err(failed)?;
-            request(stream, &target, message).await
+            request(stream, target, message).await
         } else {
-            request(tcp, &target, message).await
+            request(tcp, target, message).await
         }
     }
 
-    /// Connects to the first address of the target that may be reached and answers.
-    async fn connect(&self, target: &Target) -> Result<(TcpStream, SocketAddr), Failure> {
+    /// Connects to the first of these addresses that may be reached and answers.
+    async fn connect(
+        &self,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<(TcpStream, SocketAddr), Failure> {
         let mut failure = Failure::NoAddress;
         let mut tried = 0;
-        for address in self.resolve(target).await? {
+        for address in addresses {
             if let Err(error) = self.config.reach.check(address.ip()) {
                 if tried == 0 {
                     failure = error.into();
@@ -251,24 +279,6 @@ impl Client {
             }
         }
         Err(failure)
-    }
-
-    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
-        let permit = Arc::clone(&self.resolving).acquire_owned();
-        let permit = permit
-            .await
-            .map_err(|error| Failure::Resolve(std::io::Error::other(error)))?;
-        let (host, port) = (target.host.clone(), target.port);
-        // It goes on after a timeout of the attempt, and keeps its permit until it ends.
-        let lookup = tokio::spawn(async move {
-            let found = tokio::net::lookup_host((host, port)).await;
-            drop(permit);
-            found.map(Iterator::collect::<Vec<_>>)
-        });
-        let found = lookup
-            .await
-            .map_err(|error| Failure::Resolve(std::io::Error::other(error)))?;
-        found.map_err(Failure::Resolve)
     }
 }
 

@@ -3,12 +3,14 @@
 pub mod address;
 pub mod client;
 mod config;
+mod names;
 mod retry;
 mod sender;
 mod signature;
 mod test_message;
 
 pub use config::WebhookConfig;
+pub use names::Lookup;
 pub use sender::WebhookDeps;
 pub(crate) use sender::run;
 pub use test_message::{Tested, send_test};

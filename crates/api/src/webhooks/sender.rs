@@ -1,8 +1,8 @@
 //! Sends the events of the log to the receivers of webhooks.
 //!
 //! Every process that serves the API runs it, because each may be the only one. A lease in the database lets one process
-//! send for a webhook at a time. Each webhook has a task of its own while something is sent for it, 32 at once at most, so a
-//! receiver that hangs delays no other one.
+//! send for a webhook at a time. Each webhook has a task of its own while something is sent for it, and there are as many
+//! places for tasks as there can be webhooks, so receivers that hang delay no other one.
 //!
 //! ```text
 //! claim due webhooks ─ each: read the log → send → … → record cursor, attempts and next time → give the lease back
@@ -16,8 +16,8 @@ use crate::events::Shown;
 use bytes::Bytes;
 use central::Timestamp;
 use central::model::{
-    Event, EventId, WEBHOOK_ANSWER_BYTES_MAX, WebhookAttempt, WebhookId, WebhookRetry,
-    WebhookSecrets,
+    Event, EventId, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOKS_MAX, WebhookAttempt, WebhookId,
+    WebhookRetry, WebhookSecrets,
 };
 use central::ports::{
     ClaimedWebhook, EventBounds, EventFilter, EventLog, EventPage, EventsFound, StepRecorded,
@@ -36,8 +36,8 @@ use uuid::Uuid;
 const PAUSE: Duration = Duration::from_millis(250);
 /// The pause after a failure of the database.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(2);
-/// Webhooks that are sent for at once at most. Each takes a file handle, and the memory of a page of events.
-const TURNS_MAX: usize = 32;
+/// Webhooks that are sent for at once at most: all. Each takes a file handle, and the memory of a page of events.
+const TURNS_MAX: usize = WEBHOOKS_MAX;
 /// The longest time for which one claim sends, and an attempt; then others that are due for longer come first.
 const TURN: Duration = Duration::from_secs(10);
 /// How often the progress of a turn is recorded. What was sent since is sent again after a kill.

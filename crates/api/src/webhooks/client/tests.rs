@@ -1,5 +1,7 @@
 use super::*;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 /// A receiver: what each connection does after it has read the whole request, which has the body `{}`.
@@ -11,6 +13,10 @@ enum Receiver {
     Hangs,
     /// Writes the head, then this again and again.
     SendsForEver(&'static str),
+    /// Writes the first text, then the second again and again, with a pause.
+    Trickles(&'static str, &'static str),
+    /// Writes this again and again without a pause, and counts the bytes.
+    Floods(&'static str, &'static AtomicU64),
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine";
@@ -39,6 +45,18 @@ async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), receiver: Re
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
             while stream.write_all(part.as_bytes()).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        Receiver::Trickles(first, then) => {
+            let _ = stream.write_all(first.as_bytes()).await;
+            while stream.write_all(then.as_bytes()).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        Receiver::Floods(part, written) => {
+            let parts = part.repeat(100);
+            while stream.write_all(parts.as_bytes()).await.is_ok() {
+                written.fetch_add(parts.len() as u64, Ordering::SeqCst);
             }
         }
     }
@@ -298,4 +316,154 @@ async fn certificate_must_be_of_a_known_authority_and_of_the_host() {
     };
     let error = Client::new(wrong).err().expect("no certificate");
     assert!(error.contains("webhooks.ca_file"), "{error}");
+}
+
+#[tokio::test]
+async fn head_that_comes_byte_by_byte_is_not_waited_for() {
+    for trickles in [
+        Receiver::Trickles("", "H"),
+        Receiver::Trickles("HTTP/1.1 200 OK\r\nx: ", "a"),
+        Receiver::Trickles("HTTP/1.1 200 OK\r\n", "x: a\r\n"),
+        Receiver::Trickles("", "HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ] {
+        let attempted = send_to(trickles).await;
+        assert_eq!(attempted.status, None, "{trickles:?}: {attempted:?}");
+        assert!(attempted.error.is_some(), "{trickles:?}: {attempted:?}");
+        assert!(attempted.took < LIMIT * 4, "{trickles:?}: {attempted:?}");
+    }
+}
+
+#[tokio::test]
+async fn receiver_that_floods_is_cut_off_after_a_bounded_number_of_bytes() {
+    static INTERIM: AtomicU64 = AtomicU64::new(0);
+    static HEADERS: AtomicU64 = AtomicU64::new(0);
+    // What the kernel buffers on both sides comes on top of what is read.
+    const BUFFERED: u64 = 16 * 1_024 * 1_024;
+    for (part, written) in [
+        ("HTTP/1.1 100 Continue\r\n\r\n", &INTERIM),
+        ("HTTP/1.1 200 OK\r\nx: a\r\ny: b\r\n", &HEADERS),
+    ] {
+        let (port, _requests) = start(Receiver::Floods(part, written)).await;
+        let config = ClientConfig {
+            timeout: LIMIT * 100,
+            ..config()
+        };
+        let attempted = send(config, &format!("http://127.0.0.1:{port}/")).await;
+        assert_eq!(attempted.status, None, "{attempted:?}");
+        assert!(attempted.error.is_some(), "{attempted:?}");
+        assert!(attempted.took < LIMIT * 40, "{attempted:?}");
+        let written = written.load(Ordering::SeqCst);
+        assert!(written < RECEIVED_BYTES + BUFFERED, "{written} bytes");
+    }
+}
+
+#[tokio::test]
+async fn body_without_an_end_is_not_read_to_its_end() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n";
+    let attempted = send_to(Receiver::Trickles(head, "0123456789".repeat(1_000).leak())).await;
+    assert!(attempted.is_success(), "{attempted:?}");
+    assert_eq!(attempted.answer.len(), ANSWER_BYTES);
+    assert!(attempted.took < ANSWER_TIME, "{attempted:?}");
+}
+
+/// Sends to a name that is resolved by these answers, one after the other; returns also how often it was resolved.
+async fn send_to_name(
+    config: ClientConfig,
+    port: u16,
+    attempts: usize,
+    answers: Vec<&'static str>,
+) -> (Vec<Attempted>, usize) {
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let lookup = move |_: &str| -> std::io::Result<Vec<SocketAddr>> {
+        let mut asked = common::lock::lock(&count);
+        let answer = answers[*asked % answers.len()];
+        *asked += 1;
+        let address = |address: &str| SocketAddr::new(address.parse().expect("an address"), 0);
+        Ok(answer.split(' ').map(address).collect())
+    };
+    let client = Client::with_lookup(config, Arc::new(lookup)).expect("a client");
+    let mut attempted = Vec::new();
+    for _ in 0..attempts {
+        let url = format!("http://rebinds.example:{port}/");
+        attempted.push(client.send(&url, &message()).await);
+    }
+    let asked = *common::lock::lock(&asked);
+    (attempted, asked)
+}
+
+#[tokio::test]
+async fn address_that_was_checked_is_the_one_that_is_connected_to() {
+    let (port, mut requests) = start(Receiver::Answers(OK)).await;
+    let mut config = config();
+    config.reach.allowed_networks = vec!["127.0.0.2/32".parse().expect("a network")];
+    // The name has a permitted address when it is checked, and a private one when it is asked for again.
+    let answers = vec!["127.0.0.2", "127.0.0.1"];
+    let (attempted, asked) = send_to_name(config.clone(), port, 2, answers).await;
+    assert_eq!(asked, 2, "each attempt asks once");
+    // The receiver listens on the private address only.
+    let first = attempted[0].error.as_deref().expect("nothing listens");
+    assert!(first.contains("failed to connect to 127.0.0.2"), "{first}");
+    let second = attempted[1].error.as_deref().expect("it is refused");
+    assert!(second.contains("127.0.0.1 is not a public one"), "{second}");
+
+    // Among the addresses of one answer, those that are not public are passed over.
+    let mixed = vec!["169.254.169.254 127.0.0.1 ::1 127.0.0.2"];
+    let (attempted, _) = send_to_name(config, port, 1, mixed).await;
+    let error = attempted[0].error.as_deref().expect("nothing listens");
+    assert!(error.contains("failed to connect to 127.0.0.2"), "{error}");
+    assert!(requests.try_recv().is_err(), "it was reached");
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused_however_they_are_written() {
+    let (port, mut requests) = start(Receiver::Answers(OK)).await;
+    let mut config = config();
+    config.reach.allowed_networks.clear();
+    for host in [
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0",
+        "[::ffff:127.0.0.1]",
+        "[::]",
+        "169.254.169.254",
+        "[fd00:ec2::254]",
+    ] {
+        let attempted = send(config.clone(), &format!("http://{host}:{port}/")).await;
+        let error = attempted.error.expect("it is refused");
+        assert!(error.contains("is not a public one"), "{host}: {error}");
+    }
+    assert!(requests.try_recv().is_err(), "it was reached");
+}
+
+#[tokio::test]
+async fn name_that_is_never_resolved_costs_a_bounded_time_and_no_other_attempt() {
+    let (port, _requests) = start(Receiver::Answers(OK)).await;
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let lookup = move |name: &str| -> std::io::Result<Vec<SocketAddr>> {
+        if name == "hangs.example" {
+            let _ = common::lock::lock(&ended).recv();
+        }
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+    };
+    let client = Client::with_lookup(config(), Arc::new(lookup)).expect("a client");
+    let client = Arc::new(client);
+    let hanging = Arc::clone(&client);
+    let hanging = tokio::spawn(async move {
+        let url = format!("http://hangs.example:{port}/");
+        hanging.send(&url, &message()).await
+    });
+    let url = format!("http://other.example:{port}/");
+    let other = client.send(&url, &message()).await;
+    assert!(other.is_success(), "{other:?}");
+    let hanging = hanging.await.expect("no panic");
+    assert_eq!(
+        hanging.error.as_deref(),
+        Some("the name is not resolved within 0.5 s")
+    );
+    assert!(hanging.took < LIMIT * 4, "{hanging:?}");
+    drop(end);
 }
