@@ -3,9 +3,10 @@
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{
-    Actor, ActorKind, AuditEntry, EventId, Origin, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_DUE_IN_MS_MAX,
-    WEBHOOK_LEASE_MS_MAX, Webhook, WebhookAttemptView, WebhookId, WebhookPatch, WebhookProgress,
-    WebhookRetry, WebhookSecrets, WebhookSettings,
+    Actor, ActorKind, AuditEntry, EventId, Origin, WEBHOOK_ANSWER_BYTES_MAX,
+    WEBHOOK_CLOCK_AHEAD_MS_MAX, WEBHOOK_DUE_IN_MS_MAX, WEBHOOK_IDLE_MS_MAX, WEBHOOK_LEASE_MS_MAX,
+    Webhook, WebhookAttemptView, WebhookId, WebhookPatch, WebhookProgress, WebhookRetry,
+    WebhookSecrets, WebhookSettings,
 };
 use central::ports::{
     ChangeRequest, ClaimedWebhook, NotChanged, Once, StepRecorded, WebhookNotAdded, WebhookStep,
@@ -19,11 +20,14 @@ pub(crate) const COLUMNS: &str = "id, url, types, charger_id, description, enabl
      last_error_at, last_error, switched_off_at, switched_off, \
      (SELECT h.position FROM event_head h) - cursor_position AS waiting";
 
-/// The condition of webhooks that can be claimed at the time of this parameter. A time that lies too far ahead was recorded
-/// before the clock was set back, and is not waited for.
+/// The condition of webhooks that can be claimed at the time of this parameter. A time that was recorded before the clock was
+/// set back is not waited for: it lies too far ahead, or what it waits after does.
 pub(crate) fn is_due(now: &str) -> String {
     format!(
-        "enabled AND due_at NOT BETWEEN {now} + 1 AND {now} + {WEBHOOK_DUE_IN_MS_MAX}
+        "enabled AND NOT (due_at > {now} AND CASE WHEN retry_position IS NULL
+                 THEN due_at <= {now} + {WEBHOOK_IDLE_MS_MAX}
+                 ELSE due_at <= {now} + {WEBHOOK_DUE_IN_MS_MAX}
+                     AND COALESCE(last_error_at, 0) <= {now} + {WEBHOOK_CLOCK_AHEAD_MS_MAX} END)
              AND (holder IS NULL OR held_until NOT BETWEEN {now} + 1 AND {now} + {WEBHOOK_LEASE_MS_MAX}) AND NOT EXISTS
              (SELECT 1 FROM event_head h WHERE h.position = cursor_position AND h.recorded_at = cursor_at)"
     )

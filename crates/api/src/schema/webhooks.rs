@@ -47,7 +47,7 @@ pub(crate) struct WebhookRetry {
     event_id: String,
     /// Attempts that have failed.
     attempts: u32,
-    /// When the first one was made.
+    /// When the first one was made. It is moved if the clock was set since, or no attempt was made at its time, because Wattpost was down.
     #[schema(format = DateTime)]
     since: String,
     /// When the next one is made.

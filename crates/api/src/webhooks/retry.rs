@@ -3,6 +3,9 @@
 //! Source: the schedule that Standard Webhooks 1.0.0 recommends, continued with a day between attempts; and `Retry-After`
 //! (RFC 9110, section 10.2.3), by which a receiver that is overloaded names another time. It is bounded: a receiver can
 //! neither postpone an attempt by more than a day nor be sent to again and again without a pause.
+//!
+//! The time for which a receiver fails is the sum of the attempts and of the waits between them, each as long as it was planned
+//! at most ([`Failures::after`]). So neither a clock that jumps nor a system that was down for days switches a webhook off.
 
 use central::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -21,7 +24,7 @@ const DELAYS: [Duration; 9] = [
 ];
 /// Failures for as long as this switch a webhook off.
 const FAILING_MAX: Duration = Duration::from_hours(5 * 24);
-/// With fewer failures in a row it stays on: nobody tried while this system was down.
+/// With fewer failures in a row it stays on.
 const FAILURES_MIN: u32 = 5;
 /// The part of a delay that is drawn, so that webhooks that failed together are not tried together.
 const JITTER: f64 = 0.2;
@@ -48,8 +51,50 @@ pub(super) enum Next {
 pub(super) struct Failures {
     /// How many; at least 1.
     pub(super) count: u32,
-    /// When the first one was.
+    /// The time of the last failure, less the time for which the receiver fails: when the first one was, unless the clock
+    /// was set since or this system was down.
     pub(super) since: Timestamp,
+}
+
+/// The failures in a row before the one that has just happened, as they were recorded after the last of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Earlier {
+    /// The failures.
+    pub(super) failures: Failures,
+    /// When the last one was, by the clock that `failures.since` goes by.
+    pub(super) last_at: Timestamp,
+    /// When the next attempt was to be made, by the same clock.
+    pub(super) next_at: Timestamp,
+}
+
+impl Failures {
+    /// The failures with one that has happened at `now`, of an attempt that took so long by a clock that does not jump. Of the
+    /// time since the last failure no more counts than was planned, and none if the clock was set back.
+    pub(super) fn after(earlier: Option<Earlier>, now: Timestamp, took: Duration) -> Self {
+        let between = |from: Timestamp, to: Timestamp| to.0.saturating_sub(from.0);
+        let took_ms = millis(took);
+        let Some(earlier) = earlier else {
+            return Self {
+                count: 1,
+                since: Timestamp(now.0.saturating_sub(took_ms)),
+            };
+        };
+        let planned_ms = between(earlier.last_at, earlier.next_at);
+        let planned_ms = planned_ms.clamp(0, millis(RETRY_AFTER_MAX));
+        let waited_ms = between(earlier.last_at, now).saturating_sub(took_ms);
+        let failing_ms = between(earlier.failures.since, earlier.last_at)
+            .max(0)
+            .saturating_add(waited_ms.clamp(0, planned_ms))
+            .saturating_add(took_ms);
+        Self {
+            count: earlier.failures.count.saturating_add(1),
+            since: Timestamp(now.0.saturating_sub(failing_ms)),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The answer of a receiver that has not accepted a message.
@@ -67,8 +112,7 @@ pub(super) fn after_failure(failures: Failures, answer: Answer, now: Timestamp, 
         return Next::SwitchOff("the receiver answered 410 Gone".to_owned());
     }
     let failing_ms = now.0.saturating_sub(failures.since.0);
-    let max_ms = i64::try_from(FAILING_MAX.as_millis()).unwrap_or(i64::MAX);
-    if failing_ms >= max_ms && failures.count >= FAILURES_MIN {
+    if failing_ms >= millis(FAILING_MAX) && failures.count >= FAILURES_MIN {
         return Next::SwitchOff(format!(
             "no attempt since {} was successful: {} in {} days",
             failures.since,
@@ -86,8 +130,7 @@ pub(super) fn after_failure(failures: Failures, answer: Answer, now: Timestamp, 
             .clamp(delay.min(RETRY_AFTER_MIN), RETRY_AFTER_MAX),
         None => delay.mul_f64(1.0 - JITTER * draw),
     };
-    let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    Next::RetryAt(Timestamp(now.0.saturating_add(delay_ms)))
+    Next::RetryAt(Timestamp(now.0.saturating_add(millis(delay))))
 }
 
 impl Answer {
@@ -181,9 +224,89 @@ mod tests {
     }
 
     #[test]
-    fn webhook_stays_on_if_this_system_was_down_for_the_five_days() {
+    fn few_failures_switch_nothing_off() {
         assert!(matches!(failing(4, 30 * DAY_MS), Next::RetryAt(_)));
         assert!(matches!(failing(5, 30 * DAY_MS), Next::SwitchOff(_)));
+    }
+
+    /// The failures until a receiver that is always down is switched off. `jump_ms` says by how much the clock is set before
+    /// each attempt, by the number of the failures so far.
+    fn failures_until_off(answer: Answer, jump_ms: impl Fn(u32) -> i64) -> u32 {
+        const TOOK: Duration = Duration::from_secs(15);
+        let mut clock = 1_000 * DAY_MS;
+        let mut earlier: Option<Earlier> = None;
+        loop {
+            let count = earlier.map_or(0, |earlier| earlier.failures.count);
+            clock += millis(TOOK) + jump_ms(count);
+            let now = Timestamp(clock);
+            let failures = Failures::after(earlier, now, TOOK);
+            let Next::RetryAt(next_at) = after_failure(failures, answer, now, 0.0) else {
+                return failures.count;
+            };
+            assert!(failures.count < 100_000, "it is never switched off");
+            earlier = Some(Earlier {
+                failures,
+                last_at: now,
+                next_at,
+            });
+            // What is due in the past, or too far ahead, is attempted at once.
+            clock = next_at.0;
+        }
+    }
+
+    #[test]
+    fn clock_that_jumps_ends_no_retries_early_and_none_late() {
+        let plain = failures_until_off(status(500), |_| 0);
+        assert_eq!(plain, 12, "the schedule of five days");
+        for at in 0..plain {
+            for jump_ms in [5 * DAY_MS, 400 * DAY_MS, 3_600_000] {
+                let jump = |count| if count == at { jump_ms } else { 0 };
+                let ahead = failures_until_off(status(500), jump);
+                assert_eq!(ahead, plain, "ahead by {jump_ms} ms after {at} failures");
+                // The wait that the jump has ended does not count, and that is all.
+                let back = failures_until_off(status(500), |count| -jump(count));
+                assert!(
+                    (plain..=plain + 1).contains(&back),
+                    "{back}: back by {jump_ms} ms after {at} failures"
+                );
+            }
+        }
+        let every = failures_until_off(status(500), |_| 5 * DAY_MS);
+        assert_eq!(every, plain, "a jump before each attempt");
+    }
+
+    #[test]
+    fn receiver_that_postpones_by_a_minute_is_switched_off_after_five_days_of_attempts() {
+        let answer = Answer {
+            status: Some(503),
+            retry_after: Some(Duration::from_secs(60)),
+        };
+        // An attempt takes 15 seconds, and the wait after it a minute.
+        let until = failures_until_off(answer, |_| 0);
+        assert!((5_755..=5_770).contains(&until), "{until}");
+        let with_jump = failures_until_off(answer, |count| match count {
+            100 => 5 * DAY_MS,
+            _ => 0,
+        });
+        assert_eq!(with_jump, until);
+    }
+
+    #[test]
+    fn first_failure_lasts_as_long_as_its_attempt_whatever_the_clock_does_meanwhile() {
+        let took = Duration::from_secs(2);
+        let first = Failures::after(None, Timestamp(10 * DAY_MS), took);
+        assert_eq!(first.count, 1);
+        assert_eq!(first.since, Timestamp(10 * DAY_MS - 2_000));
+        let extreme = Earlier {
+            failures: Failures {
+                count: u32::MAX,
+                since: Timestamp(i64::MAX),
+            },
+            last_at: Timestamp(i64::MIN),
+            next_at: Timestamp(i64::MAX),
+        };
+        let next = Failures::after(Some(extreme), Timestamp(0), Duration::MAX);
+        assert_eq!(next.count, u32::MAX);
     }
 
     #[test]

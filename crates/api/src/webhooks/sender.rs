@@ -5,19 +5,22 @@
 //! places for tasks as there can be webhooks, so receivers that hang delay no other one.
 //!
 //! ```text
-//! claim due webhooks ─ each: read the log → send → … → record cursor, attempts and next time → give the lease back
+//! claim due webhooks ─ each: read the log → (still as claimed? → send) … → record cursor, attempts and next time → give the lease back
 //! ```
+//! Each attempt begins with a look at the lease and the version of the webhook: a change by a person holds for each attempt that
+//! begins after it, and of two processes that both were given the lease, because a clock has jumped, one ends.
+//!
 //! An event is sent before the cursor is recorded: after a kill between the two it is sent again, with the same id.
 
 use super::client::{Attempted, Client, Message};
-use super::retry::{self, Answer, Failures, Next};
+use super::retry::{self, Answer, Earlier, Failures, Next};
 use super::signature;
 use crate::events::Shown;
 use bytes::Bytes;
 use central::Timestamp;
 use central::model::{
-    Event, EventId, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOKS_MAX, WebhookAttempt, WebhookId,
-    WebhookRetry, WebhookSecrets,
+    Event, EventId, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_IDLE_MS_MAX, WEBHOOKS_MAX, WebhookAttempt,
+    WebhookId, WebhookRetry, WebhookSecrets,
 };
 use central::ports::{
     ClaimedWebhook, EventBounds, EventFilter, EventLog, EventPage, EventsFound, StepRecorded,
@@ -46,6 +49,7 @@ const RECORDED_EVERY: Duration = Duration::from_secs(1);
 const UNSELECTED: Duration = Duration::from_secs(1);
 /// The pause of a webhook that selects a type of event that only a newer version knows.
 const UNKNOWN_TYPE: Duration = Duration::from_secs(30);
+const _: () = assert!(UNKNOWN_TYPE.as_millis() < WEBHOOK_IDLE_MS_MAX as u128);
 /// Events that are read at once for one webhook at most.
 const PAGE: usize = 20;
 /// Calls of the database at once at most, so that webhooks leave connections to requests.
@@ -248,6 +252,8 @@ impl Turn {
                     counter!("wattpost_webhooks_failures_total").increment(1);
                     let id = self.id;
                     tracing::warn!(%id, %error, "a webhook waits: the database cannot be used");
+                    // It would be claimed again at once if only a part of the database cannot be used.
+                    self.step.progress.due_at = later(Timestamp(clock::now_ms()), AFTER_A_FAILURE);
                     Then::End
                 }
             };
@@ -284,6 +290,10 @@ impl Turn {
                     return Ok(Then::Lost);
                 }
                 self.held_until = until;
+            } else if !self.is_as_claimed().await? {
+                // The attempts so far are recorded, and the next turn sends by what has changed.
+                self.record(None).await?;
+                return Ok(Then::Lost);
             }
             // Nothing is sent that another process may send at the same time.
             if !self.has_time() {
@@ -307,8 +317,11 @@ impl Turn {
     fn leave_to_a_newer_version(&mut self) {
         let now = Timestamp(clock::now_ms());
         let error = "it selects a type of event that this version of Wattpost does not know";
-        self.step.progress.last_error = Some((now, error.to_owned()));
-        self.step.progress.due_at = later(now, UNKNOWN_TYPE);
+        let progress = &mut self.step.progress;
+        progress.last_error = Some((now, error.to_owned()));
+        // No attempt is made, so none fails.
+        progress.retry = None;
+        progress.due_at = later(now, UNKNOWN_TYPE);
     }
 
     /// The next part of the log; `None` if events are missing, and the cursor was moved to where the log goes on.
@@ -360,6 +373,15 @@ impl Turn {
         Ok(())
     }
 
+    /// Whether the lease is still that of this turn, and nobody has changed the webhook.
+    async fn is_as_claimed(&self) -> Result<bool, Unavailable> {
+        let (id, lease, version) = (self.id, self.lease, self.step.version);
+        let held = self
+            .sender
+            .call(move |deps| deps.webhooks.is_webhook_held(id, lease, version));
+        held.await
+    }
+
     fn is_to_be_recorded(&self) -> bool {
         let has_news = !self.step.attempts.is_empty();
         has_news && self.recorded.elapsed() >= RECORDED_EVERY
@@ -396,22 +418,31 @@ impl Turn {
     /// Keeps what came of an attempt, for the next record.
     fn note(&mut self, event: &Event, at: Timestamp, attempted: &Attempted) {
         let progress = &mut self.step.progress;
+        let now = Timestamp(clock::now_ms());
         let before = progress.retry.filter(|retry| retry.event == event.id);
-        let attempts = before.map_or(0, |retry| retry.attempts).saturating_add(1);
+        let earlier = before.map(|retry| Earlier {
+            failures: Failures {
+                count: retry.attempts,
+                since: retry.since,
+            },
+            // The last error is that of the last attempt while attempts for one event fail.
+            last_at: progress.last_error.as_ref().map_or(now, |(at, _)| *at),
+            next_at: progress.due_at,
+        });
+        let failures = Failures::after(earlier, now, attempted.took);
         let answer = attempted.error.as_deref().unwrap_or(&attempted.answer);
         let answer = &answer[..answer.floor_char_boundary(WEBHOOK_ANSWER_BYTES_MAX)];
         self.step.attempts.push(WebhookAttempt {
             at,
             event: event.id,
             kind: event.kind,
-            attempt: attempts,
+            attempt: failures.count,
             delivered: attempted.is_success(),
             status: attempted.status,
             duration_ms: u64::try_from(attempted.took.as_millis()).unwrap_or(u64::MAX),
             answer: answer.to_owned(),
         });
         counter!("wattpost_webhooks_attempts_total", "result" => attempted.result()).increment(1);
-        let now = Timestamp(clock::now_ms());
         if attempted.is_success() {
             progress.cursor = event.id;
             progress.retry = None;
@@ -419,21 +450,16 @@ impl Turn {
             progress.due_at = now;
             return;
         }
-        let since = before.map_or(at, |retry| retry.since);
         progress.retry = Some(WebhookRetry {
             event: event.id,
-            attempts,
-            since,
+            attempts: failures.count,
+            since: failures.since,
         });
         let error = match attempted.status {
             Some(status) => format!("the receiver answered {status}"),
             None => answer.to_owned(),
         };
         progress.last_error = Some((now, error));
-        let failures = Failures {
-            count: attempts,
-            since,
-        };
         let answer = Answer {
             status: attempted.status,
             retry_after: attempted.retry_after,

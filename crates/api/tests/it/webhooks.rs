@@ -1,21 +1,29 @@
 //! Sending to receivers of webhooks, with real databases and real receivers.
 
 use crate::support::*;
+use api::webhooks::Lookup;
 use api::webhooks::client::Client as WebhookClient;
 use api::{Api, ApiDeps, WebhookConfig, WebhookDeps};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use central::Timestamp;
 use central::model::{
-    Actor, ActorKind, Origin, Webhook, WebhookId, WebhookPatch, WebhookSecret, WebhookSettings,
-    WebhookState,
+    Actor, ActorKind, Origin, Webhook, WebhookId, WebhookPatch, WebhookRetry, WebhookSecret,
+    WebhookSettings, WebhookState,
 };
-use central::ports::{ChangeRequest, EventLog, NewWebhook, Once, Token, Tokens, Webhooks};
+use central::ports::{
+    ChangeRequest, EventLog, NewWebhook, Once, StepRecorded, Token, Tokens, WebhookStep, Webhooks,
+};
 use central::query::{AuditFilter, PageRequest, QueryStore};
+use hmac::{Hmac, KeyInit, Mac as _};
+use sha2::Sha256;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
@@ -66,6 +74,13 @@ struct Received {
 impl Received {
     fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    /// Whether the only signature is that of the secret of this byte.
+    fn is_signed_by(&self, byte: u8) -> bool {
+        let mut hmac = <Hmac<Sha256> as KeyInit>::new_from_slice(&[byte; 32]).expect("a key");
+        hmac.update(format!("{}.{}.{}", self.id, self.timestamp, self.body).as_bytes());
+        self.signature == format!("v1,{}", BASE64.encode(hmac.finalize().into_bytes()))
     }
 
     /// The token that the event is about.
@@ -286,17 +301,22 @@ impl World {
 }
 
 async fn send(at: &Place, is_loopback_allowed: bool) -> Api {
-    let mut settings = WebhookConfig {
+    let client = WebhookClient::new(settings(is_loopback_allowed).client());
+    send_by(at, client.expect("a client")).await
+}
+
+fn settings(is_loopback_allowed: bool) -> WebhookConfig {
+    let loopback = "127.0.0.0/8".parse().expect("a network");
+    WebhookConfig {
         allow_http: true,
+        allowed_networks: Vec::from_iter(is_loopback_allowed.then_some(loopback)),
         timeout_ms: 500,
         ..WebhookConfig::default()
-    };
-    if is_loopback_allowed {
-        let loopback = "127.0.0.0/8".parse().expect("a network");
-        settings.allowed_networks.push(loopback);
     }
+}
+
+async fn send_by(at: &Place, client: WebhookClient) -> Api {
     let store = block_in_place(|| at.open());
-    let client = WebhookClient::new(settings.client()).expect("a client");
     let deps = ApiDeps {
         webhooks: Some(WebhookDeps {
             webhooks: Arc::clone(&store) as _,
@@ -414,6 +434,249 @@ async fn receiver_that_hangs_delays_no_other() {
     let error = world.webhook(hangs).progress.last_error.expect("an error");
     assert_eq!(error.1, "no answer within 0.5 s");
     assert_eq!(hanging.tokens(), names(0, 1));
+}
+
+/// Names that begin with `hangs` are not resolved before this is dropped; all others have the loopback address.
+struct HangingNames {
+    lookup: Arc<Lookup>,
+    asked: Arc<Mutex<Vec<String>>>,
+    _end: std::sync::mpsc::Sender<()>,
+}
+
+impl HangingNames {
+    fn new() -> Self {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        // A sender that is dropped ends each wait for it.
+        let ended = Mutex::new(ended);
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = Arc::clone(&asked);
+        let lookup = move |name: &str| -> std::io::Result<Vec<SocketAddr>> {
+            noted.lock().expect("not poisoned").push(name.to_owned());
+            if name.starts_with("hangs") {
+                let _ = ended.lock().expect("not poisoned").recv();
+            }
+            Ok(vec![([127, 0, 0, 1], 0).into()])
+        };
+        Self {
+            lookup: Arc::new(lookup),
+            asked,
+            _end: end,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_that_hang_by_name_or_by_silence_delay_no_other() {
+    let world = World::new();
+    let silent = Receiver::start(|_| Does::Hang).await;
+    let quick = Receiver::start(|_| Does::Answer(200)).await;
+    let names_hang = HangingNames::new();
+    let (port, silent_port) = (quick.port, silent.port);
+    for number in 0..49 {
+        world.add(&format!("http://hangs-{number}.example:{port}/"));
+        world.add(&format!("http://silent.example:{silent_port}/{number}"));
+    }
+    // All others began earlier, and no attempt ends before the test does.
+    let last = world.add(&format!("http://quick.example:{port}/"));
+    let settings = WebhookConfig {
+        timeout_ms: 60_000,
+        ..settings(true)
+    };
+    let lookup = Arc::clone(&names_hang.lookup);
+    let client = WebhookClient::with_lookup(settings.client(), lookup).expect("a client");
+    world.log(&names(0, 1));
+    let _api = send_by(&world.at, client).await;
+    until("the silent ones", || silent.received().len() == 49).await;
+    until("the record", || world.webhook(last).waiting == 0).await;
+    // Also while all of them hang.
+    world.log(&names(1, 40));
+    until("the later events", || world.webhook(last).waiting == 0).await;
+    assert_eq!(quick.tokens(), names(0, 40));
+    let asked = names_hang.asked.lock().expect("not poisoned").clone();
+    let hanging = asked.iter().filter(|name| name.starts_with("hangs"));
+    assert_eq!(hanging.count(), 49, "one query a name");
+}
+
+/// What a test changes of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Url,
+    Types,
+    Secret,
+    Off,
+    Removed,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_of_a_webhook_holds_for_each_attempt_that_begins_after_it() {
+    for change in [Change::Types, Change::Secret, Change::Off, Change::Removed] {
+        check_change_holds(&Arc::new(World::new()), change).await;
+    }
+    for world in World::each() {
+        check_change_holds(&Arc::new(world), Change::Url).await;
+    }
+}
+
+async fn check_change_holds(world: &Arc<World>, change: Change) {
+    let new = Receiver::start(|_| Does::Answer(200)).await;
+    let to_change: Arc<OnceLock<WebhookId>> = Arc::default();
+    let is_made = Arc::new(AtomicBool::new(false));
+    let (changing, changed, new_port) = (Arc::clone(world), Arc::clone(&to_change), new.port);
+    let made = Arc::clone(&is_made);
+    // The webhook is changed while the receiver has the third message, and before it answers.
+    let old = Receiver::start(move |number| {
+        if number == 2 {
+            let id = *changed.get().expect("the webhook");
+            make(&changing, id, change, new_port);
+            made.store(true, Ordering::SeqCst);
+        }
+        Does::Answer(200)
+    })
+    .await;
+    let id = world.add_for(&old);
+    to_change.set(id).expect("once");
+    world.log(&names(0, 15));
+    // No attempt fails because the machine is busy: a failed one would be repeated.
+    let patient = WebhookConfig {
+        timeout_ms: 30_000,
+        ..settings(true)
+    };
+    let client = WebhookClient::new(patient.client()).expect("a client");
+    let _api = send_by(&world.at, client).await;
+    until("the change", || is_made.load(Ordering::SeqCst)).await;
+    match change {
+        Change::Url => {
+            until("the new receiver", || {
+                new.tokens().last() == names(14, 15).first()
+            })
+            .await;
+            assert_eq!(old.tokens(), names(0, 3));
+        }
+        Change::Secret => {
+            until("the record", || world.webhook(id).waiting == 0).await;
+            let received = old.received();
+            let by_old = &received[..3];
+            let signed = |message: &Received, byte| message.is_signed_by(byte);
+            assert!(by_old.iter().all(|message| signed(message, 7)));
+            assert!(received[3..].iter().all(|message| signed(message, 8)));
+            assert!(received.len() > 3);
+        }
+        Change::Types | Change::Off | Change::Removed => {
+            // An event of another webhook comes after all that could be sent to this one.
+            let other = world.add_for(&new);
+            world.log(&names(15, 16));
+            until("the other one", || new.tokens() == names(15, 16)).await;
+            until("its record", || world.webhook(other).waiting == 0).await;
+            assert_eq!(old.tokens(), names(0, 3), "{change:?}");
+        }
+    }
+}
+
+/// Changes a webhook.
+fn make(world: &World, id: WebhookId, change: Change, new_port: u16) {
+    let mut patch = WebhookPatch::default();
+    match change {
+        Change::Url => patch.url = Some(format!("http://127.0.0.1:{new_port}/")),
+        Change::Types => patch.types = Some(vec!["charger.booted".to_owned()]),
+        Change::Off => patch.enabled = Some(false),
+        Change::Secret => {
+            let secret = WebhookSecret::from_random([8; 32]);
+            let rotated = world.ask(|store| store.rotate_webhook(id, &secret, now(), &request()));
+            assert!(matches!(rotated, Ok(Once::Done(_))), "{rotated:?}");
+            return;
+        }
+        Change::Removed => {
+            let removed = world.ask(|store| store.remove_webhook(id, &request()));
+            assert_eq!(removed, Ok(Ok(())));
+            return;
+        }
+    }
+    let changed = world.ask(|store| store.change_webhook(id, &patch, &request()));
+    assert!(matches!(changed, Ok(Once::Done(_))), "{changed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_that_is_set_back_postpones_neither_events_nor_retries() {
+    for world in World::each() {
+        let receiver = Receiver::start(|_| Does::Answer(200)).await;
+        let (idle, failing) = (world.add_for(&receiver), world.add_for(&receiver));
+        world.log(&names(0, 1));
+        // Both were handled by a clock that was 20 hours ahead: one was told to wait for a second, the other for an hour.
+        let ahead = |ms: i64| Timestamp(now().0 + 20 * 3_600_000 + ms);
+        let lease = Uuid::new_v4();
+        let claimed = world.ask(|store| store.claim_webhooks(lease, ahead(0), ahead(5_000), 10));
+        for webhook in claimed.expect("the database") {
+            let mut progress = webhook.progress.clone();
+            progress.due_at = ahead(1_000);
+            if webhook.id == failing {
+                let bounds = world.ask(|store| store.event_bounds());
+                progress.due_at = ahead(3_600_000);
+                progress.last_error = Some((ahead(0), "no answer".to_owned()));
+                progress.retry = Some(WebhookRetry {
+                    event: bounds.expect("the database").last,
+                    attempts: 4,
+                    since: ahead(-1_000),
+                });
+            }
+            let step = WebhookStep {
+                version: webhook.version,
+                progress,
+                attempts: Vec::new(),
+                switch_off: None,
+                hold_until: None,
+            };
+            let recorded =
+                world.ask(|store| store.record_webhook(webhook.id, lease, &step, ahead(0)));
+            assert_eq!(recorded, Ok(StepRecorded::Recorded));
+        }
+        let _api = world.send().await;
+        for id in [idle, failing] {
+            until("the record", || world.webhook(id).waiting == 0).await;
+        }
+        assert_eq!(receiver.tokens(), ["T-000", "T-000"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_that_jumps_ahead_switches_no_webhook_off() {
+    for world in World::each() {
+        let receiver = Receiver::start(|_| Does::Answer(500)).await;
+        let id = world.add_for(&receiver);
+        world.log(&names(0, 1));
+        let day_ms = 24 * 3_600_000;
+        let past = |ms: i64| Timestamp(now().0 - 6 * day_ms + ms);
+        let lease = Uuid::new_v4();
+        let claimed = world.ask(|store| store.claim_webhooks(lease, past(0), past(60_000), 10));
+        let webhook = claimed.expect("the database").remove(0);
+        // Ten attempts have failed in two days, the last one six days ago by the clock that was set ahead since.
+        let bounds = world.ask(|store| store.event_bounds());
+        let mut progress = webhook.progress.clone();
+        progress.due_at = past(day_ms);
+        progress.last_error = Some((past(0), "no answer".to_owned()));
+        progress.retry = Some(WebhookRetry {
+            event: bounds.expect("the database").last,
+            attempts: 10,
+            since: past(-2 * day_ms),
+        });
+        let step = WebhookStep {
+            version: webhook.version,
+            progress,
+            attempts: Vec::new(),
+            switch_off: None,
+            hold_until: None,
+        };
+        let recorded = world.ask(|store| store.record_webhook(id, lease, &step, past(0)));
+        assert_eq!(recorded, Ok(StepRecorded::Recorded));
+        let _api = world.send().await;
+        let attempts = || world.webhook(id).progress.retry.map(|retry| retry.attempts);
+        until("the next failure", || attempts() == Some(11)).await;
+        let webhook = world.webhook(id);
+        assert_eq!(webhook.state(), WebhookState::Retrying);
+        // Two days, and the day for which it was to wait.
+        let since = webhook.progress.retry.expect("it fails").since;
+        let days = (now().0 - since.0) as f64 / day_ms as f64;
+        assert!((2.9..3.1).contains(&days), "{days}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

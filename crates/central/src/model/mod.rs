@@ -118,11 +118,12 @@ pub use transaction::{
 };
 pub use webhook::{
     AtText, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_ATTEMPTS_KEPT, WEBHOOK_ATTEMPTS_KEPT_MS,
-    WEBHOOK_DESCRIPTION_CHARS_MAX, WEBHOOK_DUE_IN_MS_MAX, WEBHOOK_LEASE_MS_MAX,
-    WEBHOOK_SECRET_EXPECTED, WEBHOOK_SECRET_OVERLAP_DEFAULT_MS, WEBHOOK_SECRET_OVERLAP_MAX_MS,
-    WEBHOOK_SECRET_PREFIX, WEBHOOK_URL_BYTES_MAX, WEBHOOKS_MAX, Webhook, WebhookAttempt,
-    WebhookAttemptView, WebhookId, WebhookPatch, WebhookProgress, WebhookRetry, WebhookRetryView,
-    WebhookSecret, WebhookSecrets, WebhookSettings, WebhookState, WebhookView,
+    WEBHOOK_CLOCK_AHEAD_MS_MAX, WEBHOOK_DESCRIPTION_CHARS_MAX, WEBHOOK_DUE_IN_MS_MAX,
+    WEBHOOK_IDLE_MS_MAX, WEBHOOK_LEASE_MS_MAX, WEBHOOK_SECRET_EXPECTED,
+    WEBHOOK_SECRET_OVERLAP_DEFAULT_MS, WEBHOOK_SECRET_OVERLAP_MAX_MS, WEBHOOK_SECRET_PREFIX,
+    WEBHOOK_URL_BYTES_MAX, WEBHOOKS_MAX, Webhook, WebhookAttempt, WebhookAttemptView, WebhookId,
+    WebhookPatch, WebhookProgress, WebhookRetry, WebhookRetryView, WebhookSecret, WebhookSecrets,
+    WebhookSettings, WebhookState, WebhookView,
 };
 
 /// Merging two copies of the same state.

@@ -29,6 +29,14 @@ pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 1_024;
 /// by a clock that was wrong, and counts as due.
 pub const WEBHOOK_DUE_IN_MS_MAX: i64 = 25 * 3_600_000;
 
+/// The longest time to the next attempt while none has failed: a minute. A webhook that is due later was recorded by a clock that
+/// was wrong, and counts as due.
+pub const WEBHOOK_IDLE_MS_MAX: i64 = 60_000;
+
+/// By how much the clock that has recorded a failed attempt may be ahead: a minute. If it was ahead by more, the clock was set
+/// back since, and the webhook counts as due.
+pub const WEBHOOK_CLOCK_AHEAD_MS_MAX: i64 = 60_000;
+
 /// The longest lease of a webhook: 5 minutes. One that counts for longer was taken by a clock that was wrong, and does not count.
 pub const WEBHOOK_LEASE_MS_MAX: i64 = 300_000;
 
@@ -245,7 +253,8 @@ pub struct WebhookRetry {
     pub event: EventId,
     /// Attempts that have failed, at least one.
     pub attempts: u32,
-    /// When the first one was made.
+    /// When the first one was made. If the clock was set since, or no attempt was made at its time, because this system was
+    /// down, it is moved by so much: from it to the last attempt it is as long as the receiver was seen to fail.
     pub since: Timestamp,
 }
 

@@ -188,7 +188,8 @@ pub trait Webhooks: Send + Sync + 'static {
 
     /// Claims webhooks for one sender until `until`: those that are enabled, due at `now`, behind the end of the log (or
     /// not in it, because the database was restored), and held by no lease at `now`; at most `limit`, the longest due
-    /// first. `lease` is a new id for each call, so that a claim after an expired one cannot be taken for it. Without
+    /// first. A webhook is due also if the time for which it waits was set by a clock that was ahead of `now`: by more than
+    /// [`WEBHOOK_CLOCK_AHEAD_MS_MAX`](crate::model::WEBHOOK_CLOCK_AHEAD_MS_MAX). `lease` is a new id for each call, so that a claim after an expired one cannot be taken for it. Without
     /// such a webhook nothing is written.
     ///
     /// # Errors
@@ -200,6 +201,17 @@ pub trait Webhooks: Send + Sync + 'static {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<ClaimedWebhook>, Unavailable>;
+
+    /// Whether this lease holds the webhook, and it still has this version: nobody has changed or removed it since.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn is_webhook_held(
+        &self,
+        id: WebhookId,
+        lease: Uuid,
+        version: u64,
+    ) -> Result<bool, Unavailable>;
 
     /// Records what the holder of the lease has done for a webhook. The lease counts until another one takes the webhook,
     /// also after its time.

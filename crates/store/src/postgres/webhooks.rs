@@ -246,6 +246,25 @@ impl Webhooks for PostgresStore {
         })
     }
 
+    fn is_webhook_held(
+        &self,
+        id: WebhookId,
+        lease: Uuid,
+        version: u64,
+    ) -> Result<bool, Unavailable> {
+        self.read(async |connection| {
+            sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM webhooks WHERE id = $1 AND holder = $2 AND version = $3)",
+            )
+            .bind(id.0)
+            .bind(lease)
+            .bind(version.cast_signed())
+            .fetch_one(connection)
+            .await
+            .map_err(error::refusal)
+        })
+    }
+
     fn record_webhook(
         &self,
         id: WebhookId,

@@ -224,6 +224,24 @@ impl Webhooks for SqliteStore {
         })
     }
 
+    fn is_webhook_held(
+        &self,
+        id: WebhookId,
+        lease: Uuid,
+        version: u64,
+    ) -> Result<bool, Unavailable> {
+        let held = self.readers.read(|connection| {
+            let sql = "SELECT 1 FROM webhooks WHERE id = ?1 AND holder = ?2 AND version = ?3";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.exists(params![
+                id.0.as_bytes(),
+                lease.as_bytes(),
+                version.cast_signed()
+            ])?)
+        });
+        held.map_err(Refusal::into_unavailable)
+    }
+
     fn record_webhook(
         &self,
         id: WebhookId,

@@ -20,6 +20,8 @@ on_every_adapter!(
     a_webhook_begins_at_the_end_of_the_log,
     one_lease_holds_a_webhook_and_its_steps_are_kept,
     a_change_while_a_webhook_is_held_is_not_undone_by_the_next_step,
+    a_holder_sees_a_change_and_the_loss_of_its_lease,
+    a_clock_that_was_set_back_postpones_nothing,
     a_webhook_that_is_switched_off_says_why_until_it_is_enabled,
     events_are_delivered_again_from_an_event_or_a_time,
     the_number_of_webhooks_is_bounded_also_for_two_processes,
@@ -285,6 +287,105 @@ fn a_change_while_a_webhook_is_held_is_not_undone_by_the_next_step<A: Adapter>()
     assert_eq!(lost, StepRecorded::Lost);
     let attempts = store.webhook_attempts(id, &page(9), at(2)).unwrap();
     assert_eq!(attempts.items, []);
+}
+
+fn a_holder_sees_a_change_and_the_loss_of_its_lease<A: Adapter>() {
+    let database = A::new();
+    let (one, other) = (database.open(), database.open());
+    let id = add(&one, 1).id;
+    log(&one, 1, 1);
+    let held = claim(&one, 1, 1).remove(0);
+    let is_held = |number, version| one.is_webhook_held(id, lease(number), version).unwrap();
+    assert!(is_held(1, held.version));
+    assert!(!is_held(2, held.version), "another lease");
+    // Each change counts, whoever makes it.
+    let off = WebhookPatch {
+        enabled: Some(false),
+        ..WebhookPatch::default()
+    };
+    let off = changed(other.change_webhook(id, &off, &request(2)).unwrap());
+    assert!(!is_held(1, held.version));
+    assert!(is_held(1, off.version));
+    let rotated = other.rotate_webhook(id, &secret(8), at(2), &request(2));
+    let rotated = changed(rotated.unwrap());
+    assert!(!is_held(1, off.version));
+    assert!(is_held(1, rotated.version));
+    assert_eq!(other.remove_webhook(id, &request(3)), Ok(Ok(())));
+    assert!(!is_held(1, rotated.version));
+
+    // The lease of a process whose clock is behind is taken by another one.
+    let id = add(&one, 2).id;
+    log(&one, 1, 2);
+    let behind = claim(&one, 3, 4).remove(0);
+    let is_held = |number| {
+        one.is_webhook_held(id, lease(number), behind.version)
+            .unwrap()
+    };
+    assert!(is_held(3));
+    assert_eq!(claim(&other, 4, 60).len(), 1);
+    assert!(!is_held(3) && is_held(4));
+}
+
+fn a_clock_that_was_set_back_postpones_nothing<A: Adapter>() {
+    const HOUR: i64 = 60;
+    let database = A::new();
+    let store = database.open();
+    let id = add(&store, 1).id;
+    let begin = store.webhook(id).unwrap().unwrap().progress.cursor;
+    let end = log(&store, 1, 1);
+    let mut lease_number = 0;
+    // Records this, and returns whether the webhook is due when the clock shows this minute. It is claimed by a clock that is
+    // far ahead, which waits for nothing.
+    let mut is_due = |due_at: i64, failed_at: Option<i64>, minute: i64| {
+        lease_number += 2;
+        let held = store.claim_webhooks(
+            lease(lease_number),
+            at(1_000 * HOUR),
+            at(1_000 * HOUR + 1),
+            1,
+        );
+        let held = held.unwrap().remove(0);
+        let waits = WebhookStep {
+            progress: WebhookProgress {
+                due_at: at(due_at),
+                retry: failed_at.map(|since| WebhookRetry {
+                    event: end,
+                    attempts: 1,
+                    since: at(since),
+                }),
+                last_error: Some((at(failed_at.unwrap_or(0)), "no answer".to_owned())),
+                ..held.progress.clone()
+            },
+            ..step(&held, begin)
+        };
+        let recorded = store.record_webhook(id, lease(lease_number), &waits, at(10 * HOUR));
+        assert_eq!(recorded.unwrap(), StepRecorded::Recorded);
+        let claimed = claim(&store, lease_number + 1, minute);
+        for webhook in &claimed {
+            let back = step(webhook, begin);
+            store
+                .record_webhook(id, lease(lease_number + 1), &back, at(minute))
+                .unwrap();
+        }
+        !claimed.is_empty()
+    };
+    let ten = 10 * HOUR;
+    // Without a failure: due at once, and a wait of a minute at most.
+    assert!(is_due(ten, None, ten));
+    assert!(is_due(ten, None, ten - 5));
+    assert!(is_due(ten, None, ten - 8 * HOUR));
+    assert!(!is_due(ten + 1, None, ten));
+    assert!(is_due(ten + 1, None, ten + 1));
+    // After a failure: it waits as long as the clock goes on from it.
+    for wait in [1, 5 * HOUR, 24 * HOUR] {
+        assert!(!is_due(ten + wait, Some(ten), ten), "{wait}");
+        assert!(!is_due(ten + wait, Some(ten), ten + wait - 1), "{wait}");
+        assert!(is_due(ten + wait, Some(ten), ten + wait), "{wait}");
+        assert!(is_due(ten + wait, Some(ten), ten - 5), "{wait}");
+        assert!(is_due(ten + wait, Some(ten), ten - 9 * HOUR), "{wait}");
+    }
+    // Clocks of two processes may differ by a little.
+    assert!(!is_due(ten + HOUR, Some(ten), ten - 1));
 }
 
 fn a_webhook_that_is_switched_off_says_why_until_it_is_enabled<A: Adapter>() {
@@ -575,6 +676,7 @@ pub(crate) fn uses_every_call(store: &(impl Webhooks + Tokens + EventLog)) {
     let id = add(store, 1).id;
     let end = log(store, 1, 1);
     let held = claim(store, 1, 1).remove(0);
+    assert!(store.is_webhook_held(id, lease(1), held.version).unwrap());
     let done = WebhookStep {
         attempts: vec![attempt(end, 1, 1)],
         ..step(&held, end)
