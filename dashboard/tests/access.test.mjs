@@ -75,7 +75,7 @@ test('a scope shows and permits what it permits', async () => {
   await page.getByRole('heading', { name: 'Now' }).waitFor();
   assert.equal(await page.getByRole('link', { name: 'Audit' }).count(), 0);
   await page.goto(`${wattpost.url}/tokens`);
-  await page.getByRole('heading', { name: 'Tokens' }).waitFor();
+  await page.getByRole('heading', { name: 'Tokens', exact: true }).waitFor();
   assert.equal(await page.getByRole('button', { name: 'Add a token' }).count(), 0);
   await page.goto(`${wattpost.url}/commands/new`);
   await page.getByText('commands need operate').waitFor();
@@ -131,6 +131,34 @@ test('tokens come from a file: first the verdict, then the change', async () => 
   assert.equal(await page.getByRole('cell', { name: 'A1', exact: true }).count(), 0);
   await page.getByRole('button', { name: 'Apply tokens.csv' }).click();
   await page.getByRole('cell', { name: 'A1', exact: true }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('an unknown token is added from the list, and another one is dismissed by the keyboard', async () => {
+  const charger = await Charger.connect(wattpost, 'CP-17');
+  await charger.call('BootNotification', { chargePointVendor: 'V', chargePointModel: 'M' });
+  const hostile = '<img src=x onerror>';
+  for (const idTag of [hostile, 'NEW-1']) await charger.call('Authorize', { idTag });
+  const page = await openPage(browser);
+  await signIn(page, keys.operate);
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  await page.goto(`${wattpost.url}/tokens`);
+  const add = page.getByRole('button', { name: 'Add NEW-1' });
+  await add.waitFor();
+  assert.deepEqual(await violations(page), []);
+  await add.click();
+  assert.equal(await page.getByRole('dialog').getByLabel('Id', { exact: true }).inputValue(), 'NEW-1');
+  await page.getByRole('dialog').getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('button', { name: 'Change NEW-1' }).waitFor();
+  await add.waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: `Dismiss ${hostile}` }).focus();
+  await page.keyboard.press('Enter');
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('dialog').getByRole('button', { name: 'Dismiss' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByText('No charger presented a token that was not added.').waitFor();
+  charger.close();
   page.assertClean();
   await page.context().close();
 });

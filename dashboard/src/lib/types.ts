@@ -16,6 +16,7 @@ export type Command = Schemas['Command'];
 export type Batch = Schemas['Batch'];
 export type BatchItem = Schemas['BatchItem'];
 export type Token = Schemas['Token'];
+export type UnknownToken = Schemas['UnknownToken'];
 export type DeadLetter = Schemas['DeadLetter'];
 export type AuditEntry = Schemas['AuditEntry'];
 export type ApiKey = Schemas['ApiKey'];
