@@ -3,7 +3,7 @@
 //! The password is only in the request and in the command that carries it to the charger. No answer has it.
 
 use crate::change::{self, Change, no_content, with_location};
-use crate::commands::{known_charger, now};
+use crate::commands::{database_time, known_charger, now};
 use crate::error::ApiError;
 use crate::operations::Delivery;
 use crate::path::InPath;
@@ -44,10 +44,10 @@ pub(crate) async fn one(
 }
 
 async fn shown(state: &AppState, id: String) -> Result<RotationView, ApiError> {
-    let rotations = state.rotations()?;
+    let (rotations, commands) = (state.rotations()?, state.commands()?);
     state
         .run(move |_| {
-            let found = rotations.rotation(&id, now());
+            let found = rotations.rotation(&id, database_time(&*commands)?);
             let found = found.map_err(|error| ApiError::unavailable(&error))?;
             found.ok_or_else(|| ApiError::not_added(&id))
         })
@@ -85,7 +85,7 @@ pub(crate) async fn set(
     }
     members.finish(&KNOWN)?;
     let delivery = Delivery::take(&mut delivery)?;
-    let rotations = state.rotations()?;
+    let (rotations, commands) = (state.rotations()?, state.commands()?);
     let address = format!("/api/v1/chargers/{}/password", change::encoded(&id));
     let begun = {
         let id = id.clone();
@@ -104,7 +104,8 @@ pub(crate) async fn set(
                 let command_id = CommandId(Uuid::now_v7());
                 let by = request.requested_by().to_owned();
                 let version = detail.charger.ocpp_version;
-                let command = command.accept(command_id, &by, version, None, now());
+                let time = database_time(&*commands)?;
+                let command = command.accept(command_id, &by, version, None, time);
                 let mut command = command.map_err(|error| ApiError::bad_command(&error))?;
                 command.traceparent = request.origin.traceparent.clone();
                 let new = NewRotation {

@@ -2,6 +2,7 @@
 
 use crate::change::{self, Change, Members, done, no_content, not_changed, with_location};
 use crate::chargers;
+use crate::commands::database_time;
 use crate::error::ApiError;
 use crate::import::{self, Import};
 use crate::path::InPath;
@@ -174,10 +175,12 @@ pub(crate) async fn remove(
     change: Change,
 ) -> Result<Response, ApiError> {
     change.query(&[])?;
-    let request = change.request()?;
-    let admin = state.charger_admin()?;
+    let mut request = change.request()?;
+    let (admin, commands) = (state.charger_admin()?, state.commands()?);
     state
         .run(move |_| {
+            // Commands that were requested before it are not sent.
+            request.origin.at = database_time(&*commands)?;
             let removed = admin.remove_charger(&id, &request);
             let removed = removed.map_err(|error| ApiError::unavailable(&error))?;
             let exists = ApiError::internal;

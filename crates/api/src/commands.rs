@@ -19,7 +19,7 @@ use central::local_list::changes_local_list;
 use central::model::{
     CommandId, CommandState, CommandView, EffectPhase, NotSent, Origin, Scope, unchecked_entry,
 };
-use central::ports::{Cancelled, Created, Idempotency, LocalLists};
+use central::ports::{Cancelled, Created, DatabaseClock, Idempotency, LocalLists};
 use central::query::{ChargerDetail, CommandFilter, QueryStore, parameters};
 use common::clock::now_ms;
 use ocpp::Version;
@@ -69,8 +69,15 @@ enum WhenOffline {
     Wait,
 }
 
+/// The time now, by this machine's clock: for what is only shown, or sent to a charger.
 pub(crate) fn now() -> Timestamp {
     Timestamp(now_ms())
+}
+
+/// The time now, by the database's clock: for what another process judges, or has stored.
+pub(crate) fn database_time<C: DatabaseClock + ?Sized>(clock: &C) -> Result<Timestamp, ApiError> {
+    let time = clock.time();
+    time.map_err(|error| ApiError::unavailable(&error))
 }
 
 /// `POST /api/v1/chargers/{id}/commands`
@@ -217,16 +224,19 @@ pub(crate) async fn submit(
     let (created, is_online, warnings) = state
         .run(move |store| {
             // Before the command is made: what made the first request valid may have changed since.
-            let before = commands.created_before(&by, &idempotency, now());
+            let time = database_time(&*commands)?;
+            let before = commands.created_before(&by, &idempotency, time);
             if let Some(created) = before.map_err(|error| ApiError::unavailable(&error))? {
                 return Ok((created, false, Vec::new()));
             }
             let id = CommandId(Uuid::now_v7());
             let wanted = make(store, id)?;
             refuse_kept_list(lists.as_deref(), &wanted.request)?;
+            // A moment later: a command that does not wait has only seconds.
+            let time = database_time(&*commands)?;
             let new = wanted
                 .request
-                .accept(id, &by, wanted.version, Some(idempotency), now());
+                .accept(id, &by, wanted.version, Some(idempotency), time);
             let mut new = new.map_err(|error| ApiError::bad_command(&error))?;
             new.traceparent = origin.traceparent.clone();
             new.audit = unchecked_entry(&new.command, origin);
@@ -356,10 +366,11 @@ pub(crate) async fn list(
     let commands = state.commands()?;
     state
         .answer_list(move |_| {
+            let time = database_time(&*commands)?;
             page::collected(
                 wanted,
                 |_| {},
-                |page| commands.commands(&filter, page, now()),
+                |page| commands.commands(&filter, page, time),
             )?
             .into_answer()
         })
@@ -410,7 +421,7 @@ pub(crate) async fn cancel(
     let commands = state.commands()?;
     let cancelled = state
         .run(move |_| {
-            let cancelled = commands.cancel(id, now());
+            let cancelled = commands.cancel(id, database_time(&*commands)?);
             cancelled.map_err(|error| ApiError::unavailable(&error))
         })
         .await?;
@@ -425,7 +436,7 @@ pub(crate) async fn find(state: &AppState, id: CommandId) -> Result<CommandView,
     let commands = state.commands()?;
     state
         .run(move |_| {
-            let found = commands.command(id, now());
+            let found = commands.command(id, database_time(&*commands)?);
             let found = found.map_err(|error| ApiError::unavailable(&error))?;
             found.ok_or_else(|| ApiError::unknown_command(&id.to_string()))
         })

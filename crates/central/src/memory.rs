@@ -25,12 +25,14 @@ use crate::model::{
     ChargerKey, EventRow, Merge, MeterValueRow, QuirkCount, QuirkCounts, Token,
     UNKNOWN_TOKENS_PER_DAY_MAX, UnknownTokenCount, UnknownTokenCounts, unknown_token_key,
 };
-use crate::ports::{Applied, DeadLetter, ID_USED_TWICE, Store, Unavailable};
+use crate::ports::{Applied, DatabaseClock, DeadLetter, ID_USED_TWICE, Store, Unavailable};
 use crate::project::Changes;
 use crate::record::{Record, RecordId};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// What a [`MemoryStore`] holds.
@@ -62,9 +64,16 @@ pub struct MemoryStore {
     dismissed_tokens: Mutex<BTreeMap<Uuid, Timestamp>>,
     wishes: Mutex<local_lists::Wishes>,
     letters: Mutex<dead_letters::Letters>,
+    clock_ahead_ms: AtomicI64,
 }
 
 impl MemoryStore {
+    /// Sets by how many milliseconds this database's clock is ahead of the machine's; negative: behind. At first it is
+    /// zero.
+    pub fn set_clock_ahead_ms(&self, ms: i64) {
+        self.clock_ahead_ms.store(ms, Ordering::SeqCst);
+    }
+
     /// A copy of everything.
     #[must_use]
     pub fn contents(&self) -> Contents {
@@ -90,6 +99,20 @@ impl MemoryStore {
     fn lock(&self) -> MutexGuard<'_, Contents> {
         // Nothing between two changes of the map panics, so it is consistent.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DatabaseClock for MemoryStore {
+    fn time(&self) -> Result<Timestamp, Unavailable> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a database has a clock of its own"
+        )]
+        let now = SystemTime::now();
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let ahead = self.clock_ahead_ms.load(Ordering::SeqCst);
+        Ok(Timestamp(now).plus_millis(ahead))
     }
 }
 

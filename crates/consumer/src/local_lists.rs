@@ -18,7 +18,6 @@ use central::ports::{
     LocalLists, QueryError, QueryStore, Unavailable,
 };
 use central::query::{ChargerDetail, PageRequest};
-use common::clock::now_ms;
 use ocpp::Version;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,7 +90,9 @@ fn work(deps: LocalListDeps, stopped: &Receiver<()>) {
     let mut worker = Worker::new(deps);
     let mut is_failing = false;
     loop {
-        let round = worker.round(Timestamp(now_ms()));
+        // Of the database: several processes work on the lists, and gateways judge their commands.
+        let now = worker.deps.commands.time();
+        let round = now.and_then(|now| worker.round(now));
         let pause = match &round {
             Ok(()) => PAUSE,
             Err(_) => PAUSE_UNAVAILABLE,

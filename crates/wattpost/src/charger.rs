@@ -417,7 +417,8 @@ fn rotate(args: &RotateArgs) -> Result<()> {
     let request_of = ChangeRequest::of(command_line());
     let by = request_of.requested_by().to_owned();
     let command_id = CommandId(Uuid::now_v7());
-    let command = request.accept(command_id, &by, Some(version), None, database::now())?;
+    let now = database.commands.time()?;
+    let command = request.accept(command_id, &by, Some(version), None, now)?;
     let new = NewRotation {
         charger_id: id.to_owned(),
         new_hash: hash(&password).map_err(anyhow::Error::msg)?,
@@ -450,7 +451,8 @@ fn rotate(args: &RotateArgs) -> Result<()> {
 fn show_rotation(args: &OneArgs) -> Result<()> {
     let database = database::open(&args.settings.load()?, Use::Read)?;
     let id = args.identity.trim();
-    let Some(rotation) = database.rotations.rotation(id, database::now())? else {
+    let now = database.commands.time()?;
+    let Some(rotation) = database.rotations.rotation(id, now)? else {
         bail!("charger {id:?} was not added; add it with `wattpost charger add {id}`");
     };
     print_line!("{}", serde_json::to_string_pretty(&rotation)?);
@@ -531,8 +533,11 @@ fn list(settings: &Settings) -> Result<()> {
 }
 
 fn remove(args: &OneArgs) -> Result<()> {
-    let chargers = database::open(&args.settings.load()?, Use::Change)?.chargers;
-    let request = ChangeRequest::of(command_line());
+    let database = database::open(&args.settings.load()?, Use::Change)?;
+    let mut request = ChangeRequest::of(command_line());
+    // Commands that were requested before it are not sent.
+    request.origin.at = database.commands.time()?;
+    let chargers = database.chargers;
     if chargers.remove_charger(&args.identity, &request)?.is_err() {
         bail!("charger {:?} was not added", args.identity);
     }

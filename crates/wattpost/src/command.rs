@@ -121,9 +121,8 @@ pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
             };
             let mut left = args.limit;
             while left > 0 {
-                let read = database
-                    .commands
-                    .commands(&filter, &page, database::now())?;
+                let now = database.commands.time()?;
+                let read = database.commands.commands(&filter, &page, now)?;
                 for view in read.items.iter().take(left) {
                     show(view)?;
                 }
@@ -148,7 +147,7 @@ pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
         CommandCommand::Cancel(args) => {
             let database = database::open(&args.settings.load()?, Use::Change)?;
             let id = CommandId(args.id);
-            match database.commands.cancel(id, database::now())? {
+            match database.commands.cancel(id, database.commands.time()?)? {
                 Cancelled::Done(view) => show(&view)?,
                 Cancelled::TooLate(view) => {
                     show(&view)?;
@@ -197,7 +196,8 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
     }
     let version = version_of(&database, &args.charger)?;
     let id = CommandId(Uuid::now_v7());
-    let mut new = request.accept(id, &requested_by(), version, None, database::now())?;
+    let now = database.commands.time()?;
+    let mut new = request.accept(id, &requested_by(), version, None, now)?;
     new.audit = unchecked_entry(&new.command, crate::origin::command_line());
     let view = match database.commands.create(&new)? {
         Created::New(view) | Created::Repeated(view) => view,
@@ -280,9 +280,10 @@ fn wait(database: &Database, mut view: CommandView, for_effect: bool) -> Result<
         } else {
             POLL * 10
         });
+        let now = database.commands.time()?;
         database
             .command_queue
-            .expire(database::now(), 100)
+            .expire(now, 100)
             .context("end commands whose time has passed")?;
         view = find(database, view.id.0)?;
     }
@@ -292,7 +293,7 @@ fn wait(database: &Database, mut view: CommandView, for_effect: bool) -> Result<
 fn find(database: &Database, id: Uuid) -> Result<CommandView> {
     let found = database
         .commands
-        .command(CommandId(id), database::now())
+        .command(CommandId(id), database.commands.time()?)
         .context("read the command")?;
     found.with_context(|| format!("there is no command {id}"))
 }

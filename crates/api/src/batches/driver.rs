@@ -4,11 +4,12 @@
 //! end of a process another one, or the next process, goes on within [`LEASE_MS`]. The state of a batch is only in the
 //! database, so a driver can be killed at any moment.
 
-use crate::commands::{now, refuse_kept_list};
+use crate::commands::{database_time, refuse_kept_list};
 use crate::error::ApiError;
 use crate::operations::Work;
 use crate::page;
 use crate::state::AppState;
+use central::Timestamp;
 use central::command_request::CommandRequest;
 use central::model::{
     BatchId, BatchState, BatchView, ItemState, ItemView, WhenOffline, item_command, item_result,
@@ -102,6 +103,13 @@ struct Ports<'a> {
     state: &'a AppState,
 }
 
+impl Ports<'_> {
+    /// The database's time: the drivers of several machines share the leases, and gateways judge the commands.
+    fn time(&self) -> Result<Timestamp, ApiError> {
+        database_time(self.commands)
+    }
+}
+
 impl Driver {
     /// Takes one step in each batch whose lease it has. Returns their number.
     fn turn(&mut self, state: &AppState) -> Result<usize, ApiError> {
@@ -116,8 +124,9 @@ impl Driver {
             commands: &*commands,
             state,
         };
-        let until = now().plus_millis(LEASE_MS);
-        let leased = batches.lease_batches(self.holder, now(), until);
+        let now = ports.time()?;
+        let until = now.plus_millis(LEASE_MS);
+        let leased = batches.lease_batches(self.holder, now, until);
         let leased = leased.map_err(|error| ApiError::unavailable(&error))?;
         self.rates
             .retain(|id, _| leased.iter().any(|batch| batch.id == *id));
@@ -138,7 +147,7 @@ impl Driver {
         let Some(batch) = found else {
             return Ok(());
         };
-        let is_expired = now() >= batch.plan.expires_at;
+        let is_expired = ports.time()? >= batch.plan.expires_at;
         if batch.state == BatchState::Cancelled || is_expired {
             self.end_pending(ports, &batch)?;
         }
@@ -146,7 +155,7 @@ impl Driver {
             for item in started {
                 if let Some(command) = item.command {
                     // What a gateway has cannot be cancelled, and ends by itself.
-                    let cancelled = ports.commands.cancel(command.id, now());
+                    let cancelled = ports.commands.cancel(command.id, ports.time()?);
                     cancelled.map_err(|error| ApiError::unavailable(&error))?;
                 }
             }
@@ -225,8 +234,9 @@ impl Driver {
                 return Ok(());
             }
             // A driver that has lost its lease changes nothing, so it must not try for ever.
-            let until = now().plus_millis(LEASE_MS);
-            let leased = ports.batches.lease_batches(self.holder, now(), until);
+            let now = ports.time()?;
+            let until = now.plus_millis(LEASE_MS);
+            let leased = ports.batches.lease_batches(self.holder, now, until);
             let leased = leased.map_err(|error| ApiError::unavailable(&error))?;
             if !leased.iter().any(|one| one.id == batch.id) {
                 return Ok(());
@@ -236,7 +246,8 @@ impl Driver {
 
     fn end(&self, ports: &Ports<'_>, id: BatchId, ends: &[ItemEnd]) -> Result<(), ApiError> {
         for slice in ends.chunks(ENDS_SLICE) {
-            let ended = ports.batches.end_items(id, self.holder, slice, now());
+            let now = ports.time()?;
+            let ended = ports.batches.end_items(id, self.holder, slice, now);
             ended.map_err(|error| ApiError::unavailable(&error))?;
         }
         Ok(())
@@ -277,9 +288,10 @@ impl Driver {
                 }
             }
             self.end(ports, batch.id, &ends)?;
+            let now = ports.time()?;
             let started = ports
                 .batches
-                .start_items(batch.id, self.holder, &commands, now());
+                .start_items(batch.id, self.holder, &commands, now);
             let started = started.map_err(|error| ApiError::unavailable(&error))?;
             for (place, new) in &commands {
                 if started.contains(place) {
@@ -312,7 +324,8 @@ fn page(
         limit: limit.min(central::query::PAGE_MAX),
         ..PageRequest::default()
     };
-    let found = ports.batches.batch_items(id, Some(state), &page, now());
+    let now = ports.time()?;
+    let found = ports.batches.batch_items(id, Some(state), &page, now);
     Ok(found
         .map_err(|error| page::query_error(error, &page))?
         .items)
@@ -336,7 +349,8 @@ fn command(
         ..wanted.request
     };
     refuse_kept_list(ports.state.local_lists().ok().as_deref(), &request)?;
-    let new = request.accept(id, &batch.by, wanted.version, None, now());
+    let now = ports.time()?;
+    let new = request.accept(id, &batch.by, wanted.version, None, now);
     let new = new.map_err(|error| ApiError::bad_command(&error))?;
     Ok(NewCommand {
         traceparent: batch.plan.traceparent.clone(),

@@ -7,7 +7,7 @@ pub(crate) use driver::drive;
 pub use request::{BatchRefused, BatchRequest};
 
 use crate::change::{Change, required_idempotency_key_of, with_location};
-use crate::commands::now;
+use crate::commands::database_time;
 use crate::error::ApiError;
 use crate::page::{self, ListRequest};
 use crate::path::InPath;
@@ -52,8 +52,12 @@ pub(crate) async fn create(
     let is_dry_run = query.boolean("dry_run")?.unwrap_or(false);
     let batches = state.batches()?;
     if is_dry_run {
-        let wanted = BatchRequest::read(change.members()?)?;
-        let shown = state.run(move |store| wanted.dry_run(store)).await?;
+        let commands = state.commands()?;
+        let shown = state.run(move |store| {
+            let now = database_time(&*commands)?;
+            BatchRequest::read(change.members()?, now)?.dry_run(store)
+        });
+        let shown = shown.await?;
         return Ok(Json(shown).into_response());
     }
     let request = change.request()?;
@@ -62,13 +66,14 @@ pub(crate) async fn create(
         idempotency,
         ..request
     };
+    let commands = state.commands()?;
     let created = state.run(move |store| {
         // Before the request is judged: what made the first one valid may have changed since.
         let before = batches.batch_created_before(&request);
         if let Some(before) = before.map_err(|error| ApiError::unavailable(&error))? {
             return Ok(before);
         }
-        let wanted = BatchRequest::read(change.members()?)?;
+        let wanted = BatchRequest::read(change.members()?, database_time(&*commands)?)?;
         let created = batches.create_batch(&wanted.selected(store, request)?);
         created.map_err(|error| ApiError::unavailable(&error))
     });
@@ -155,17 +160,18 @@ pub(crate) async fn items(
     let states = ItemState::ALL.map(|state| (state.as_str(), state));
     let wanted_state = query.one_of("state", &states)?;
     let wanted = request.wanted(&query, "BatchItem")?;
-    let batches = state.batches()?;
+    let (batches, commands) = (state.batches()?, state.commands()?);
     state
         .answer_list(move |_| {
             let found = batches
                 .batch(id)
                 .map_err(|error| ApiError::unavailable(&error))?;
             found.ok_or_else(|| ApiError::unknown_batch(&id.to_string()))?;
+            let now = database_time(&*commands)?;
             page::collected(
                 wanted,
                 |_| {},
-                |page| batches.batch_items(id, wanted_state, page, now()),
+                |page| batches.batch_items(id, wanted_state, page, now),
             )?
             .into_answer()
         })

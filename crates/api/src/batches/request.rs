@@ -1,10 +1,11 @@
 //! What a request for a batch says: its plan and its chargers. The HTTP API and the command line read it here.
 
 use crate::change::{Given, Members};
-use crate::commands::{expiry, now};
+use crate::commands::expiry;
 use crate::error::ApiError;
 use crate::operations::Work;
 use crate::page;
+use central::Timestamp;
 use central::command_request::{
     ANSWER_WITHIN_DEFAULT_MS, ANSWER_WITHIN_MS_MAX, ANSWER_WITHIN_MS_MIN, CommandRequest,
     WAIT_MAX_MS,
@@ -105,13 +106,14 @@ impl fmt::Display for BatchRefused {
 impl std::error::Error for BatchRefused {}
 
 impl BatchRequest {
-    /// Reads the JSON of a request.
+    /// Reads the JSON of a request. `now` is the database's time
+    /// ([`DatabaseClock::time`](central::ports::DatabaseClock::time)).
     ///
     /// # Errors
     /// When it is not an object, or a member is unknown or not valid.
-    pub fn from_json(json: &[u8]) -> Result<Self, BatchRefused> {
+    pub fn from_json(json: &[u8], now: Timestamp) -> Result<Self, BatchRefused> {
         Members::read(json)
-            .and_then(Self::read)
+            .and_then(|members| Self::read(members, now))
             .map_err(BatchRefused)
     }
 
@@ -157,7 +159,7 @@ impl BatchRequest {
         })
     }
 
-    pub(super) fn read(mut members: Members) -> Result<Self, ApiError> {
+    pub(super) fn read(mut members: Members, now: Timestamp) -> Result<Self, ApiError> {
         let number = |most: u32| format!("a whole number from 1 to {most}");
         let mut count = |name: &str, most: u32| {
             let given = members.take_if(name, &number(most), |value: &u32| {
@@ -189,7 +191,7 @@ impl BatchRequest {
         );
         members.finish(MEMBERS)?;
         let work = match (action, operation) {
-            (Some(action), None) => action_of(&action, payload.value().unwrap_or_default())?,
+            (Some(action), None) => action_of(&action, payload.value().unwrap_or_default(), now)?,
             (None, Some(operation)) => {
                 operation_of(operation, parameters.value().unwrap_or_default())?
             }
@@ -213,7 +215,6 @@ impl BatchRequest {
                 return Err(ApiError::bad_member("/filter", why));
             }
         };
-        let now = now();
         let expires_at = match expires_at.value() {
             None => now.plus_millis(BATCH_EXPIRES_DEFAULT_MS),
             Some(text) => expiry(&text)?,
@@ -238,7 +239,11 @@ impl BatchRequest {
 }
 
 /// An action that the central system can send in some version, with a payload that is not too long.
-fn action_of(action: &str, payload: Map<String, Value>) -> Result<BatchWork, ApiError> {
+fn action_of(
+    action: &str,
+    payload: Map<String, Value>,
+    now: Timestamp,
+) -> Result<BatchWork, ApiError> {
     let request = CommandRequest {
         charger_id: "any".to_owned(),
         action: action.to_owned(),
@@ -248,7 +253,7 @@ fn action_of(action: &str, payload: Map<String, Value>) -> Result<BatchWork, Api
         answer_within_ms: None,
         skips_check: false,
     };
-    let new = request.accept(CommandId(Uuid::nil()), "", None, None, now());
+    let new = request.accept(CommandId(Uuid::nil()), "", None, None, now);
     let new = new.map_err(|error| ApiError::bad_command(&error))?;
     Ok(BatchWork::Action {
         action: new.command.action,

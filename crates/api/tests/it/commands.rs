@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use api::Api;
-use central::ports::{ClusterEvent, ClusterEvents};
+use central::ports::{ClusterEvent, ClusterEvents, CommandQueue, DatabaseClock};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -670,4 +670,50 @@ async fn a_list_by_hand_is_refused_while_a_wish_for_a_local_list_holds_for_the_c
         assert_eq!(send(addr, "DELETE", &wish, &[], "").await.status, 204);
     }
     assert_eq!(post(addr, "free again", list).await.status, 202);
+}
+
+/// A gateway judges the times, and has the database's clock as its measure too.
+#[tokio::test]
+async fn the_times_of_a_command_are_of_the_database_and_not_of_this_machine() {
+    for ahead in [600_000, -600_000] {
+        let memory = Arc::new(central::memory::MemoryStore::default());
+        memory.set_clock_ahead_ms(ahead);
+        let time = || memory.time().expect("it answers");
+        let store = Arc::new(MemoryRows {
+            chargers: vec![charger("CP-1", true)],
+            ..MemoryRows::default()
+        });
+        let deps = api::ApiDeps {
+            commands: Some(Arc::clone(&memory) as _),
+            ..deps(&store)
+        };
+        let api = Api::start(config(), deps).await.expect("it starts");
+        let addr = api.local_addr();
+        // `fail`: five seconds from now by the database's clock.
+        let queued = post(addr, "k-1", RESET).await;
+        assert_eq!(queued.status, 202, "{}", queued.body);
+        let before = memory.expire(time(), 10).expect("it answers");
+        assert_eq!(before, 0, "{ahead}: its time has not passed");
+        let address = queued.header("location").expect("an address").to_owned();
+        assert_eq!(get(addr, &address).await.json()["state"], "queued");
+        let after = memory.expire(time().plus_millis(5_001), 10);
+        assert_eq!(
+            after.expect("it answers"),
+            1,
+            "{ahead}: its time has passed"
+        );
+        // `wait`: a minute from now by that clock.
+        let wait = |at: central::Timestamp| {
+            format!(
+                r#"{{"action": "Reset", "payload": {{"type": "Soft"}}, "when_offline": "wait", "expires_at": "{at}"}}"#
+            )
+        };
+        let waits = post(addr, "k-2", &wait(time().plus_millis(60_000))).await;
+        assert_eq!(waits.status, 202, "{ahead}: {}", waits.body);
+        let past = post(addr, "k-3", &wait(time().plus_millis(-60_000))).await;
+        assert_eq!(past.status, 422, "{ahead}: {}", past.body);
+        let address = waits.header("location").expect("an address").to_owned();
+        let cancelled = request(addr, "DELETE", &address).await;
+        assert_eq!(cancelled.json()["outcome"]["reason"], "cancelled");
+    }
 }

@@ -29,8 +29,13 @@ pub const COMMANDS_PER_KEY_MAX: usize = 32;
 /// How long after the request a report is looked at for missing pages: 2 minutes.
 const RECHECK_MS: i64 = 120_000;
 
-/// How much later than its claim, by clocks of two gateways, a message may seem to be earlier: 5 seconds.
+/// By how much a message of another gateway may seem to be earlier than the claim, which has the database's time: 5 seconds.
 const CLOCKS_DIFFER_MS: i64 = 5_000;
+
+/// How much longer than their time messages are joined with a command, because the clock of
+/// their gateway may be ahead of the database's: 1 hour. What is shown is judged by one clock, see
+/// [`StoredCommand::view`](crate::model::StoredCommand::view).
+const CLOCK_AHEAD_MAX_MS: i64 = 3_600_000;
 
 /// A key longer than this is replaced by its hash, because a database bounds the length of index entries.
 const KEY_BYTES_MAX: usize = 64;
@@ -451,7 +456,8 @@ pub fn keys(record: &Record<'_>) -> Vec<String> {
 pub struct EffectIndex {
     /// One of the [`keys`] of each such message.
     pub key: String,
-    /// Messages received at or after this time are not joined with the command.
+    /// Messages received at or after this time, by the clock of their gateway, are not joined with the command. That clock may
+    /// be ahead of the database's by up to an hour, so it is an hour later than messages count.
     pub until: Timestamp,
     /// Whether it asks for a report, whose missing pages are asked for again.
     pub is_report: bool,
@@ -462,15 +468,10 @@ impl EffectIndex {
     #[must_use]
     pub fn of(command: &Command) -> Option<Self> {
         let expectation = Expectation::of(&command.action, &command.payload)?;
-        let answered_before = command
-            .send_before
-            .plus_millis(i64::from(command.answer_within_ms));
         let deadline = Deadline::of(&expectation, &command.action, &command.payload);
         Some(Self {
             key: expectation.key(),
-            until: deadline
-                .latest(answered_before)
-                .plus_millis(deadline.late_ms()),
+            until: deadline.until(command).plus_millis(CLOCK_AHEAD_MAX_MS),
             is_report: matches!(expectation, Expectation::Report(_)),
         })
     }

@@ -1,6 +1,7 @@
 //! What a charger's answer says about the effect, and by when the effect is expected.
 
 use super::{Expectation, Transfer, text_of};
+use crate::model::Command;
 use crate::secret::Address;
 use crate::time::Timestamp;
 use ocpp::json::Raw;
@@ -97,14 +98,16 @@ impl Deadline {
     }
 
     /// The latest time by which it may be expected, for an answer before this time.
-    pub(crate) fn latest(&self, answered_before: Timestamp) -> Timestamp {
+    fn latest(&self, answered_before: Timestamp) -> Timestamp {
         self.after(answered_before, true)
             .max(self.after(answered_before, false))
     }
 
-    /// For how long after that messages are still joined with the command.
-    pub(crate) const fn late_ms(&self) -> i64 {
-        self.late_ms
+    /// Messages at or after this time are not the effect of the command, by the clock of its `send_before`.
+    pub(crate) fn until(&self, command: &Command) -> Timestamp {
+        let answer_within_ms = i64::from(command.answer_within_ms);
+        self.latest(command.send_before.plus_millis(answer_within_ms))
+            .plus_millis(self.late_ms)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Requests to close connections, in memory.
 
 use crate::ports::{
-    Disconnect, DisconnectRequest, Disconnects, Heard, NotConnected, Once, Unavailable,
+    DatabaseClock, Disconnect, DisconnectRequest, Disconnects, Heard, NotConnected, Once,
+    Unavailable,
 };
 use crate::record::GatewayId;
 use crate::time::Timestamp;
@@ -39,11 +40,13 @@ impl MemoryDisconnects {
     }
 }
 
-impl Disconnects for MemoryDisconnects {
+impl DatabaseClock for MemoryDisconnects {
     fn time(&self) -> Result<Timestamp, Unavailable> {
         Ok(self.time)
     }
+}
 
+impl Disconnects for MemoryDisconnects {
     fn request_disconnect(
         &self,
         wanted: &DisconnectRequest,

@@ -64,11 +64,23 @@ pub struct Command {
     pub payload: String,
     /// How long the charger may take to answer, in milliseconds from the moment of sending.
     pub answer_within_ms: u32,
-    /// It is not sent at or after this time.
+    /// It is not sent at or after this time, by the database's clock. What a [`Station`](crate::station::Station) gets has it
+    /// by the gateway's clock, see [`Command::by_clock_of`].
     pub send_before: Timestamp,
     /// Whether the payload is sent without a check against the schema of the charger's version.
     #[serde(default)]
     pub skips_check: bool,
+}
+
+impl Command {
+    /// The command for a machine whose clock showed `here` when the database's showed `at_database` or later: it is sent before
+    /// the same moment, by that machine's clock.
+    #[must_use]
+    pub fn by_clock_of(mut self, here: Timestamp, at_database: Timestamp) -> Self {
+        let left = self.send_before.0.saturating_sub(at_database.0);
+        self.send_before = Timestamp(here.0.saturating_add(left));
+        self
+    }
 }
 
 /// The entry of the audit log for a command whose payload is not checked; `None` for one whose payload is.
@@ -92,7 +104,7 @@ pub struct Claim {
     pub started: Epoch,
     /// The number of the next record of its journal when it claimed: the record of sending has this or a later one.
     pub next_seq: Seq,
-    /// When, by the gateway's clock.
+    /// When, by the database's clock.
     pub at: Timestamp,
 }
 
@@ -424,10 +436,14 @@ impl StoredCommand {
     /// Records take precedence over the request: a command with a record of sending is never shown as not sent. A queued command is
     /// shown as queued until its end is stored, also after its `send_before`, because only a database transaction
     /// decides between sending and expiring.
+    ///
+    /// `now` is the database's time, as are the times of the request and of the claim. `sent_at`, `answered_at` and the times of
+    /// the effect are of gateways.
     #[must_use]
     pub fn view(&self, now: Timestamp) -> CommandView {
         let (state, outcome) = self.state_at(now);
-        let effect = self.effect_at(outcome.as_ref(), now);
+        let at_gateway = now.plus_millis(self.gateway_ahead_ms());
+        let effect = self.effect_at(outcome.as_ref(), at_gateway);
         let progress = &self.progress;
         let gateway_of_claim = match &self.stage {
             CommandStage::Claimed(claim) => Some(claim.gateway),
@@ -488,7 +504,19 @@ impl StoredCommand {
         }
     }
 
-    /// What is to be done at `now` about a report of which pages may be missing.
+    /// By how many milliseconds the clock of the gateway that sent the command was ahead of the database's. A gateway sends a
+    /// command as soon as it has claimed it, so the two times are of one moment; what passed in between makes an end
+    /// without a report seem due earlier by as much. Zero if it was not sent, or without its claim.
+    fn gateway_ahead_ms(&self) -> i64 {
+        match (&self.stage, &self.progress.sent) {
+            (CommandStage::Claimed(claim), Some(sent)) if sent.record.gateway == claim.gateway => {
+                sent.at.0.saturating_sub(claim.at.0)
+            }
+            _ => 0,
+        }
+    }
+
+    /// What is to be done at `now` about a report of which pages may be missing. Times are of the database.
     #[must_use]
     pub fn recheck(&self, now: Timestamp) -> Recheck {
         let view = self.view(now);
@@ -497,7 +525,10 @@ impl StoredCommand {
         match view.effect.state {
             _ if view.report_messages.is_none() || self.repeated_by.is_some() => Recheck::Done,
             EffectPhase::None | EffectPhase::Seen => Recheck::Done,
-            EffectPhase::Expected => Recheck::At(view.effect.expected_by.unwrap_or(later)),
+            EffectPhase::Expected => {
+                let by_database = |at: Timestamp| at.plus_millis(-self.gateway_ahead_ms());
+                Recheck::At(view.effect.expected_by.map_or(later, by_database))
+            }
             // An uncertain outcome can still become an answer, and a repeat is not repeated.
             EffectPhase::NotSeen if self.repeats.is_some() => Recheck::Done,
             EffectPhase::NotSeen if !view.outcome.as_ref().is_some_and(is_answered) => {
@@ -552,6 +583,7 @@ impl StoredCommand {
                 .or(unanswered_at)
                 .or(sent_at)
                 .filter(|_| outcome.is_some()),
+            gateway_ahead_ms: self.gateway_ahead_ms(),
         };
         asked.view(now)
     }
@@ -574,7 +606,7 @@ impl StoredCommand {
             let answer_by = sent
                 .at
                 .plus_millis(i64::from(self.command.answer_within_ms));
-            return if is_silent(answer_by) {
+            return if is_silent(answer_by.plus_millis(-self.gateway_ahead_ms())) {
                 done(Outcome::uncertain(NO_REPORT))
             } else {
                 (CommandState::Sent, None)

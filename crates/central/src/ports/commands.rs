@@ -7,7 +7,7 @@
 //!
 //! [`Commands`] is for the requesting side, [`CommandQueue`] for the gateways.
 
-use super::{QueryError, Unavailable};
+use super::{DatabaseClock, QueryError, Unavailable};
 use crate::model::{
     AuditEntry, ChargerKey, Claim, Command, CommandId, CommandView, Refusal, Sent, TraceParent,
 };
@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 pub struct NewCommand {
     /// What is sent.
     pub command: Command,
-    /// When it was requested.
+    /// When it was requested, by [`DatabaseClock::time`].
     pub created_at: Timestamp,
     /// Who requested it: the name of an API key, or of a command line's user.
     pub requested_by: String,
@@ -77,14 +77,15 @@ pub const IDEMPOTENCY_KEPT_MS: i64 = 72 * 3_600 * 1_000;
 /// Commands that may be queued for one charger. Requests at the same moment can exceed it by their number.
 pub const QUEUED_PER_CHARGER_MAX: u64 = 1_000;
 
-/// The requesting side. Calls block. `now` is the time for which views are made.
+/// The requesting side. Calls block. Times are of [`DatabaseClock::time`], because a gateway on another machine judges them;
+/// `now` is the time for which views are made.
 ///
 /// Laws: `create` stores the command and the idempotency key in one database transaction: after `Ok` it is durable, after
 /// `Err` nothing is visible, or it is stored and was not reported; repeating it with the same id or idempotency key stores it
 /// once. Of `create` calls with one (`requested_by`, key) within [`IDEMPOTENCY_KEPT_MS`] exactly one stores a command,
 /// also if they run at the same time. `cancel` and [`CommandQueue::claim`] of one command exclude each other. Lists have
 /// the newest command first.
-pub trait Commands: Send + Sync + 'static {
+pub trait Commands: DatabaseClock {
     /// Stores a request.
     ///
     /// # Errors
@@ -128,13 +129,13 @@ pub trait Commands: Send + Sync + 'static {
     ) -> Result<Page<CommandView>, QueryError>;
 }
 
-/// The sending side, used by gateways. Calls block.
+/// The sending side, used by gateways. Calls block. Times are of [`DatabaseClock::time`].
 ///
 /// Laws: a command has one claim at a time. Of one charger the queued command that was created first is claimed first. A
 /// command at or after its `send_before` is never claimed, nor one with a record of sending. `release` and `refuse`
 /// change a command only while exactly this claim holds it, so a process that was replaced changes nothing; calling them
 /// again changes nothing.
-pub trait CommandQueue: Send + Sync + 'static {
+pub trait CommandQueue: DatabaseClock {
     /// Chargers with commands that can be claimed at `now`, in the order of their keys, after `after`; at most `limit`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! The gateway reads its requests from the database each second; an event between processes only makes it read at once.
 //! So a request needs no RabbitMQ, and a gateway that is restarted meanwhile finds nothing to close.
 
-use super::{ChangeRequest, Once, QueryError, QueryStore, Unavailable};
+use super::{ChangeRequest, DatabaseClock, Once, QueryError, QueryStore, Unavailable};
 use crate::query::{ConnectionEnd, ConnectionView, PageRequest, Place};
 use crate::record::{Epoch, GatewayId};
 use crate::time::Timestamp;
@@ -87,7 +87,7 @@ pub struct DisconnectRequest {
     pub code: u16,
     /// See [`is_disconnect_reason`]; or empty.
     pub reason: String,
-    /// When, by [`Disconnects::time`].
+    /// When, by [`DatabaseClock::time`].
     pub at: Timestamp,
     /// Who requests it. A condition is not used.
     pub request: ChangeRequest,
@@ -214,7 +214,7 @@ impl Disconnect {
 /// Upper bound of the newest connections among which the one of a request is looked for first.
 const NEWEST: usize = 20;
 
-/// What is known of a request at `now`, by [`Disconnects::time`], with what its gateway said. Blocks.
+/// What is known of a request at `now`, by [`DatabaseClock::time`], with what its gateway said. Blocks.
 ///
 /// # Errors
 /// When the database cannot be read now.
@@ -249,18 +249,11 @@ pub fn disconnect_seen(
     Ok(request.view(heard, connection, now))
 }
 
-/// Requests to close connections. Calls block.
+/// Requests to close connections. Calls block. Requests are made and judged by [`DatabaseClock::time`].
 ///
 /// Laws: the request, its entry in the audit log (`charger.disconnect_requested`) and its idempotency key are one database
 /// transaction. A request is given to its gateway only, until that has heard of it or the request has expired.
-pub trait Disconnects: Send + Sync + 'static {
-    /// The time by which requests are made and judged: of the database, because the process that makes a request and the gateway
-    /// that judges it run on different machines. Their clocks may be minutes apart.
-    ///
-    /// # Errors
-    /// When the database cannot be read now.
-    fn time(&self) -> Result<Timestamp, Unavailable>;
-
+pub trait Disconnects: DatabaseClock {
     /// Stores a request.
     ///
     /// # Errors
@@ -277,7 +270,7 @@ pub trait Disconnects: Send + Sync + 'static {
     fn disconnect_heard(&self, id: Uuid) -> Result<Option<Heard>, Unavailable>;
 
     /// At most `max` requests for connections of this gateway, which it has not heard of and which are not expired at `now`,
-    /// by [`Disconnects::time`].
+    /// by [`DatabaseClock::time`].
     ///
     /// # Errors
     /// When the database cannot be read now.

@@ -7,6 +7,7 @@ mod api_keys;
 mod batches;
 mod change;
 mod charger_admin;
+mod clock;
 mod closings;
 mod cluster;
 mod commands;
@@ -35,6 +36,7 @@ pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
 pub use batches::{BatchNotChanged, BatchNotCreated, Batches, ItemEnd, NewBatch};
 pub use change::{ChangeRequest, Condition, NotChanged, Once};
 pub use charger_admin::{ChangeKind, ChargerAdmin, ChargerChange};
+pub use clock::DatabaseClock;
 pub use closings::{
     CLOSING_REASON_CHARS_MAX, CLOSING_SILENT_MS_MIN, CloseRequest, Closing, Closings, NotClosed,
 };

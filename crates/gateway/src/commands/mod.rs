@@ -24,7 +24,7 @@ use central::ports::{
     ClusterEvent, ClusterEvents, CommandQueue, Disconnects, PasswordRotations, Unavailable,
 };
 use central::secret::redacted;
-use central::{Epoch, GatewayId, Seq};
+use central::{Epoch, GatewayId, Seq, Timestamp};
 use common::lock::{lock, wait_timeout};
 use journal::Journal;
 use metrics::{Counter, counter};
@@ -52,7 +52,7 @@ const ENDED_MAX: usize = 20_000;
 /// A stop waits this long for the last calls of the database.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
-/// A command with the claim by which this gateway has it.
+/// A command with the claim by which this gateway has it. Its `send_before` is by this machine's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClaimedCommand {
     pub(crate) claim: Claim,
@@ -325,15 +325,16 @@ impl Commands {
         chargers.retain(|key| self.ready(key).is_some());
         if is_poll {
             settler.run(self, queue)?;
-            queue.expire(wall_clock(), EXPIRE_MAX)?;
-            queue.ask_again(wall_clock(), EXPIRE_MAX)?;
+            let now = queue.time()?;
+            queue.expire(now, EXPIRE_MAX)?;
+            queue.ask_again(now, EXPIRE_MAX)?;
             if let Some(rotations) = &self.rotations
-                && rotations.settle_rotations(wall_clock(), EXPIRE_MAX)? > 0
+                && rotations.settle_rotations(now, EXPIRE_MAX)? > 0
             {
                 // The passwords that were refused are not accepted any more.
                 self.directory.load_for_command();
             }
-            self.look(queue, after, &mut chargers)?;
+            self.look(queue, now, after, &mut chargers)?;
         }
         let chargers: Vec<ChargerKey> = chargers.into_iter().collect();
         for some in chargers.chunks(CLAIM_MAX) {
@@ -346,11 +347,12 @@ impl Commands {
     fn look(
         &self,
         queue: &dyn CommandQueue,
+        now: Timestamp,
         after: &mut Option<ChargerKey>,
         chargers: &mut BTreeSet<ChargerKey>,
     ) -> Result<(), Unavailable> {
         for _ in 0..WAITING_PAGES_MAX {
-            let page = queue.waiting(after.as_ref(), wall_clock(), WAITING_MAX)?;
+            let page = queue.waiting(after.as_ref(), now, WAITING_MAX)?;
             let is_last = page.len() < WAITING_MAX;
             *after = page.last().filter(|_| !is_last).cloned();
             chargers.extend(page.into_iter().filter(|key| self.ready(key).is_some()));
@@ -369,12 +371,15 @@ impl Commands {
     }
 
     fn claim(&self, queue: &dyn CommandQueue, chargers: &[ChargerKey]) -> Result<(), Unavailable> {
+        // In this order: by our clock a command then ends a little early, never late.
+        let here = wall_clock();
+        let now = queue.time()?;
         let claim = Claim {
             gateway: self.gateway,
             started: self.started,
             // No record of these commands has a lower number.
             next_seq: Seq(self.journal.durable_seq().saturating_add(1)),
-            at: wall_clock(),
+            at: now,
         };
         let commands = queue.claim(claim, chargers)?;
         self.claimed.increment(commands.len() as u64);
@@ -385,6 +390,7 @@ impl Commands {
             lock(&self.state).active.insert(command.id);
             let key = ChargerKey::of(&command.charger_id);
             let may_send = knows_passwords || !has_secret(&command);
+            let command = command.by_clock_of(here, now);
             let claimed = ClaimedCommand { claim, command };
             let control = self.registry.find(&key).filter(|_| may_send);
             let left = match control {
@@ -410,7 +416,7 @@ impl Commands {
                     self.released.increment(1);
                 }
                 Change::Refuse(refusal) => {
-                    queue.refuse(claim, id, refusal, wall_clock())?;
+                    queue.refuse(claim, id, refusal, queue.time()?)?;
                     self.refused.increment(1);
                 }
             }

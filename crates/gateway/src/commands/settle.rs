@@ -25,7 +25,8 @@ const EVERY: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(1);
 /// A claim of this process that no connection has is settled after this time: the commit was not reported.
 const OWN_AFTER_MS: i64 = 10_000;
-/// A claim is not released in this last part of [`SILENCE_MAX_MS`], because clocks may differ.
+/// A claim is not released in this last part of [`SILENCE_MAX_MS`]: time passes between the look at the database's clock and the
+/// end of the transaction.
 const MARGIN_MS: i64 = 5_000;
 /// A claim that cannot be proved either way is recorded as unanswered after this time.
 const GIVE_UP_MS: i64 = 24 * 3_600 * 1_000;
@@ -75,10 +76,10 @@ impl Settler {
             return Ok(());
         }
         let open = queue.claims(commands.gateway, commands.started, CLAIMS_MAX)?;
-        let wall = wall_clock();
+        let time = queue.time()?;
         let is_due = |open: &OpenClaim| {
             let is_old = open.claim.started < commands.started
-                || wall >= open.claim.at.plus_millis(OWN_AFTER_MS);
+                || time >= open.claim.at.plus_millis(OWN_AFTER_MS);
             is_old && !commands.is_known(open.command.id)
         };
         let due: Vec<OpenClaim> = open.into_iter().filter(is_due).collect();
@@ -89,7 +90,7 @@ impl Settler {
         }
         self.next = now + self.pause;
         self.pause = (self.pause * 2).min(EVERY);
-        settle(commands, queue, &due, wall)
+        settle(commands, queue, &due, time)
     }
 }
 
@@ -97,7 +98,7 @@ fn settle(
     commands: &Commands,
     queue: &dyn CommandQueue,
     due: &[OpenClaim],
-    wall: Timestamp,
+    time: Timestamp,
 ) -> Result<(), Unavailable> {
     let journal = &commands.journal;
     let status = journal.status();
@@ -158,18 +159,18 @@ fn settle(
             Verdict::OnItsWay => commands.ended(id),
             Verdict::Sent => {
                 let why = "the gateway was killed before the answer";
-                if record_end(commands, open, found.call.as_deref(), why, wall) {
+                if record_end(commands, open, found.call.as_deref(), why) {
                     commands.settled.increment(1);
                 }
             }
             Verdict::NotSent => {
-                give_back(queue, open, wall)?;
+                give_back(queue, open, time)?;
                 commands.settled.increment(1);
                 commands.hint(ChargerKey::of(&open.command.charger_id));
             }
-            Verdict::Unknown if wall >= open.claim.at.plus_millis(GIVE_UP_MS) => {
+            Verdict::Unknown if time >= open.claim.at.plus_millis(GIVE_UP_MS) => {
                 let why = "the gateway was killed; whether it was sent is not known";
-                record_end(commands, open, found.call.as_deref(), why, wall);
+                record_end(commands, open, found.call.as_deref(), why);
             }
             Verdict::Unknown => {}
         }
@@ -226,24 +227,19 @@ fn gaps(from: Seq, end: Seq, read: &[(Seq, Seq)]) -> Vec<(Seq, Seq)> {
 fn give_back(
     queue: &dyn CommandQueue,
     open: &OpenClaim,
-    wall: Timestamp,
+    time: Timestamp,
 ) -> Result<(), Unavailable> {
     let (claim, id) = (open.claim, open.command.id);
-    if wall < claim.at.plus_millis(SILENCE_MAX_MS - MARGIN_MS) {
+    if time < claim.at.plus_millis(SILENCE_MAX_MS - MARGIN_MS) {
         return queue.release(claim, &[id]);
     }
     let detail = "the gateway that had it ended before it was sent";
-    queue.refuse(claim, id, &Refusal::new(NotSent::Expired, detail), wall)
+    queue.refuse(claim, id, &Refusal::new(NotSent::Expired, detail), time)
 }
 
 /// Records that the reply is no longer waited for; returns whether the journal has taken it.
-fn record_end(
-    commands: &Commands,
-    open: &OpenClaim,
-    call: Option<&[u8]>,
-    why: &str,
-    now: Timestamp,
-) -> bool {
+fn record_end(commands: &Commands, open: &OpenClaim, call: Option<&[u8]>, why: &str) -> bool {
+    let now = wall_clock();
     let message_id = open.command.id.to_string();
     let blank = Record {
         kind: RecordKind::CallToCharger,

@@ -8,8 +8,8 @@ use central::model::{
     SILENCE_MAX_MS,
 };
 use central::ports::{
-    Cancelled, CommandQueue, Commands, Disconnect, DisconnectRequest, Disconnects, Heard,
-    NewCommand, NotConnected, Once, Unavailable,
+    Cancelled, CommandQueue, Commands, DatabaseClock, Disconnect, DisconnectRequest, Disconnects,
+    Heard, NewCommand, NotConnected, Once, Unavailable,
 };
 use central::record::Notes;
 use central::{AnswerKind, Epoch, GatewayId, Record, RecordKind, Seq, Timestamp};
@@ -266,11 +266,13 @@ async fn after_a_kill_each_claim_is_settled_by_what_the_journal_has() {
 #[derive(Default)]
 struct PanicsOnce(std::sync::atomic::AtomicBool);
 
-impl Disconnects for PanicsOnce {
+impl DatabaseClock for PanicsOnce {
     fn time(&self) -> Result<Timestamp, Unavailable> {
         Ok(now())
     }
+}
 
+impl Disconnects for PanicsOnce {
     fn request_disconnect(
         &self,
         _wanted: &DisconnectRequest,
@@ -318,4 +320,128 @@ async fn commands_are_sent_after_their_thread_has_panicked() {
     receives(&mut charger, 1).await;
     replies(&mut charger, 1).await;
     is_done(&store, 1).await;
+}
+
+/// Ten minutes: what two machines may differ by when the time service of one has failed.
+const OFF_MS: i64 = 600_000;
+
+/// A request with this time by the database's clock.
+fn request_by_database(store: &MemoryStore, number: u128, charger: &str, waits: bool, ms: i64) {
+    let now = store.time().unwrap();
+    let new = NewCommand {
+        command: Command {
+            id: id(number),
+            charger_id: charger.to_owned(),
+            action: "Reset".to_owned(),
+            payload: r#"{"type":"Soft"}"#.to_owned(),
+            answer_within_ms: 60_000,
+            send_before: now.plus_millis(ms),
+            skips_check: false,
+        },
+        created_at: now,
+        requested_by: "test".to_owned(),
+        waits_when_offline: waits,
+        not_sent: None,
+        idempotency: None,
+        audit: None,
+        traceparent: None,
+    };
+    store.create(&new).unwrap();
+}
+
+fn seen_by_database(store: &MemoryStore, number: u128) -> (CommandState, Option<String>) {
+    let now = store.time().unwrap();
+    let view = store.command(id(number), now).unwrap().unwrap();
+    let outcome = view.outcome;
+    let said = outcome.map(|outcome| match outcome.class {
+        OutcomeClass::NotSent => outcome.reason.unwrap_or_default(),
+        OutcomeClass::Answered => outcome.status.unwrap_or_default(),
+        OutcomeClass::Uncertain => "uncertain".to_owned(),
+    });
+    (view.state, said)
+}
+
+/// The gateway's clock is ten minutes behind the database's, and ten minutes ahead.
+#[tokio::test]
+async fn a_clock_that_is_ten_minutes_off_changes_no_outcome() {
+    tokio::join!(
+        outcomes_with_a_clock(OFF_MS),
+        outcomes_with_a_clock(-OFF_MS)
+    );
+}
+
+async fn outcomes_with_a_clock(ahead: i64) {
+    let store = Arc::new(MemoryStore::default());
+    store.set_clock_ahead_ms(ahead);
+    let world = start(&store).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    charger.heartbeat().await;
+    // `fail`, to a charger that is there, and to one that is not.
+    request_by_database(&store, 1, "CP-1", false, 5_000);
+    request_by_database(&store, 2, "CP-2", false, 300);
+    receives(&mut charger, 1).await;
+    assert_ne!(seen_by_database(&store, 1).0, CommandState::Done, "{ahead}");
+    replies(&mut charger, 1).await;
+    until("the answer", || {
+        seen_by_database(&store, 1).1.as_deref() == Some("Accepted")
+    })
+    .await;
+    // `wait`: one whose time passes, one that is cancelled, one that is sent later.
+    request_by_database(&store, 3, "CP-2", true, 300);
+    request_by_database(&store, 4, "CP-2", true, 3_600_000);
+    request_by_database(&store, 5, "CP-2", true, 3_600_000);
+    for (number, reason) in [(2, "charger_offline"), (3, "expired")] {
+        until("the end of its time", || {
+            seen_by_database(&store, number).1.as_deref() == Some(reason)
+        })
+        .await;
+    }
+    let cancelled = store.cancel(id(4), store.time().unwrap()).unwrap();
+    assert!(matches!(cancelled, Cancelled::Done(_)), "{ahead}");
+    assert_eq!(seen_by_database(&store, 5).0, CommandState::Queued);
+    let mut later = Charger::connect(&world, "CP-2").await;
+    receives(&mut later, 5).await;
+    replies(&mut later, 5).await;
+    until("the answer", || {
+        seen_by_database(&store, 5).1.as_deref() == Some("Accepted")
+    })
+    .await;
+    assert_eq!(
+        seen_by_database(&store, 4).1.as_deref(),
+        Some("cancelled"),
+        "{ahead}"
+    );
+}
+
+/// The rule of 60 seconds: what may have been shown as uncertain is never sent, and what was not is queued again.
+#[tokio::test]
+async fn a_clock_that_is_ten_minutes_off_gives_back_only_what_was_not_shown_as_uncertain() {
+    tokio::join!(claims_with_a_clock(OFF_MS), claims_with_a_clock(-OFF_MS));
+}
+
+async fn claims_with_a_clock(ahead: i64) {
+    let store = Arc::new(MemoryStore::default());
+    store.set_clock_ahead_ms(ahead);
+    let now = store.time().unwrap();
+    for (number, at) in [(1, now), (2, now.plus_millis(-SILENCE_MAX_MS))] {
+        let charger = format!("CP-{number}");
+        request_by_database(&store, number, &charger, true, 3_600_000);
+        let key = ChargerKey::of(&charger);
+        let claimed = store.claim(earlier_claim(1, at), &[key]).unwrap();
+        assert_eq!(claimed.len(), 1);
+    }
+    assert_eq!(seen_by_database(&store, 1).0, CommandState::Claimed);
+    assert_eq!(seen_by_database(&store, 2).1.as_deref(), Some("uncertain"));
+    let world = World::after(&[], |setup| {
+        *setup.sink.store.lock().unwrap() = Some(Arc::clone(&store));
+        setup.commands = Some(Arc::clone(&store) as _);
+    })
+    .await;
+    until("the claims are settled", || {
+        seen_by_database(&store, 1).0 == CommandState::Queued
+            && seen_by_database(&store, 2).1.as_deref() == Some("expired")
+    })
+    .await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    receives(&mut charger, 1).await;
 }

@@ -4,7 +4,7 @@ use crate::common::charger::{CLOSE, Charger};
 use crate::common::{World, until};
 use central::memory::{MemoryDisconnects, MemoryStore};
 use central::model::{Actor, ActorKind, Origin};
-use central::ports::{ChangeRequest, DisconnectRequest, Disconnects, Once};
+use central::ports::{ChangeRequest, DatabaseClock, DisconnectRequest, Disconnects, Once};
 use central::{Epoch, GatewayId, RecordKind, Timestamp};
 use std::sync::Arc;
 use uuid::Uuid;

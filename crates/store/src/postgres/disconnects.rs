@@ -9,15 +9,15 @@ use crate::idempotency::EXPIRED_DELETED;
 use crate::paging::at_most;
 use crate::refusal::Refusal;
 use central::ports::{
-    Disconnect, DisconnectRequest, Disconnects, Heard, IDEMPOTENCY_KEPT_MS, NotConnected, Once,
-    Unavailable,
+    DatabaseClock, Disconnect, DisconnectRequest, Disconnects, Heard, IDEMPOTENCY_KEPT_MS,
+    NotConnected, Once, Unavailable,
 };
 use central::{Epoch, GatewayId, Timestamp};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-impl Disconnects for PostgresStore {
+impl DatabaseClock for PostgresStore {
     fn time(&self) -> Result<Timestamp, Unavailable> {
         self.read(async |connection| {
             let now: i64 = sqlx::query_scalar(NOW_MS)
@@ -27,7 +27,9 @@ impl Disconnects for PostgresStore {
             Ok(Timestamp(now))
         })
     }
+}
 
+impl Disconnects for PostgresStore {
     fn request_disconnect(
         &self,
         wanted: &DisconnectRequest,

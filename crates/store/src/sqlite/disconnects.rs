@@ -8,20 +8,22 @@ use crate::idempotency::EXPIRED_DELETED;
 use crate::paging::at_most;
 use crate::refusal::Refusal;
 use central::ports::{
-    Disconnect, DisconnectRequest, Disconnects, Heard, IDEMPOTENCY_KEPT_MS, NotConnected, Once,
-    Unavailable,
+    DatabaseClock, Disconnect, DisconnectRequest, Disconnects, Heard, IDEMPOTENCY_KEPT_MS,
+    NotConnected, Once, Unavailable,
 };
 use central::{Epoch, GatewayId, Timestamp};
 use common::clock::now_ms;
 use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
-impl Disconnects for SqliteStore {
+impl DatabaseClock for SqliteStore {
     fn time(&self) -> Result<Timestamp, Unavailable> {
         // All processes with this file are on this machine.
         Ok(Timestamp(now_ms()))
     }
+}
 
+impl Disconnects for SqliteStore {
     fn request_disconnect(
         &self,
         wanted: &DisconnectRequest,

@@ -3,8 +3,8 @@
 use crate::common::{Adapter, at, gateway, on_every_adapter, origin};
 use central::model::Origin;
 use central::ports::{
-    ChangeRequest, DISCONNECT_VALID_MS, Disconnect, DisconnectRequest, Disconnects, Heard,
-    Idempotency, NotConnected, Once,
+    ChangeRequest, DISCONNECT_VALID_MS, DatabaseClock, Disconnect, DisconnectRequest, Disconnects,
+    Heard, Idempotency, NotConnected, Once,
 };
 use central::query::{AuditFilter, PageRequest, QueryStore};
 use central::{Epoch, Timestamp};

@@ -105,9 +105,9 @@ fn create(args: &CreateArgs) -> Result<()> {
             "the request is longer than {REQUEST_BYTES_MAX} bytes; select chargers with a filter"
         );
     }
-    let request = BatchRequest::from_json(text.as_bytes())?;
     let purpose = if args.dry_run { Use::Read } else { Use::Change };
     let database = database::open(&args.settings.load()?, purpose)?;
+    let request = BatchRequest::from_json(text.as_bytes(), database.commands.time()?)?;
     if args.dry_run {
         print_line!("{}", request.shown_without_effect(&*database.queries)?);
         return Ok(());
@@ -164,7 +164,7 @@ fn items(database: &Database, id: BatchId, state: Option<ItemState>) -> Result<(
         limit: PAGE_MAX,
     };
     loop {
-        let now = database::now();
+        let now = database.commands.time()?;
         let read = database.batches.batch_items(id, state, &page, now)?;
         for item in &read.items {
             print_line!("{}", serde_json::to_string(item).context("write JSON")?);

@@ -4,7 +4,7 @@
 //! Gateways do so too. But if no gateway runs, a command that waits for none of them would be shown as queued after it
 //! can no longer be sent.
 
-use crate::database::{self, Database};
+use crate::database::Database;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -25,9 +25,10 @@ pub(super) fn start(database: &Database) -> JoinHandle<()> {
             interval.tick().await;
             let (queue, rotations) = (queue.clone(), rotations.clone());
             let ended = tokio::task::spawn_blocking(move || {
-                queue.expire(database::now(), AT_ONCE)?;
-                queue.ask_again(database::now(), AT_ONCE)?;
-                rotations.settle_rotations(database::now(), AT_ONCE)
+                let now = queue.time()?;
+                queue.expire(now, AT_ONCE)?;
+                queue.ask_again(now, AT_ONCE)?;
+                rotations.settle_rotations(now, AT_ONCE)
             });
             let ended = ended.await;
             if let Ok(Err(error)) = ended {

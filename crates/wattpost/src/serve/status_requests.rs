@@ -1,7 +1,7 @@
 //! Asks chargers that do not report their connectors after a connect, see [`central::status_request`].
 
 use super::events::Events;
-use crate::database::{self, Database};
+use crate::database::Database;
 use central::command_request::CommandRequest;
 use central::model::{CommandId, CommandView};
 use central::ports::{ClusterEvent, ClusterEvents, Created, Idempotency};
@@ -131,7 +131,7 @@ fn push(queue: &Queue, charger_id: String, epoch: Epoch, looks: u32, after: Dura
 
 /// Looks at a charger; returns whether it must be looked at again. Blocks.
 fn look(database: &Database, events: &Events, waiting: &Waiting) -> anyhow::Result<bool> {
-    let now = database::now();
+    let now = database.commands.time()?;
     let Some(charger) = database.queries.charger(&waiting.charger_id)? else {
         return Ok(true);
     };

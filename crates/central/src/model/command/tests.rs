@@ -42,7 +42,7 @@ fn claimed() -> CommandStage {
         gateway: gateway(),
         started: Epoch(3),
         next_seq: Seq(40),
-        at: Timestamp(2_000),
+        at: Timestamp(3_000),
     })
 }
 
@@ -114,7 +114,7 @@ fn a_queued_command_is_queued_until_its_end_is_stored() {
 #[test]
 fn a_claim_without_a_record_is_uncertain_after_a_minute() {
     let progress = CommandProgress::default;
-    let last = 2_000 + SILENCE_MAX_MS - 1;
+    let last = 3_000 + SILENCE_MAX_MS - 1;
     assert_eq!(
         seen(claimed(), progress(), last),
         (CommandState::Claimed, None, None)
@@ -142,6 +142,66 @@ fn a_sent_command_is_uncertain_a_minute_after_its_time_to_answer() {
         (state, class),
         (CommandState::Done, Some(OutcomeClass::Uncertain))
     );
+}
+
+/// The claim has the database's time, and the record of sending that of the gateway.
+#[test]
+fn a_gateway_whose_clock_is_ten_minutes_off_changes_no_outcome() {
+    for ahead in [-600_000, 600_000] {
+        let progress = || {
+            let mut progress = sent();
+            if let Some(sent) = &mut progress.sent {
+                sent.at = sent.at.plus_millis(ahead);
+            }
+            progress
+        };
+        let last = 3_000 + 30_000 + SILENCE_MAX_MS - 1;
+        for at in [3_000, last] {
+            let (state, ..) = seen(claimed(), progress(), at);
+            assert_eq!(state, CommandState::Sent, "{ahead} at {at}");
+        }
+        let (_, class, _) = seen(claimed(), progress(), last + 1);
+        assert_eq!(class, Some(OutcomeClass::Uncertain), "{ahead}");
+        // The record of another gateway says nothing of that clock.
+        let mut of_other = progress();
+        if let Some(sent) = &mut of_other.sent {
+            sent.record.gateway = GatewayId(Uuid::from_u128(10));
+        }
+        let stored = stored(claimed(), of_other);
+        assert_eq!(stored.gateway_ahead_ms(), 0);
+    }
+}
+
+#[test]
+fn the_time_that_is_left_is_the_same_by_each_clock() {
+    let command = stored(CommandStage::Queued, CommandProgress::default()).command;
+    for here in [-600_000, 2_000, 600_000] {
+        let moved = command
+            .clone()
+            .by_clock_of(Timestamp(here), Timestamp(2_000));
+        assert_eq!(moved.send_before, Timestamp(here + 3_000));
+    }
+}
+
+#[test]
+fn a_report_is_looked_at_again_by_the_database_s_clock() {
+    for ahead in [-600_000, 0, 600_000] {
+        let mut progress = replied(false, r#"{"status":"Accepted"}"#);
+        for at in [
+            progress.sent.as_mut().map(|sent| &mut sent.at),
+            progress.reply.as_mut().map(|reply| &mut reply.at),
+        ] {
+            let at = at.expect("it was sent and answered");
+            *at = at.plus_millis(ahead);
+        }
+        let mut stored = stored(claimed(), progress);
+        stored.command.action = "GetReport".into();
+        stored.command.payload = r#"{"requestId":4}"#.into();
+        // Two minutes after the answer.
+        let due = Timestamp(4_000 + 120_000);
+        assert_eq!(stored.recheck(Timestamp(5_000)), Recheck::At(due));
+        assert!(matches!(stored.recheck(due), Recheck::AskAgain(_)));
+    }
 }
 
 #[test]

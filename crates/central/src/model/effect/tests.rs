@@ -1,7 +1,7 @@
 //! Tables of effects: each kind with the messages that matter, at each time that matters.
 
 use super::*;
-use crate::effect::{ClaimedCommand, effects};
+use crate::effect::{ClaimedCommand, EffectIndex, effects};
 use crate::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandStage, EffectPhase, EffectView,
     Reply, Sent, StoredCommand,
@@ -35,20 +35,33 @@ fn effect(
     messages: &[Said<'_>],
     seconds: i64,
 ) -> EffectView {
+    effect_by_gateway(0, version, (action, payload), answer, messages, seconds)
+}
+
+/// The same with a gateway whose clock is ahead of the database's by this; all times but those of the request and the claim
+/// are by the gateway's clock.
+fn effect_by_gateway(
+    ahead_ms: i64,
+    version: Version,
+    (action, payload): (&str, &str),
+    answer: &str,
+    messages: &[Said<'_>],
+    seconds: i64,
+) -> EffectView {
     let command = Command {
         id: CommandId(Uuid::from_u128(1)),
         charger_id: "CP-1".into(),
         action: action.into(),
         payload: payload.into(),
         answer_within_ms: 30_000,
-        send_before: Timestamp(SENT + 5_000),
+        send_before: Timestamp(SENT + 5_000 - ahead_ms),
         skips_check: false,
     };
     let claim = Claim {
         gateway: gateway(),
         started: Epoch(1),
         next_seq: Seq(5),
-        at: Timestamp(SENT),
+        at: Timestamp(SENT - ahead_ms),
     };
     let records: Vec<_> = (0..)
         .zip(messages)
@@ -87,7 +100,7 @@ fn effect(
         action: action.into(),
         payload: payload.into(),
         claim,
-        until: Timestamp(i64::MAX),
+        until: EffectIndex::of(&command).map_or(Timestamp(0), |index| index.until),
     };
     let mut effect = effects(&[claimed], &records)
         .remove(&command.id)
@@ -113,7 +126,7 @@ fn effect(
     };
     let stored = StoredCommand {
         command,
-        created_at: Timestamp(SENT),
+        created_at: Timestamp(SENT - ahead_ms),
         requested_by: "ops".into(),
         waits_when_offline: false,
         stage: CommandStage::Claimed(claim),
@@ -123,7 +136,9 @@ fn effect(
         repeated_by: None,
         traceparent: None,
     };
-    stored.view(Timestamp(SENT + seconds * 1_000)).effect
+    stored
+        .view(Timestamp(SENT + seconds * 1_000 - ahead_ms))
+        .effect
 }
 
 const ACCEPTED: &str = r#"{"status":"Accepted"}"#;
@@ -136,6 +151,32 @@ fn key_of(wire_id: &str) -> Uuid {
 fn start(connector: i64, tag: &str, seconds: i64) -> String {
     let at = Timestamp(SENT + seconds * 1_000);
     format!(r#"{{"connectorId":{connector},"idTag":"{tag}","meterStart":0,"timestamp":"{at}"}}"#)
+}
+
+#[test]
+fn a_gateway_whose_clock_is_ten_minutes_off_changes_no_effect() {
+    let command = ("TriggerMessage", r#"{"requestedMessage":"Heartbeat"}"#);
+    let (expected, seen, not_seen) = (
+        EffectPhase::Expected,
+        EffectPhase::Seen,
+        EffectPhase::NotSeen,
+    );
+    for ahead_ms in [-600_000, 0, 600_000] {
+        for (heard_after, at, wanted) in [
+            (None, 60, expected),
+            (None, 61, not_seen),
+            (Some(2), 9, seen),
+            (Some(100), 101, seen),
+            // Five minutes after it should have come at the latest, it is another one.
+            (Some(390), 3_600, seen),
+            (Some(396), 3_600, not_seen),
+        ] {
+            let heard: Option<Said<'_>> = heard_after.map(|after| (after, "Heartbeat", "{}"));
+            let heard = heard.as_slice();
+            let shown = effect_by_gateway(ahead_ms, Version::V16, command, ACCEPTED, heard, at);
+            assert_eq!(shown.state, wanted, "{ahead_ms} {heard_after:?} at {at}");
+        }
+    }
 }
 
 #[test]

@@ -134,12 +134,34 @@ pub(in crate::model) struct Asked<'a> {
     pub(in crate::model) asked_again: Option<CommandId>,
     /// Whether it is done and was not sent.
     pub(in crate::model) is_not_sent: bool,
-    /// When the outcome became known.
+    /// When the outcome became known, by the clock of the gateway that sent the command.
     pub(in crate::model) settled_at: Option<Timestamp>,
+    /// By how many milliseconds that clock is ahead of the database's.
+    pub(in crate::model) gateway_ahead_ms: i64,
+}
+
+/// When a command was sent, and which messages can be its effect.
+struct Sending<'a> {
+    sent: &'a Sent,
+    /// As [`Asked::gateway_ahead_ms`].
+    gateway_ahead_ms: i64,
+    /// Messages at or after this time are not its effect, by the clock of the gateway that sent it.
+    until: Timestamp,
+}
+
+impl Sending<'_> {
+    /// Whether a message is later. One of another gateway is compared by the database's time of the sending: which of the two
+    /// gateways has the wrong time is not known.
+    fn is_before(&self, moment: Moment) -> bool {
+        if moment.record.gateway == self.sent.record.gateway {
+            return moment.record.seq > self.sent.record.seq;
+        }
+        moment.at >= self.sent.at.plus_millis(-self.gateway_ahead_ms)
+    }
 }
 
 impl Asked<'_> {
-    /// The effect as it is shown at `now`.
+    /// The effect as it is shown at `now`, by the clock of the gateway that sent the command.
     pub(in crate::model) fn view(&self, now: Timestamp) -> EffectView {
         let action = &self.command.action;
         let Some(expectation) = Expectation::of(action, &self.command.payload) else {
@@ -166,7 +188,14 @@ impl Asked<'_> {
             view.file = of.file.clone().map(|address| self.named(address));
         }
         if let Some(sent) = sent {
-            self.read(&expectation, sent, expected_by, &mut view);
+            let sent = Sending {
+                sent,
+                gateway_ahead_ms: self.gateway_ahead_ms,
+                until: deadline
+                    .until(self.command)
+                    .plus_millis(self.gateway_ahead_ms),
+            };
+            self.read(&expectation, &sent, expected_by, &mut view);
         }
         if view.state == EffectPhase::Expected && view.expected_by.is_some_and(|by| now >= by) {
             view.state = EffectPhase::NotSeen;
@@ -198,7 +227,7 @@ impl Asked<'_> {
     fn read(
         &self,
         expectation: &Expectation,
-        sent: &Sent,
+        sent: &Sending<'_>,
         expected_by: Option<Timestamp>,
         view: &mut EffectView,
     ) {
@@ -226,12 +255,12 @@ impl Asked<'_> {
     }
 
     /// Transactions that carry the command's own id.
-    fn read_exact(&self, sent: &Sent, view: &mut EffectView) {
+    fn read_exact(&self, sent: &Sending<'_>, view: &mut EffectView) {
         let mut later: Vec<_> = self
             .effect
             .transactions
             .values()
-            .filter(|caused| is_after(caused.first, sent))
+            .filter(|caused| sent.is_before(caused.first))
             .collect();
         later.sort_by_key(|caused| caused.first);
         let Some(first) = later.first() else {
@@ -252,7 +281,7 @@ impl Asked<'_> {
     fn read_starts(
         &self,
         is_placed: bool,
-        sent: &Sent,
+        sent: &Sending<'_>,
         expected_by: Option<Timestamp>,
         view: &mut EffectView,
     ) {
@@ -260,10 +289,10 @@ impl Asked<'_> {
             .effect
             .transactions
             .values()
-            .filter(|caused| is_after(caused.first, sent))
+            .filter(|caused| sent.is_before(caused.first))
             .collect();
         later.sort_by_key(|caused| caused.first);
-        let begin = sent.at.plus_millis(-CLOCKS_DIFFER_MS);
+        let begin = sent.sent.at.plus_millis(-CLOCKS_DIFFER_MS);
         let (in_time, others): (Vec<_>, Vec<_>) = later
             .into_iter()
             .partition(|caused| caused.at >= begin && expected_by.is_none_or(|by| caused.at <= by));
@@ -293,12 +322,12 @@ impl Asked<'_> {
         }
     }
 
-    fn read_marks(&self, sent: &Sent, view: &mut EffectView) {
+    fn read_marks(&self, sent: &Sending<'_>, view: &mut EffectView) {
         let mut found: Vec<(Moment, &String)> = Vec::new();
         for (text, mark) in &self.effect.marks {
             let all = mark.first.iter().copied().chain(mark.last);
             found.extend(
-                all.filter(|moment| is_after(*moment, sent))
+                all.filter(|moment| sent.is_before(*moment) && moment.at < sent.until)
                     .min()
                     .map(|m| (m, text)),
             );
@@ -315,13 +344,13 @@ impl Asked<'_> {
         view.statuses = found.into_iter().map(status).collect();
     }
 
-    fn read_transfer(&self, transfer: Transfer, sent: &Sent, view: &mut EffectView) {
+    fn read_transfer(&self, transfer: Transfer, sent: &Sending<'_>, view: &mut EffectView) {
         self.read_marks(sent, view);
         view.state = EffectPhase::Expected;
         view.seen_at = None;
         // `Idle` is the answer to a trigger, and says nothing of this transfer.
         view.statuses.retain(|status| status.status != "Idle");
-        let last = |mark: &Mark| mark.last.filter(|moment| is_after(*moment, sent));
+        let last = |mark: &Mark| mark.last.filter(|moment| sent.is_before(*moment));
         let marks = self.effect.marks.iter();
         let reported = marks
             .filter(|(text, _)| text.as_str() != "Idle")
@@ -375,15 +404,6 @@ impl Asked<'_> {
         // A long report is not late while its pages come.
         let next_page = last.map(|at| at.plus_millis(PAGE_WITHIN_MS));
         view.expected_by = view.expected_by.map(|by| by.max(next_page.unwrap_or(by)));
-    }
-}
-
-/// Whether a message is later than the sending of the command.
-fn is_after(moment: Moment, sent: &Sent) -> bool {
-    if moment.record.gateway == sent.record.gateway {
-        moment.record.seq > sent.record.seq
-    } else {
-        moment.at >= sent.at
     }
 }
 
