@@ -117,7 +117,7 @@ pub(crate) async fn create(
     };
     let secret = new_secret()?;
     let key = ApiKey {
-        id: Uuid::now_v7(),
+        id: common::id::new_v7(),
         name,
         scope,
         created_at: now,

@@ -21,7 +21,6 @@ use central::query::{ChargerDetail, QueryStore};
 use common::password::{SENT_EXPECTED, can_be_sent, generate, hash, hash_generated};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// The members of the body.
 const KNOWN: [&str; 4] = ["password", "when_offline", "expires_at", "answer_within_ms"];
@@ -101,7 +100,7 @@ pub(crate) async fn set(
                 };
                 let detail = rotated_charger(store, &id)?;
                 let command = command(&detail, &password, &delivery)?;
-                let command_id = CommandId(Uuid::now_v7());
+                let command_id = CommandId(common::id::new_v7());
                 let by = request.requested_by().to_owned();
                 let version = detail.charger.ocpp_version;
                 let time = database_time(&*commands)?;

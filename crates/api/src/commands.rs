@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
 /// The parameters of the list of commands.
 pub(crate) const PARAMETERS: &[&str] = &[
@@ -229,7 +228,7 @@ pub(crate) async fn submit(
             if let Some(created) = before.map_err(|error| ApiError::unavailable(&error))? {
                 return Ok((created, false, Vec::new()));
             }
-            let id = CommandId(Uuid::now_v7());
+            let id = CommandId(common::id::new_v7());
             let wanted = make(store, id)?;
             refuse_kept_list(lists.as_deref(), &wanted.request)?;
             // A moment later: a command that does not wait has only seconds.

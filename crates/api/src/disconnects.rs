@@ -20,7 +20,6 @@ use central::query::PageRequest;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// How long a request waits that does not say for how long: longer than a gateway looks for requests without a hint.
 const WAIT: Duration = Duration::from_secs(5);
@@ -70,7 +69,7 @@ pub(crate) async fn disconnect(
             let at = disconnects.time();
             let at = at.map_err(|error| ApiError::unavailable(&error))?;
             let wanted = DisconnectRequest {
-                id: Uuid::now_v7(),
+                id: common::id::new_v7(),
                 connection: charger.newest_connection(),
                 charger_id: charger.charger_id,
                 at,

@@ -104,6 +104,7 @@ use central::ports::{
     EventLog, Handshakes, HealthProbe, LetterRetries, LocalLists, PasswordRotations, Tokens, Users,
 };
 use central::query::QueryStore;
+use common::restart;
 use common::settings::SettingError;
 use std::io;
 use std::net::SocketAddr;
@@ -291,7 +292,10 @@ impl Api {
         let keys = match deps.keys.take() {
             Some(source) => {
                 let keys = authentication(source, deps.users.take(), &config, local_addr).await?;
-                tasks.spawn(Arc::clone(&keys).keep_current(stop.graceful.clone()));
+                let (kept, stopped) = (Arc::clone(&keys), stop.graceful.clone());
+                tasks.spawn(restart::task("API keys", move || {
+                    Arc::clone(&kept).keep_current(stopped.clone())
+                }));
                 Some(keys)
             }
             None => None,
@@ -300,23 +304,36 @@ impl Api {
         let has_store = deps.store.is_some();
         let has_batches = deps.batches.is_some();
         if let Some(webhooks) = deps.webhooks.clone() {
-            tasks.spawn(webhooks::run(webhooks, stop.graceful.clone()));
+            let stopped = stop.graceful.clone();
+            tasks.spawn(restart::task("webhooks", move || {
+                webhooks::run(webhooks.clone(), stopped.clone())
+            }));
         }
         let state = state::AppState::new(&config, deps, keys, stop.graceful.clone());
         let state = Arc::new(state);
         if let Some(overview) = &state.pipeline {
-            tasks.spawn(Arc::clone(overview).keep_current(stop.graceful.clone()));
+            let (overview, stopped) = (Arc::clone(overview), stop.graceful.clone());
+            tasks.spawn(restart::task("overview", move || {
+                Arc::clone(&overview).keep_current(stopped.clone())
+            }));
         }
         if let Ok(hub) = state.event_hub() {
-            tasks.spawn(hub.run(stop.graceful.clone()));
+            let stopped = stop.graceful.clone();
+            tasks.spawn(restart::task("events", move || {
+                Arc::clone(&hub).run(stopped.clone())
+            }));
         }
         if has_store && has_batches {
-            let stopped = stop.graceful.clone();
-            tasks.spawn(batches::drive(Arc::clone(&state), stopped));
+            let (driven, stopped) = (Arc::clone(&state), stop.graceful.clone());
+            tasks.spawn(restart::task("batches", move || {
+                batches::drive(Arc::clone(&driven), stopped.clone())
+            }));
         }
         if let Some((sources, config)) = state.alert_sources() {
             let stopped = stop.graceful.clone();
-            tasks.spawn(alerts::evaluator::run(sources, config, stopped));
+            tasks.spawn(restart::task("alerts", move || {
+                alerts::evaluator::run(sources.clone(), config.clone(), stopped.clone())
+            }));
         }
         let wrong_port = Arc::clone(&state.wrong_port);
         let services = server::Services {
@@ -327,14 +344,16 @@ impl Api {
             reserved: routes::reserved_router(state),
         };
         let stopped = stop.graceful.clone();
-        tasks.spawn(async move { wrong_port.summarise(stopped).await });
-        tasks.spawn(server::accept(
-            listener,
-            services,
-            config,
-            stop.clone(),
-            tasks.clone(),
-        ));
+        tasks.spawn(restart::task("summary of log lines", move || {
+            let (wrong_port, stopped) = (Arc::clone(&wrong_port), stopped.clone());
+            async move { wrong_port.summarise(stopped).await }
+        }));
+        let (listener, accepting) = (Arc::new(listener), (stop.clone(), tasks.clone()));
+        tasks.spawn(restart::task("accept", move || {
+            let (stop, tasks) = accepting.clone();
+            let (listener, services) = (Arc::clone(&listener), services.clone());
+            server::accept(listener, services, config.clone(), stop, tasks)
+        }));
         Ok(Self {
             local_addr,
             listener: Some(kept),

@@ -29,7 +29,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::{Instrument, Span};
-use uuid::Uuid;
 
 /// A route: what the router, the index at `/` and `docs/api.md` need to know about it.
 pub(crate) struct Route {
@@ -981,7 +980,7 @@ impl RequestId {
                 // A key that was sent in the wrong header would get into the log.
                 && !text.contains(API_KEY_PREFIX)
         });
-        Self(given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+        Self(given.map_or_else(|| common::id::new_v7().to_string(), str::to_owned))
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) struct Stop {
 }
 
 /// The routers of the two kinds of connections.
+#[derive(Clone)]
 pub(crate) struct Services {
     /// For an ordinary connection: all routes.
     pub(crate) all: Router,
@@ -48,7 +49,7 @@ pub(crate) struct Services {
 
 /// Accepts until stopped. Runs as one task; its connections run in `tasks`.
 pub(crate) async fn accept(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     services: Services,
     config: ApiConfig,
     stop: Stop,
@@ -143,6 +144,8 @@ async fn serve(
     let stream = WriteTimeout::new(stream, config.idle_timeout());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // RFC 9110, section 6.6.1: no date without a clock.
+        .auto_date_header(common::clock::is_set())
         .header_read_timeout(config.idle_timeout())
         .max_buf_size(HEAD_BYTES_MAX)
         .keep_alive(!is_reserved)

@@ -105,7 +105,7 @@ pub(crate) async fn create(
     };
     let hash = state.hash_password(password).await?;
     let user = User {
-        id: Uuid::now_v7(),
+        id: common::id::new_v7(),
         name,
         scope,
         created_at: origin.at,

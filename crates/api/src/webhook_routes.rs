@@ -24,7 +24,6 @@ use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 /// The parameters of the list of attempts.
 pub(crate) const DELIVERY_PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
@@ -94,7 +93,7 @@ pub(crate) async fn create(
     let settings = given.into_settings().ok_or_else(ApiError::internal)?;
     let shown = secret.expose();
     let new = NewWebhook {
-        id: WebhookId(Uuid::now_v7()),
+        id: WebhookId(common::id::new_v7()),
         settings,
         secret,
         request,

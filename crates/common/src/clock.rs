@@ -10,6 +10,12 @@ pub fn since_epoch() -> Duration {
         .unwrap_or(Duration::ZERO)
 }
 
+/// Whether the clock shows a time after 1970. Libraries that write the date of an HTTP message panic before.
+#[must_use]
+pub fn is_set() -> bool {
+    SystemTime::now() >= UNIX_EPOCH
+}
+
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[must_use]
 pub fn now_ms() -> i64 {

@@ -1,6 +1,7 @@
-//! The threads that must run as long as their process. A panic ends only its thread, so without this a bug that one
+//! The threads and tasks that must run as long as their process. A panic ends only its thread or task, so without this a bug that one
 //! message in a million hits would stop, say, all commands, while the process runs on and looks healthy.
 
+use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -20,9 +21,32 @@ fn until_it_returns_after(pause: Duration, body: &mut impl FnMut(), panicked: &m
     }
 }
 
+/// Runs the task until it returns. A panic is logged with its name, and after [`PAUSE`] the task is made and run again, without
+/// what it held. What it shares with others must be usable after a panic.
+pub async fn task<F: Future<Output = ()>>(name: &'static str, make: impl Fn() -> F) {
+    let attempt = || async { AssertUnwindSafe(make()).catch_unwind().await };
+    while attempt().await.is_err() {
+        tracing::error!(task = name, "a task panicked and is started again");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_run_again_until_it_returns() {
+        let runs = AtomicU32::new(0);
+        task("test", || async {
+            let run = runs.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            assert!(run > 1, "the panics of this test");
+        })
+        .await;
+        assert_eq!(runs.load(Ordering::Relaxed), 3);
+    }
 
     #[test]
     fn a_body_that_panics_is_run_again_until_it_returns() {

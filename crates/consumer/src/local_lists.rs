@@ -23,7 +23,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Lists that a round looks at: at most as many commands are requested each second.
 const LISTS_PER_ROUND: usize = 32;
@@ -292,7 +291,7 @@ impl Worker {
             ),
             digest: *digest.as_bytes(),
         };
-        let id = CommandId(Uuid::now_v7());
+        let id = CommandId(common::id::new_v7());
         // The gateway checks the payload against the schema of the version that the charger has then.
         let new = match request.accept(id, REQUESTED_BY, None, Some(idempotency), now) {
             Ok(new) => new,

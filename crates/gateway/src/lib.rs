@@ -31,7 +31,6 @@ mod metrics;
 mod parts;
 mod resume;
 mod running;
-mod tasks;
 
 #[cfg(test)]
 extern crate self as gateway;
@@ -63,7 +62,6 @@ use crate::flow::{Flow, pace, watch};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::running::Running;
-use crate::tasks::kept_running;
 use central::model::ChargerKey;
 use central::policy::Policy;
 use central::ports::{
@@ -74,6 +72,7 @@ use central::resend::ResendMemory;
 use central::station::SizeLimit;
 use central::{Epoch, GatewayId};
 use common::lock::lock;
+use common::restart;
 use common::settings::SettingError;
 use journal::Journal;
 use std::collections::HashMap;
@@ -229,23 +228,23 @@ impl Gateway {
             let delivery = &parts.delivery;
             let refresh = Duration::from_secs(parts.config.directory_refresh_s);
             let mut started = vec![
-                tokio::spawn(kept_running("forwarder", {
+                tokio::spawn(restart::task("forwarder", {
                     let delivery = Arc::clone(delivery);
                     move || forwarder::run(Arc::clone(&delivery))
                 })),
-                tokio::spawn(kept_running("watch", {
+                tokio::spawn(restart::task("watch", {
                     let parts = Arc::clone(&parts);
                     move || watch::run(Arc::clone(&parts), failing.clone())
                 })),
-                tokio::spawn(kept_running("check of the journal", {
+                tokio::spawn(restart::task("check of the journal", {
                     let delivery = Arc::clone(delivery);
                     move || verify::run(Arc::clone(&delivery))
                 })),
-                tokio::spawn(kept_running("fallback", {
+                tokio::spawn(restart::task("fallback", {
                     let delivery = Arc::clone(delivery);
                     move || ack_gate::run(Arc::clone(&delivery))
                 })),
-                tokio::spawn(kept_running("clock", {
+                tokio::spawn(restart::task("clock", {
                     let parts = Arc::clone(&parts);
                     move || {
                         clock::watch(
@@ -257,7 +256,7 @@ impl Gateway {
                         )
                     }
                 })),
-                tokio::spawn(kept_running("directory", {
+                tokio::spawn(restart::task("directory", {
                     let parts = Arc::clone(&parts);
                     move || {
                         let (registry, directory) =
@@ -268,7 +267,7 @@ impl Gateway {
                         })
                     }
                 })),
-                tokio::spawn(kept_running("running transactions", {
+                tokio::spawn(restart::task("running transactions", {
                     let parts = Arc::clone(&parts);
                     move || {
                         let (source, directory) =
@@ -276,11 +275,11 @@ impl Gateway {
                         Arc::clone(&parts.running).keep_fresh(source, directory, refresh)
                     }
                 })),
-                tokio::spawn(kept_running("summary of log lines", {
+                tokio::spawn(restart::task("summary of log lines", {
                     let log = Arc::clone(&parts.admission.log);
                     move || Arc::clone(&log).summarise()
                 })),
-                tokio::spawn(kept_running("refused handshakes", {
+                tokio::spawn(restart::task("refused handshakes", {
                     let refused = Arc::clone(&parts.admission.refused);
                     move || Arc::clone(&refused).keep_written()
                 })),
@@ -288,7 +287,7 @@ impl Gateway {
             for (listener, settings) in listeners {
                 let (parts, stop) = (Arc::clone(&parts), accepting.clone());
                 let listener = Arc::new(listener);
-                started.push(tokio::spawn(kept_running("accept", move || {
+                started.push(tokio::spawn(restart::task("accept", move || {
                     let (listener, settings) = (Arc::clone(&listener), Arc::clone(&settings));
                     accept::run(listener, settings, Arc::clone(&parts), stop.clone())
                 })));

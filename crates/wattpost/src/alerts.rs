@@ -298,7 +298,7 @@ fn silence(args: &SilenceArgs) -> Result<()> {
     let request = request();
     let now: Timestamp = request.origin.at;
     let silence = Silence {
-        id: Uuid::now_v7(),
+        id: common::id::new_v7(),
         matcher,
         starts_at: now,
         ends_at: now.plus_millis(ms),

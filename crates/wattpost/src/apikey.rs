@@ -12,7 +12,6 @@ use central::model::{API_KEY_NAME_EXPECTED, ApiKey, ApiSecret, Scope, is_api_key
 use central::ports::{API_KEYS_MAX, ChangeRequest, KeyNotAdded, Once};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
-use uuid::Uuid;
 
 /// Subcommands of `wattpost apikey`.
 #[derive(Debug, Subcommand)]
@@ -116,7 +115,7 @@ fn add(args: &AddArgs) -> Result<()> {
     getrandom::fill(&mut random).context("get random bytes from the operating system")?;
     let secret = ApiSecret::from_random(random);
     let key = ApiKey {
-        id: Uuid::now_v7(),
+        id: common::id::new_v7(),
         name: args.name.clone(),
         scope: args.scope.scope(),
         created_at,

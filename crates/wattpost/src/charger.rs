@@ -31,7 +31,6 @@ use common::password::{
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
-use uuid::Uuid;
 
 /// Subcommands of `wattpost charger`.
 #[derive(Debug, Subcommand)]
@@ -416,7 +415,7 @@ fn rotate(args: &RotateArgs) -> Result<()> {
     };
     let request_of = ChangeRequest::of(command_line());
     let by = request_of.requested_by().to_owned();
-    let command_id = CommandId(Uuid::now_v7());
+    let command_id = CommandId(common::id::new_v7());
     let now = database.commands.time()?;
     let command = request.accept(command_id, &by, Some(version), None, now)?;
     let new = NewRotation {
@@ -479,7 +478,7 @@ fn disconnect(args: &DisconnectArgs) -> Result<ExitCode> {
         .charger(id)?
         .with_context(|| format!("no charger is known by the identity {id:?}"))?;
     let wanted = DisconnectRequest {
-        id: Uuid::now_v7(),
+        id: common::id::new_v7(),
         connection: detail.charger.newest_connection(),
         charger_id: detail.charger.charger_id,
         code: args.code,

@@ -195,7 +195,7 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
         );
     }
     let version = version_of(&database, &args.charger)?;
-    let id = CommandId(Uuid::now_v7());
+    let id = CommandId(common::id::new_v7());
     let now = database.commands.time()?;
     let mut new = request.accept(id, &requested_by(), version, None, now)?;
     new.audit = unchecked_entry(&new.command, crate::origin::command_line());

@@ -133,7 +133,7 @@ impl DataDir {
             Some(id) => Ok(id),
             None => {
                 let file = self.gateway_id_file();
-                let id = Uuid::now_v7();
+                let id = common::id::new_v7();
                 write_durably(&file, format!("{id}\n").as_bytes()).with_context(|| {
                     format!("write this gateway's identity to {}", file.display())
                 })?;

@@ -14,7 +14,6 @@ use central::model::{
 use central::ports::{USERS_MAX, UserChange, UserNotAdded};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
-use uuid::Uuid;
 
 /// Characters of a password that is made: 20 of base 62 are more than 100 random bits.
 const MADE_CHARACTERS: usize = 20;
@@ -106,7 +105,7 @@ fn add(args: &AddArgs) -> Result<()> {
     let users = database::open(&args.user.settings.load()?, Use::Change)?.users;
     let origin = command_line();
     let user = User {
-        id: Uuid::now_v7(),
+        id: common::id::new_v7(),
         name,
         scope: args.scope.scope(),
         created_at: origin.at,

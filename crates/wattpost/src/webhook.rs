@@ -230,7 +230,7 @@ fn add(args: &AddArgs) -> Result<()> {
     let secret = args.secret.read()?;
     let webhooks = database::open(&settings, Use::Change)?.webhooks;
     let new = NewWebhook {
-        id: WebhookId(Uuid::now_v7()),
+        id: WebhookId(common::id::new_v7()),
         settings: patch.into_settings().context("--url is missing")?,
         secret: secret.clone(),
         request: request(),

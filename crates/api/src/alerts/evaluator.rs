@@ -65,6 +65,7 @@ const LOGGED_MAX: usize = 20;
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// What the evaluation reads and writes.
+#[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) alerts: Arc<dyn Alerts>,
     pub(crate) queries: Arc<dyn QueryStore>,
@@ -75,7 +76,8 @@ pub(crate) struct Sources {
     pub(crate) mailer: Option<Mailer>,
 }
 
-/// Evaluates until `stop`, then gives the lease back.
+/// Evaluates until `stop`, then gives the lease back. A panic of a round is one of this task: it is started again, takes
+/// the lease of its predecessor once that has ended, and goes on with what is stored.
 pub(crate) async fn run(sources: Sources, config: AlertConfig, stop: CancellationToken) {
     run_with(sources, config, Timing::default(), stop).await;
 }
@@ -119,10 +121,11 @@ async fn run_with(sources: Sources, config: AlertConfig, timing: Timing, stop: C
         });
         evaluator = match turn.await {
             Ok(evaluator) => evaluator,
-            Err(panic) => {
-                tracing::error!(%panic, "the evaluation of alerts panicked; this process evaluates none until it is started again");
-                return;
-            }
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => return,
+            },
         };
         if let Some(mailer) = &mailer
             && sending.is_none()
@@ -449,7 +452,7 @@ impl Evaluator {
         let rules = &self.config.rules;
         let step = held
             .machine
-            .step(&round, rules, &held.silences, Uuid::now_v7);
+            .step(&round, rules, &held.silences, common::id::new_v7);
         if step.refused > 0 {
             counter!("wattpost_alerts_refused_total").increment(step.refused as u64);
         }

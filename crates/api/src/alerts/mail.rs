@@ -556,7 +556,7 @@ impl Mailer {
     pub async fn send_test(&self, from_machine: &str) -> Result<Vec<String>, String> {
         let subject = "[Wattpost] test".to_owned();
         let text = format!("Mails of alerts from {from_machine} arrive.\n");
-        self.send_text(&Uuid::now_v7().to_string(), subject, text)
+        self.send_text(&common::id::new_v7().to_string(), subject, text)
             .await
             .map_err(|error| error.words)
     }

@@ -23,7 +23,6 @@ use central::query::{Page, PageRequest, parameters};
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// The parameters of the list of alerts.
 pub(crate) const PARAMETERS: &[&str] = &[
@@ -337,7 +336,7 @@ fn silence(members: &mut Members, now: Timestamp, by: Option<String>) -> Option<
     }
     let ends_at = ends_at?;
     Some(Silence {
-        id: Uuid::now_v7(),
+        id: common::id::new_v7(),
         matcher,
         starts_at,
         ends_at,

@@ -37,7 +37,7 @@ const ENDS_SLICE: usize = 1_000;
 /// Runs until `stop`.
 pub(crate) async fn drive(state: Arc<AppState>, stop: CancellationToken) {
     let mut driver = Driver {
-        holder: Uuid::now_v7(),
+        holder: common::id::new_v7(),
         rates: HashMap::new(),
     };
     loop {
@@ -51,7 +51,7 @@ pub(crate) async fn drive(state: Arc<AppState>, stop: CancellationToken) {
             // A panic is a bug; without its state the next driver has another holder, and waits for the lease.
             error!("the driver of batches panicked");
             driver = Driver {
-                holder: Uuid::now_v7(),
+                holder: common::id::new_v7(),
                 rates: HashMap::new(),
             };
             continue_after(&state, &stop, IDLE).await;

@@ -149,7 +149,7 @@ impl BatchRequest {
     ) -> Result<NewBatch, ApiError> {
         let selected = select(store, self.chargers)?.into_iter();
         Ok(NewBatch {
-            id: BatchId(Uuid::now_v7()),
+            id: BatchId(common::id::new_v7()),
             plan: BatchPlan {
                 traceparent: request.origin.traceparent.clone(),
                 ..self.plan
@@ -367,7 +367,8 @@ fn dry_run(store: &dyn QueryStore, plan: &BatchPlan, selected: &[ChargerDetail])
     let mut items = Vec::new();
     for detail in selected {
         let made = work.as_ref().map_err(Clone::clone);
-        let made = made.and_then(|work| work.command(store, detail, CommandId(Uuid::now_v7())));
+        let made =
+            made.and_then(|work| work.command(store, detail, CommandId(common::id::new_v7())));
         refused += usize::from(made.is_err());
         if items.len() < SHOWN_MAX {
             items.push(json!({

@@ -7,7 +7,6 @@ use central::Timestamp;
 use central::model::{Webhook, WebhookSecrets};
 use serde::Serialize;
 use serde_json::json;
-use uuid::Uuid;
 
 /// What came of a test message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,7 +30,7 @@ pub async fn send_test(
     secrets: &WebhookSecrets,
     at: Timestamp,
 ) -> Tested {
-    let message_id = format!("test_{}", Uuid::now_v7().simple());
+    let message_id = format!("test_{}", common::id::new_v7().simple());
     let body = json!({
         "id": message_id,
         "type": "webhook.test",

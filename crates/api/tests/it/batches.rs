@@ -111,7 +111,7 @@ async fn a_batch_that_this_version_cannot_carry_out_is_halted_and_holds_up_no_ot
     let (api, memory) = start_over(2).await;
     let addr = api.local_addr();
     let newer = NewBatch {
-        id: BatchId(uuid::Uuid::now_v7()),
+        id: BatchId(common::id::new_v7()),
         plan: BatchPlan {
             work: BatchWork::Operation {
                 operation: "of-a-newer-version".to_owned(),

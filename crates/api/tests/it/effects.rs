@@ -24,7 +24,7 @@ fn at(seconds: i64) -> Timestamp {
 
 /// Requests and claims a command; returns its id.
 fn claimed(store: &MemoryStore, action: &str, payload: &str, created_at: Timestamp) -> CommandId {
-    let id = CommandId(Uuid::now_v7());
+    let id = CommandId(common::id::new_v7());
     let new = NewCommand {
         command: Command {
             id,

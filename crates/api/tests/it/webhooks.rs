@@ -246,7 +246,7 @@ impl World {
     }
 
     fn add(&self, url: &str) -> WebhookId {
-        let id = WebhookId(Uuid::now_v7());
+        let id = WebhookId(common::id::new_v7());
         let added = self.ask(|store| {
             store.add_webhook(&NewWebhook {
                 id,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// Requests that the connection with this epoch is closed; returns the id of the request.
 fn request(disconnects: &MemoryDisconnects, epoch: u64, code: u16, reason: &str) -> Uuid {
-    let id = Uuid::now_v7();
+    let id = ::common::id::new_v7();
     let wanted = DisconnectRequest {
         id,
         charger_id: "cp-1".to_owned(),

@@ -132,7 +132,7 @@ fn the_time_is_that_of_the_database_whatever_the_requester_s_clock_shows<A: Adap
     assert!((time.0 - ::common::clock::now_ms()).abs() < 10_000);
     for minutes in [-10, 10] {
         let mut wanted = wanted(1, 0);
-        wanted.id = Uuid::now_v7();
+        wanted.id = common::id::new_v7();
         wanted.at = store.time().unwrap();
         wanted.request.origin.at = wanted.at.plus_millis(minutes * 60_000);
         let request = done(&store, &wanted);

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use uuid::Uuid;
 
 /// Connections that wait for their turn at most; further ones are not asked.
 const WAITING_MAX: usize = 100_000;
@@ -165,7 +164,7 @@ fn look(database: &Database, events: &Events, waiting: &Waiting) -> anyhow::Resu
             answer_within_ms: None,
             skips_check: false,
         };
-        let id = CommandId(Uuid::now_v7());
+        let id = CommandId(common::id::new_v7());
         let version = charger.charger.ocpp_version;
         let new = request.accept(id, REQUESTED_BY, version, Some(idempotency), now)?;
         if matches!(database.commands.create(&new)?, Created::New(_)) {

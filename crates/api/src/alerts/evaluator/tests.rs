@@ -15,6 +15,8 @@ struct Way {
     store: Arc<SqliteStore>,
     takes: Duration,
     is_away: AtomicBool,
+    /// The next round panics.
+    panics: AtomicBool,
     /// Who took the lease or stored something, in this order, of all processes of a test.
     holders: Arc<Mutex<Vec<Uuid>>>,
 }
@@ -47,6 +49,8 @@ impl Alerts for Way {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<String>, Unavailable> {
+        let panics = self.panics.swap(false, Ordering::Relaxed);
+        assert!(!panics, "the panic of this test");
         let leased = self.pass()?.lease_alerts(holder, now, until)?;
         if leased.is_some() {
             self.note(holder);
@@ -146,6 +150,7 @@ impl World {
             store: Arc::clone(&self.store),
             takes,
             is_away: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
             holders: Arc::clone(&self.holders),
         })
     }
@@ -308,6 +313,27 @@ async fn two_processes_do_not_take_the_lease_from_each_other_where_extending_it_
     let more = tokio::time::timeout(Duration::from_secs(2), more).await;
     assert!(more.is_err(), "the lease goes to and fro");
     stops.iter().for_each(CancellationToken::cancel);
+}
+
+/// A panic ended the evaluation for good, and no alert of this process fired any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_are_evaluated_again_after_a_panic_of_a_round() {
+    let world = World::new();
+    let way = world.way(Duration::ZERO);
+    let (sources, stop) = (
+        world.sources(&way, &Arc::default()),
+        CancellationToken::new(),
+    );
+    let stopped = stop.clone();
+    let evaluating = tokio::spawn(common::restart::task("alerts", move || {
+        run_with(sources.clone(), config(), timing(300), stopped.clone())
+    }));
+    assert!(until(|| world.holders() == 1).await);
+    way.panics.store(true, Ordering::Relaxed);
+    assert!(until(|| world.holders() == 2).await, "by the next task");
+    assert!(!way.panics.load(Ordering::Relaxed));
+    stop.cancel();
+    evaluating.await.expect("it returns");
 }
 
 #[tokio::test(flavor = "multi_thread")]

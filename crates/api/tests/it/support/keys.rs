@@ -21,7 +21,7 @@ pub(crate) struct MemoryKeys {
 impl MemoryKeys {
     /// Adds a key and returns its secret.
     pub(crate) fn add(&self, name: &str, scope: Scope, expires_at: Option<Timestamp>) -> String {
-        let id = Uuid::now_v7();
+        let id = common::id::new_v7();
         let mut random = [9; 32];
         random[..16].copy_from_slice(id.as_bytes());
         let secret = ApiSecret::from_random(random);

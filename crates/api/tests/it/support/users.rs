@@ -22,7 +22,7 @@ impl MemoryUsers {
     /// Adds a user whose password has a hash that is cheap to verify.
     pub(crate) fn add(&self, name: &str, scope: Scope, password: &str) {
         let user = User {
-            id: Uuid::now_v7(),
+            id: common::id::new_v7(),
             name: name.to_owned(),
             scope,
             created_at: Timestamp(0),
