@@ -1,0 +1,253 @@
+// Lists: filters in the address, downloads, views, columns, the preview, and batches of what is listed.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { openPage, until, violations } from '../support.mjs';
+import { HOSTILE, browser, post, wattpost } from './system.mjs';
+
+test('the address holds the filters, and the keyboard alone opens a charger', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers?status=faulted`);
+  await until('only the faulted charger is listed', async () => (await page.locator('tbody a[data-row]').count()) === 1);
+  await page.getByRole('button', { name: 'faulted' }).click();
+  await until('the address has no filter', () => !page.url().includes('status'));
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('SIM-00003');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/chargers/SIM-00003');
+  await page.keyboard.press('g');
+  await page.keyboard.press('t');
+  await page.waitForURL('**/transactions');
+  await until('rows are there', async () => (await page.locator('tbody a[data-row]').count()) > 0);
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/transactions/*');
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a download has exactly the rows of the page, in both forms, and more than one page of the API', async () => {
+  const page = await openPage(browser);
+  // The API gives two rows at a time here, so that a file is made of several answers.
+  await page.route(/api\/v1\/(chargers|transactions).*limit=1000/, (route) => route.continue({ url: route.request().url().replace('limit=1000', 'limit=2') }));
+  const save = async (form) => {
+    await page.getByRole('button', { name: 'Download' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(form).check();
+    const [file] = await Promise.all([page.waitForEvent('download'), dialog.getByRole('button', { name: 'Download' }).click()]);
+    await dialog.getByText(/rows? (is|are) saved/).waitFor();
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    return { name: file.suggestedFilename(), text: readFileSync(await file.path(), 'utf8') };
+  };
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByRole('status').getByText(/^9 of /).waitFor();
+  await page.getByRole('button', { name: 'Download' }).click();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  const lines = await save(/NDJSON/);
+  assert.equal(lines.name, 'chargers.ndjson');
+  const wanted = Array.from({ length: 9 }, (_, index) => `SIM-0000${index + 1}`);
+  assert.deepEqual(lines.text.trim().split('\n').map((line) => JSON.parse(line).charger_id), wanted);
+  const table = await save(/CSV/);
+  assert.equal(table.name, 'chargers.csv');
+  const [header, ...rows] = table.text.trim().split(/\r?\n/);
+  assert.match(header, /^charger_id,/);
+  assert.deepEqual(rows.map((row) => row.split(',')[0]), wanted);
+
+  // The hostile texts of a charger have commas, quotes and lines.
+  await page.goto(`${wattpost.url}/chargers?status=faulted`);
+  await until('one is listed', async () => (await page.locator('tbody a[data-row]').count()) === 1);
+  const evils = (await save(/CSV/)).text.trim().split(/\r?\n/);
+  assert.equal(evils.length, 2);
+  assert.match(evils[1], /EVIL/);
+
+  // The API cannot select by checks.
+  const checked = await until('a session has a check', async () => (await wattpost.get('/api/v1/transactions?state=ended&limit=1000')).items.find((one) => one.checks.length > 0));
+  await page.goto(`${wattpost.url}/transactions?checks=yes&charger=${checked.charger_id}`);
+  await page.getByRole('heading', { name: 'Transactions' }).waitFor();
+  const sessions = (await save(/NDJSON/)).text.split('\n').filter(Boolean).map(JSON.parse);
+  assert.ok(sessions.some((one) => one.key === checked.key) && sessions.every((one) => one.checks.length > 0));
+  const [names, ...rest] = (await save(/CSV/)).text.trim().split(/\r?\n/);
+  assert.match(names, /checks/);
+  assert.ok(rest.some((line) => line.includes(checked.key)) && rest.every((line) => line.includes('""code""')));
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a view keeps filters and columns under a name, and a link has them too', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers?status=faulted`);
+  await page.getByRole('button', { name: 'Columns' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Serial').check();
+  await dialog.getByLabel('Power').uncheck();
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  assert.equal(await page.getByRole('columnheader', { name: 'Power' }).count(), 0);
+  await page.getByRole('columnheader', { name: 'Serial' }).waitFor();
+  const { search } = new URL(page.url());
+  assert.match(search, /columns=/);
+
+  await page.getByRole('button', { name: 'Save this view' }).click();
+  await dialog.getByLabel('Name').fill(HOSTILE.slice(0, 60));
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await page.goto(`${wattpost.url}/chargers`);
+  await page.getByRole('columnheader', { name: 'Power' }).waitFor();
+  await page.getByRole('link', { name: HOSTILE.slice(0, 60) }).click();
+  await page.getByRole('columnheader', { name: 'Serial' }).waitFor();
+  assert.equal(new URL(page.url()).search, search);
+  await until('only the faulted charger is listed', async () => (await page.locator('tbody a[data-row]').count()) === 1);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: /^Remove the view/ }).click();
+  await page.reload();
+  await page.getByRole('button', { name: 'Save this view' }).waitFor();
+  assert.equal(await page.getByRole('button', { name: /^Remove the view/ }).count(), 0);
+
+  // What somebody else has written into the browser's store is not taken for views.
+  await page.evaluate(() => localStorage.setItem('views', '{"/chargers":[{"name":1},null,{"name":"x","search":"javascript:1"}]}'));
+  await page.reload();
+  await page.getByRole('button', { name: 'Save this view' }).waitFor();
+  assert.equal(await page.getByRole('button', { name: /^Remove the view/ }).count(), 0);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the columns of messages, transactions and commands are chosen, and the address has them', async () => {
+  const page = await openPage(browser);
+  for (const [path, title, value] of [['/messages', 'Message id', 'message'], ['/transactions', 'Id in OCPP', 'id'], ['/chargers/SIM-00001?tab=commands', 'Answer after', 'latency']]) {
+    await page.goto(wattpost.url + path);
+    await page.locator('tbody a[data-row]').first().waitFor();
+    assert.equal(await page.getByRole('columnheader', { name: title }).count(), 0, path);
+    await page.getByRole('button', { name: 'Columns' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel(title).check();
+    if (path === '/messages') assert.deepEqual(await violations(page), []);
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    await page.getByRole('columnheader', { name: title }).first().waitFor();
+    await until('the address has it', () => new URL(page.url()).searchParams.get('columns').split(',').includes(value));
+  }
+  await page.reload();
+  await page.getByRole('columnheader', { name: 'Answer after' }).waitFor();
+  // An address that names no column that there is shows the usual ones.
+  await page.goto(`${wattpost.url}/commands?columns=none,${encodeURIComponent(HOSTILE)}`);
+  await page.getByRole('columnheader', { name: 'Outcome' }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('where nothing passes the filters, a button removes each of them', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/commands?charger=SIM-00001&outcome=${encodeURIComponent(HOSTILE)}`);
+  await page.getByText('No command passes all filters').waitFor();
+  assert.deepEqual(await violations(page), []);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  await page.getByRole('button', { name: /^Without “outcome: <img/ }).click();
+  await page.locator('tbody a[data-row]').first().waitFor();
+  assert.equal(new URL(page.url()).search, '?charger=SIM-00001');
+  await page.goto(`${wattpost.url}/messages?q=none-of-them&charger=SIM-00001`);
+  await page.getByRole('button', { name: 'Without filters' }).click();
+  await page.locator('tbody a[data-row]').first().waitFor();
+  assert.equal(new URL(page.url()).search, '');
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a charger is previewed beside the list, and the keyboard alone goes from one to the next', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers?q=EVIL`);
+  await page.getByRole('button', { name: /^Preview EVIL/ }).click();
+  const preview = page.getByRole('complementary', { name: /^Preview of EVIL/ });
+  await preview.getByText('OtherError').first().waitFor();
+  await preview.getByText(/token <script>alert\(1\)/).waitFor();
+  assert.deepEqual(await violations(page), []);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByRole('status').getByText(/^9 of /).waitFor();
+  const of = (id) => page.getByRole('complementary', { name: `Preview of ${id}` });
+  for (const [key, id] of [['j', ''], ['v', 'SIM-00001'], ['j', 'SIM-00002'], ['k', 'SIM-00001']]) {
+    await page.keyboard.press(key);
+    if (id) await of(id).getByText('Wattpost Simulator').waitFor();
+  }
+  await of('SIM-00001').getByRole('heading', { name: 'Last commands' }).waitFor();
+  assert.match(page.url(), /preview=SIM-00001/);
+  await page.keyboard.press('Escape');
+  await until('it is closed', async () => (await page.getByRole('complementary').count()) === 0);
+  assert.equal(await page.evaluate(() => document.activeElement.dataset.row), 'SIM-00001');
+  await page.getByRole('row', { name: /SIM-00003/ }).getByText('2.0.1').or(page.getByRole('row', { name: /SIM-00003/ }).getByText('1.6')).click();
+  await of('SIM-00003').waitFor();
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 360);
+  assert.deepEqual(await violations(page), []);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('rows selected with the keyboard become a batch, after the page has said who is hit', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByRole('status').getByText(/^9 of /).waitFor();
+  for (const key of ['j', 'x', 'j', 'j', 'Shift+X', 'k', 'x', 'x']) await page.keyboard.press(key);
+  await page.getByText(/, 3 selected/).waitFor();
+  await page.getByRole('link', { name: 'New batch for the 3 selected' }).click();
+  await page.getByText('SIM-00001, SIM-00002, SIM-00003').waitFor();
+  // What is selected outlasts a reload.
+  await page.reload();
+  await page.getByText('SIM-00001, SIM-00002, SIM-00003').waitFor();
+  await page.getByLabel('Operation or action').selectOption('trigger');
+  await page.getByLabel(/^message/).fill('Heartbeat');
+  const before = (await wattpost.get('/api/v1/batches')).items.length;
+  await page.getByRole('button', { name: 'See who is hit' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('3 of 3 chargers get a command').waitFor();
+  assert.match(await dialog.innerText(), /SIM-00001, SIM-00002, SIM-00003/);
+  assert.deepEqual(await violations(page), []);
+  assert.equal((await wattpost.get('/api/v1/batches')).items.length, before, 'created before it was confirmed');
+  await dialog.getByRole('button', { name: 'Create the batch' }).click();
+  await page.waitForURL(/\/batches\/[0-9a-f]{8}/);
+  await page.getByText('3 of 3 have ended').waitFor();
+  await until('each row has its command', async () => (await page.locator('tbody a[href^="/commands/"]').count()) === 3);
+
+  // Without a selection, all chargers of the filter are hit; the address says which.
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByRole('link', { name: 'New batch for all 9 of the list' }).click();
+  await page.waitForURL(/q=SIM-0000/);
+  await page.getByText('SIM-00001, SIM-00002, SIM-00003').waitFor();
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000`);
+  await page.getByLabel('Select all 9 of the list').check();
+  await page.getByText(/, 9 selected/).waitFor();
+  await page.getByRole('button', { name: 'Select none' }).click();
+  await page.getByRole('link', { name: 'New batch for all 9 of the list' }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a batch is paused, resumed and cancelled from its page, which says first what that does', async () => {
+  const slow = await post('/api/v1/batches', { operation: 'trigger', parameters: { message: 'Heartbeat' }, filter: { q: 'SIM-' }, per_second: 1, at_once: 1 });
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/batches/${slow.id}`);
+  const ask = async (action, effect, confirm = action) => {
+    await page.getByRole('button', { name: action, exact: true }).click();
+    await page.getByRole('dialog').getByText(effect).waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: confirm, exact: true }).click();
+  };
+  await ask('Pause', 'No more commands are started');
+  await page.getByText('A person has paused it').waitFor();
+  assert.equal((await wattpost.get(`/api/v1/batches/${slow.id}`)).state, 'paused');
+  await ask('Resume', 'goes on for the');
+  await page.getByText('At its pace').waitFor();
+  await ask('Cancel the batch', 'get no command');
+  const { counts } = await until('it is cancelled', async () => {
+    const now = await wattpost.get(`/api/v1/batches/${slow.id}`);
+    return now.state === 'cancelled' && now.counts.pending + now.counts.started === 0 && now;
+  });
+  assert.ok(counts.not_started > 0);
+  await page.getByRole('button', { name: `not started ${counts.not_started}` }).click();
+  await page.waitForURL(/state=not_started/);
+  await until('only those are listed', async () => (await page.locator('tbody a[data-row]').count()) === counts.not_started);
+  page.assertClean();
+  await page.context().close();
+});

@@ -1,0 +1,116 @@
+// What changes by itself: timers, outages, and the stream of events.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { Relay, openPage, until } from '../support.mjs';
+import { browser, receiver, wattpost } from './system.mjs';
+
+test('what is read on a timer is asked once at a time, and not while the page is paused', async () => {
+  const page = await openPage(browser);
+  await page.clock.install();
+  const asked = [];
+  await page.route('**/api/v1/webhooks', (route) => void asked.push(route));
+  await page.goto(`${wattpost.url}/webhooks`);
+  await until('the list is asked for', () => asked.length === 1);
+  await page.clock.runFor(20_000);
+  assert.equal(asked.length, 1, 'it was asked again before the answer');
+  await asked[0].continue();
+  await page.getByRole('link', { name: `${receiver.url}/hook` }).waitFor();
+  await page.clock.runFor(2000);
+  await until('it is asked again', () => asked.length === 2);
+  await page.keyboard.press('Space');
+  await page.getByRole('button', { name: /^Paused/ }).waitFor();
+  await asked[1].continue();
+  await page.clock.runFor(20_000);
+  assert.equal(asked.length, 2, 'it was asked while the page was paused');
+  await page.keyboard.press('Space');
+  await page.clock.runFor(2000);
+  await until('it is asked again', () => asked.length === 3);
+  await asked[2].continue();
+  page.assertClean();
+  await page.context().close();
+});
+
+test('an outage is asked about no more often the longer it lasts', async () => {
+  const relay = await Relay.start(wattpost.httpPort);
+  const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });
+  await page.clock.install();
+  await page.goto(`${relay.url}/keys`);
+  await page.getByRole('button', { name: /^Live/ }).waitFor();
+  let asked = 0;
+  page.on('request', (request) => (asked += request.url().endsWith('/api/v1/session')));
+  relay.cut();
+  await page.getByRole('button', { name: /Reconnecting/ }).waitFor();
+  // Two minutes of the page's clock: one request at least every two seconds, and one before each attempt to connect the stream.
+  for (let step = 0; step < 60; step += 1) {
+    await page.clock.runFor(2000);
+    await page.evaluate(() => fetch('/favicon.svg').catch(() => undefined));
+  }
+  assert.ok(asked >= 20, `only ${asked} requests`);
+  assert.ok(asked <= 90, `${asked} requests`);
+  relay.mend();
+  page.assertClean();
+  await page.context().close();
+  relay.stop();
+});
+
+test('a lost connection loses no event and doubles no row', async () => {
+  const relay = await Relay.start(wattpost.httpPort);
+  const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });
+  await page.addInitScript(() => {
+    // What the stream delivers, recorded below the dashboard.
+    window.received = [];
+    const take = EventSource.prototype.addEventListener;
+    EventSource.prototype.addEventListener = function (type, listener) {
+      return take.call(this, type, (event) => {
+        if (event.data?.startsWith('{"id"')) window.received.push(JSON.parse(event.data).id);
+        listener(event);
+      });
+    };
+  });
+  await page.goto(`${relay.url}/transactions`);
+  await page.getByRole('button', { name: /^Live/ }).waitFor();
+  await until('events arrive', () => page.evaluate(() => window.received.length > 5));
+  for (let round = 0; round < 3; round += 1) {
+    relay.cut();
+    await page.getByRole('button', { name: /Reconnecting/ }).waitFor();
+    const { last_id } = await wattpost.get('/api/v1/events?after=latest');
+    await until('more happens while it is away', async () => (await wattpost.get(`/api/v1/events?after=${last_id}`)).items.length > 3);
+    relay.mend();
+    await page.getByRole('button', { name: /^Live|behind/ }).waitFor();
+  }
+  const received = await page.evaluate(() => window.received);
+  const [first] = received;
+  const { last_id } = await wattpost.get('/api/v1/events?after=latest');
+  await until('the stream is up to date', async () => (await page.evaluate(() => window.received)).includes(last_id));
+  const all = await page.evaluate(() => window.received);
+  const stored = [];
+  for (let after = first; after; ) {
+    const answer = await wattpost.get(`/api/v1/events?after=${after}&limit=1000`);
+    stored.push(...answer.items.map((one) => one.id));
+    after = answer.next;
+  }
+  const expected = stored.slice(0, stored.indexOf(last_id) + 1);
+  assert.deepEqual(all.slice(1, expected.length + 1), expected);
+
+  await page.keyboard.press('Space');
+  await page.getByRole('button', { name: /^Paused/ }).waitFor();
+  const rows = await page.locator('tbody a[data-row]').evaluateAll((links) => links.map((link) => link.getAttribute('href')));
+  assert.equal(new Set(rows).size, rows.length, 'a row is there twice');
+  await page.keyboard.press('Space');
+  await page.getByRole('button', { name: /^Live|behind/ }).waitFor();
+  page.assertClean();
+  await page.context().close();
+  relay.stop();
+});
+
+test('the dashboard listens to every type of event that the API has', async () => {
+  // The refusal of a wrong type lists all of them.
+  const answer = await fetch(`${wattpost.url}/api/v1/events?types=none`);
+  const { detail } = await answer.json();
+  const types = detail.match(/\b[a-z_]+\.[a-z_]+\b/g);
+  assert.ok(types.length >= 20, detail);
+  const source = readFileSync(new URL('../../src/lib/live.svelte.ts', import.meta.url), 'utf8');
+  const [, list] = /TYPES = \[([^\]]*)\]/.exec(source);
+  assert.deepEqual([...list.matchAll(/'([^']+)'/g)].map(([, type]) => type).sort(), [...new Set(types)].sort());
+});
