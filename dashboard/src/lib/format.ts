@@ -52,12 +52,75 @@ export function time(text: string): string {
   return (at.getFullYear() === now.getFullYear() ? DAY : FULL).format(at);
 }
 
+/** The day of a time in the viewer's zone as a field for dates wants it; empty for what is no time. */
+export function localDay(text: string): string {
+  const at = new Date(text);
+  if (!text || Number.isNaN(at.getTime())) return '';
+  return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, '0')}-${String(at.getDate()).padStart(2, '0')}`;
+}
+
+const MINUTE = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+const DATE = new Intl.DateTimeFormat('en-GB', { day: '2-digit', month: 'short' });
+/** Steps of a time axis in seconds, up to the one from which on its ticks are at midnight. */
+const STEPS = [1, 5, 10, 30, 60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400];
+const DAY_S = 86_400;
+
+/** At most `max` round times between two times in ms, in the viewer's zone. */
+export function roundTimes(from: number, to: number, max: number): number[] {
+  const least = (to - from) / 1000 / max;
+  const step = STEPS.find((one) => one >= least) ?? Math.ceil(least / DAY_S) * DAY_S;
+  const first = new Date(from);
+  first.setHours(0, 0, 0, 0);
+  const found: number[] = [];
+  const before = Math.max(0, Math.floor((from - first.getTime()) / 1000 / step) - 2);
+  for (let number = before; found.length < max; number += 1) {
+    const at = new Date(first);
+    // A day is not always of 24 hours.
+    if (step >= 3600) at.setHours((number * step) / 3600);
+    else at.setTime(at.getTime() + number * step * 1000);
+    if (at.getTime() > to) break;
+    if (at.getTime() >= from) found.push(at.getTime());
+  }
+  return found;
+}
+
+/**
+ * The texts of the ticks of a time axis, in ms: seconds only where ticks are less than a minute apart, the day at the first tick of
+ * each day where they are of more than one, and no time of day where ticks are days apart.
+ */
+export function tickTexts(times: number[]): string[] {
+  const gap = Math.min(...times.slice(1).map((at, index) => at - (times[index] ?? at)));
+  const days = times.map((at) => DATE.format(at));
+  const hasDays = new Set(days).size > 1;
+  return times.map((at, index) => {
+    if (gap >= (DAY_S - 7200) * 1000) return days[index] ?? '';
+    const clock = (gap < 60_000 ? CLOCK : MINUTE).format(at);
+    if (!hasDays || days[index] === days[index - 1]) return clock;
+    return clock === '00:00' ? (days[index] ?? '') : `${days[index]} ${clock}`;
+  });
+}
+
 export function connectorName(evse: number | null | undefined, connector: number | null | undefined): string {
   if (evse) return connector && connector !== 1 ? `${evse}·${connector}` : String(evse);
   return connector === null || connector === undefined ? '–' : String(connector);
 }
 
-/** The same request for a terminal. */
+/** What a form asks the API for. */
+export interface Asked {
+  method: string;
+  path: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+/** Stands for a secret in a copied request: a terminal keeps what was typed. */
+export const SECRET = 'PUT-IT-HERE';
+
+/** A JSON merge patch of an object, whatever its version is. */
+export function mergePatch(path: string, body: unknown): Asked {
+  return { method: 'PATCH', path, body, headers: { 'Content-Type': 'application/merge-patch+json', 'If-Match': '*' } };
+}
+
+/** The same request for a terminal. A body that begins with `@` is the name of a file. */
 export function curl(method: string, path: string, body?: unknown, headers: Record<string, string> = {}, hasKey = false): string {
   const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
   const parts = ['curl'];
@@ -65,7 +128,9 @@ export function curl(method: string, path: string, body?: unknown, headers: Reco
   if (hasKey) parts.push('-H', '"Authorization: Bearer $WATTPOST_KEY"');
   for (const [name, value] of Object.entries(headers)) parts.push('-H', quote(`${name}: ${value}`));
   if (body !== undefined) {
-    parts.push('-H', quote('Content-Type: application/json'), '-d', quote(typeof body === 'string' ? body : JSON.stringify(body)));
+    if (!('Content-Type' in headers)) parts.push('-H', quote('Content-Type: application/json'));
+    const isFile = typeof body === 'string' && body.startsWith('@');
+    parts.push(isFile ? '--data-binary' : '-d', quote(typeof body === 'string' ? body : JSON.stringify(body)));
   }
   parts.push(quote(location.origin + path));
   return parts.join(' ');

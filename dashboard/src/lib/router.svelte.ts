@@ -7,10 +7,13 @@ function decoded(segment: string): string {
   }
 }
 
-/** The address is the state of the page: its path names the page and the object, its query the filters. */
+/** The address is the state of the page: its path names the page and the object, its query the filters and the open dialog. */
 class Route {
   path = $state(location.pathname);
-  search = $state(location.search);
+  /** The query without the dialog: to open one changes no filter, so nothing is read again. */
+  search = $state(withoutDialog(location.search));
+  /** The open dialog of the page, as `add`, or with what it is about, as `change:04A2B3C4D5`. Empty if none is open. */
+  dialog = $state(dialogOf(location.search));
 
   get segments(): string[] {
     return this.path.split('/').filter(Boolean).map(decoded);
@@ -24,6 +27,24 @@ class Route {
     return this.query.get(name) ?? '';
   }
 
+  /** What the open dialog is about, if it is this one: an empty text for one that names nothing, null if it is another one. */
+  about(dialog: string): string | null {
+    if (this.dialog === dialog) return '';
+    return this.dialog.startsWith(`${dialog}:`) ? this.dialog.slice(dialog.length + 1) : null;
+  }
+
+  /** Opens a dialog of the page. */
+  ask(dialog: string, about = ''): void {
+    this.dialog = about ? `${dialog}:${about}` : dialog;
+    this.#write(this.query);
+  }
+
+  readonly closeDialog = (): void => {
+    if (!this.dialog) return;
+    this.dialog = '';
+    this.#write(this.query);
+  };
+
   /** Changes parameters of the address. An empty value removes one. */
   set(changes: Record<string, string>): void {
     const query = this.query;
@@ -31,10 +52,25 @@ class Route {
       if (value) query.set(name, value);
       else query.delete(name);
     }
-    const text = query.toString();
-    history.replaceState(null, '', this.path + (text ? `?${text}` : ''));
-    this.search = location.search;
+    this.#write(query);
   }
+
+  #write(query: URLSearchParams): void {
+    this.search = query.size ? `?${query}` : '';
+    if (this.dialog) query.set('dialog', this.dialog);
+    history.replaceState(null, '', this.path + (query.size ? `?${query}` : ''));
+  }
+}
+
+function dialogOf(search: string): string {
+  return new URLSearchParams(search).get('dialog') ?? '';
+}
+
+function withoutDialog(search: string): string {
+  const query = new URLSearchParams(search);
+  if (!query.has('dialog')) return search;
+  query.delete('dialog');
+  return query.size ? `?${query}` : '';
 }
 
 export const route = new Route();
@@ -47,7 +83,8 @@ export function go(to: string): void {
 
 function read(): void {
   route.path = location.pathname;
-  route.search = location.search;
+  route.search = withoutDialog(location.search);
+  route.dialog = dialogOf(location.search);
 }
 
 /** A path of the dashboard from its segments. */
