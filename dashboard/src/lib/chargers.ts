@@ -1,9 +1,9 @@
 import { alertsOf } from './alerts.svelte';
-import { kindNow, sockets } from './fleet.svelte';
+import { fleet, kindNow, sockets } from './fleet.svelte';
 import type { Charger } from './types';
 
 /** The filters of the page Chargers, which are parameters of its address. */
-export const FILTERS = ['q', 'online', 'status', 'version', 'firmware', 'admission', 'site', 'group', 'alert'] as const;
+export const FILTERS = ['q', 'online', 'status', 'session', 'version', 'vendor', 'model', 'firmware', 'admission', 'site', 'group', 'alert'] as const;
 export type Filter = (typeof FILTERS)[number];
 export type Filters = Record<Filter, string>;
 
@@ -21,6 +21,9 @@ export function passes(charger: Charger, f: Filters, without?: Filter): boolean 
   }
   if (is('online') && String(charger.online) !== f.online) return false;
   if (is('version') && charger.ocpp_version !== f.version) return false;
+  if (is('session') && !fleet.sessionsOf(charger.charger_id).length) return false;
+  if (is('vendor') && (charger.boot?.vendor ?? '') !== f.vendor) return false;
+  if (is('model') && (charger.boot?.model ?? '') !== f.model) return false;
   if (is('firmware') && (charger.boot?.firmware ?? '') !== f.firmware) return false;
   if (is('admission') && (charger.settings?.admission ?? 'not_added') !== f.admission) return false;
   if (is('site') && (charger.settings?.site ?? '') !== f.site) return false;

@@ -4,6 +4,8 @@ import type { Charger, Connector, Transaction, WattpostEvent } from './types';
 
 const CHARGERS_MAX = 50_000;
 const OPEN_MAX = 50_000;
+/** Changed chargers that are read again each by itself. With more, the list is read. */
+const REREAD_MAX = 20;
 const FIELDS =
   'charger_id,ocpp_version,online,connection,gateway_id,remote,connected_at,disconnected_at,disconnect_reason,first_seen_at,last_seen_at,booted_at,boot,firmware_status,settings,connectors';
 
@@ -56,11 +58,14 @@ class Fleet {
   error = $state<unknown>(null);
   readonly chargers = new Map<string, Charger>();
   readonly open = new Map<string, Transaction>();
-  /** The connectors whose transaction says that it charges, by the version that it is of. */
-  #charging: { version: number; places: Set<string> } = { version: -1, places: new Set() };
+  /** The connectors whose transaction says that it charges, and the open transactions of each charger, with the version that they are of. */
+  #running: { version: number; places: Set<string>; sessions: Map<string, Transaction[]> } = { version: -1, places: new Set(), sessions: new Map() };
   /** Events that came while the lists were read: they may be newer than the lists. */
   #early: WattpostEvent[] | null = null;
   #loading: AbortController | null = null;
+  /** Chargers whose settings have changed since they were read. */
+  readonly #stale = new Set<string>();
+  #isRereading = false;
 
   constructor() {
     live.listen((events) => {
@@ -70,15 +75,28 @@ class Fleet {
     });
   }
 
+  /** The open transactions of a charger. */
+  sessionsOf(id: string): Transaction[] {
+    return this.#byCharger().sessions.get(id) ?? [];
+  }
+
   isCharging(connector: Connector): boolean {
-    if (this.#charging.version !== this.version) {
+    return this.#byCharger().places.has(`${connector.charger_id}/${connector.evse}/${connector.connector}`);
+  }
+
+  #byCharger() {
+    if (this.#running.version !== this.version) {
       const places = new Set<string>();
+      const sessions = new Map<string, Transaction[]>();
       for (const one of this.open.values()) {
+        const others = sessions.get(one.charger_id);
+        if (others) others.push(one);
+        else sessions.set(one.charger_id, [one]);
         if (one.charging_state === 'Charging') places.add(`${one.charger_id}/${one.evse ?? 0}/${one.connector}`);
       }
-      this.#charging = { version: this.version, places };
+      this.#running = { version: this.version, places, sessions };
     }
-    return this.#charging.places.has(`${connector.charger_id}/${connector.evse}/${connector.connector}`);
+    return this.#running;
   }
 
   async load(): Promise<void> {
@@ -119,6 +137,22 @@ class Fleet {
     this.version += 1;
   }
 
+  /** One request at a time: an import changes thousands of chargers at once, and every open page hears of each. */
+  #changed(id: string): void {
+    this.#stale.add(id);
+    if (!this.#isRereading) void this.#rereadStale();
+  }
+  async #rereadStale(): Promise<void> {
+    this.#isRereading = true;
+    while (this.#stale.size > 0) {
+      const ids = [...this.#stale];
+      this.#stale.clear();
+      if (ids.length > REREAD_MAX) await this.load();
+      else for (const id of ids) await this.reread(id);
+    }
+    this.#isRereading = false;
+  }
+
   /** A removed charger is one of the fleet only while it is connected, as in the list of the API. */
   #keep(charger: Charger): void {
     if (charger.removed_at && !charger.online) this.chargers.delete(charger.charger_id);
@@ -136,7 +170,7 @@ class Fleet {
         }
         case 'charger.set':
         case 'charger.removed':
-          if (event.charger_id) void this.reread(event.charger_id);
+          if (event.charger_id) this.#changed(event.charger_id);
           break;
         case 'connector.status_changed': {
           const connector = event.data as Connector;

@@ -115,11 +115,11 @@ test('a view keeps filters and columns under a name, and a link has them too', a
   await page.context().close();
 });
 
-test('the columns of messages, transactions and commands are chosen, and the address has them', async () => {
+test('the columns of messages, transactions, tokens and commands are chosen, and the address has them', async () => {
   const page = await openPage(browser);
-  for (const [path, title, value] of [['/messages', 'Message id', 'message'], ['/transactions', 'Id in OCPP', 'id'], ['/chargers/SIM-00001?tab=commands', 'Answer after', 'latency']]) {
+  for (const [path, title, value] of [['/messages', 'Message id', 'message'], ['/transactions', 'Id in OCPP', 'id'], ['/tokens', 'Several sessions', 'concurrent'], ['/chargers/SIM-00001?tab=commands', 'Answer after', 'latency']]) {
     await page.goto(wattpost.url + path);
-    await page.locator('tbody a[data-row]').first().waitFor();
+    await page.locator('tbody [data-row]').first().waitFor();
     assert.equal(await page.getByRole('columnheader', { name: title }).count(), 0, path);
     await page.getByRole('button', { name: 'Columns' }).click();
     const dialog = page.getByRole('dialog');
@@ -250,4 +250,39 @@ test('a batch is paused, resumed and cancelled from its page, which says first w
   await until('only those are listed', async () => (await page.locator('tbody a[data-row]').count()) === counts.not_started);
   page.assertClean();
   await page.context().close();
+});
+
+test('chargers are imported from pasted lines: a verdict on each line first, then all or none', async () => {
+  const page = await openPage(browser, { allowed: [/status of 422/] });
+  await page.goto(`${wattpost.url}/chargers`);
+  await page.getByRole('status').getByText(/^1[0-9] of /).waitFor();
+  await page.getByRole('button', { name: 'Import' }).click();
+  const dialog = page.getByRole('dialog');
+  const lines = dialog.getByLabel('Or paste the lines');
+  const judge = dialog.getByRole('button', { name: 'Say what would happen' });
+  await lines.fill(`charger_id,admission,label\nPAPER-1,accepted,"${HOSTILE.slice(0, 40).replaceAll('"', '""')}"\nPAPER-2,perhaps,\n`);
+  await judge.click();
+  await dialog.getByText('Nothing was changed: 1 refused, 1 created').waitFor();
+  await dialog.getByRole('row', { name: /^3 PAPER-2 refused admission is perhaps/ }).waitFor();
+  assert.equal(await dialog.getByRole('button', { name: /^Apply/ }).count(), 0);
+  assert.deepEqual(await violations(page), []);
+  const known = async () => (await wattpost.get('/api/v1/chargers?q=PAPER')).items.length;
+  assert.equal(await known(), 0);
+  // Every page that is open hears of each of them, and reads the list instead of each charger.
+  const asked = [];
+  page.on('request', (request) => asked.push(request.url()));
+  await lines.fill(`charger_id,label\n${Array.from({ length: 300 }, (_, index) => `PAPER-${index},${index ? 'north' : `"${HOSTILE.slice(0, 20).replaceAll('"', '""')}"`}`).join('\n')}\n`);
+  await judge.click();
+  await dialog.getByText('This would happen: 300 created').waitFor();
+  await dialog.getByRole('button', { name: 'Apply the pasted lines' }).click();
+  await dialog.getByText('Done: 300 created').waitFor();
+  assert.equal(await known(), 100);
+  await dialog.getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('status').getByText(/^3[0-9]{2} of /).waitFor();
+  const single = asked.filter((url) => url.includes('/api/v1/chargers/PAPER')).length;
+  assert.ok(single <= 60, `${single} requests`);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  page.assertClean();
+  await page.context().close();
+  for (let index = 0; index < 300; index += 1) await fetch(`${wattpost.url}/api/v1/chargers/PAPER-${index}`, { method: 'DELETE' });
 });
