@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Charger, openPage, until, violations } from '../support.mjs';
-import { browser, command, ended, evil, receiver, wattpost, webhook } from './system.mjs';
+import { browser, ended, evil, receiver, running, wattpost, webhook } from './system.mjs';
 
 test('a webhook is added, tested, rotated and repaired from its page, which says why it fails', async () => {
   const page = await openPage(browser);
@@ -245,6 +245,24 @@ test('a transaction shows the messages that the API lists for it', async () => {
   await page.getByRole('heading', { name: `Messages ${items.length}`, exact: true }).waitFor();
   const rows = page.locator('main tbody tr').filter({ has: page.locator('button[aria-expanded]') });
   assert.equal(await rows.count(), items.length);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the curve has the current of each phase, and the meter values are a file', async () => {
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/transactions/${running.key}`);
+  await page.getByText('1 of 2 readings arrived more than a minute after they were taken').waitFor();
+  for (const name of ['Current L1 A', 'L2 A', 'L3 A']) await page.getByRole('rowheader', { name }).or(page.locator('.u-legend th', { hasText: name })).first().waitFor();
+  // Nothing else was measured.
+  assert.equal(await page.locator('main canvas').count(), 1);
+  await page.getByRole('button', { name: 'Download meter values' }).click();
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('dialog').getByRole('button', { name: 'Download' }).click()]);
+  assert.equal(file.suggestedFilename(), 'meter-values.csv');
+  const [header, ...rows] = readFileSync(await file.path(), 'utf8').trim().split(/\r?\n/);
+  const at = header.split(',').indexOf('measurand');
+  assert.deepEqual([...new Set(rows.map((row) => row.split(',')[at]))], ['Current.Import']);
+  assert.equal(rows.length, 6);
   page.assertClean();
   await page.context().close();
 });

@@ -25,7 +25,12 @@ before(async () => {
   const boot = { chargePointVendor: HOSTILE.slice(0, 20), chargePointModel: '<svg onload=x>', firmwareVersion: HOSTILE.slice(0, 50) };
   await hostile.call('BootNotification', boot);
   await hostile.call('StatusNotification', { connectorId: 1, errorCode: 'OtherError', status: 'Faulted', info: HOSTILE.slice(0, 50), vendorErrorCode: '<b>x</b>' });
-  await hostile.call('StartTransaction', { connectorId: 1, idTag: '<script>alert(1)', meterStart: 0, timestamp: new Date().toISOString() });
+  const { transactionId } = await hostile.call('StartTransaction', { connectorId: 1, idTag: '<script>alert(1)', meterStart: 0, timestamp: new Date().toISOString() });
+  // One reading of each phase that arrives late, and one that does not.
+  const phases = ['L1', 'L2', 'L3'].map((phase, index) => ({ value: `${11 + index}.5`, measurand: 'Current.Import', phase, unit: 'A' }));
+  for (const agoMs of [120_000, 0]) {
+    await hostile.call('MeterValues', { connectorId: 1, transactionId, meterValue: [{ timestamp: new Date(Date.now() - agoMs).toISOString(), sampledValue: phases }] });
+  }
   await hostile.call('DataTransfer', { vendorId: HOSTILE, data: HOSTILE });
   ended = await until('a session has ended', async () => (await wattpost.get('/api/v1/transactions?state=ended&limit=1')).items[0]);
   running = await until('a session runs', async () => (await wattpost.get('/api/v1/transactions?charger=EVIL%3Cb%3E%221%27&state=open')).items[0]);

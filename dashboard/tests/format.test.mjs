@@ -1,0 +1,22 @@
+// The texts of time axes: round times in the viewer's zone, also where a day has 25 hours.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import ts from 'typescript';
+
+process.env.TZ = 'Europe/Berlin';
+const source = readFileSync(new URL('../src/lib/format.ts', import.meta.url), 'utf8');
+const { outputText } = ts.transpileModule(source, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 } });
+const { roundTimes, tickTexts } = await import(`data:text/javascript,${encodeURIComponent(outputText)}`);
+const axis = (from, to) => tickTexts(roundTimes(Date.parse(from), Date.parse(to), 6));
+
+test('an axis has round times, seconds only where they differ, and days where there is more than one', () => {
+  assert.deepEqual(axis('2026-03-10T12:03:17+01:00', '2026-03-10T12:03:41+01:00'), ['12:03:20', '12:03:25', '12:03:30', '12:03:35', '12:03:40']);
+  assert.deepEqual(axis('2026-03-10T12:03:17+01:00', '2026-03-10T12:59:00+01:00'), ['12:10', '12:20', '12:30', '12:40', '12:50']);
+  assert.deepEqual(axis('2026-03-10T18:20:00+01:00', '2026-03-11T18:20:00+01:00'), ['00:00', '06:00', '12:00', '18:00']);
+  // The night of 25 October has an hour twice.
+  assert.deepEqual(axis('2026-10-23T18:20:00+02:00', '2026-10-26T12:00:00+01:00'), ['24 Oct', '12:00', '25 Oct', '12:00', '26 Oct', '12:00']);
+  assert.deepEqual(axis('2026-10-01T18:20:00+02:00', '2026-10-30T12:00:00+01:00'), ['06 Oct', '11 Oct', '16 Oct', '21 Oct', '26 Oct']);
+  assert.deepEqual(tickTexts([Date.parse('2026-10-23T20:00:00+02:00'), Date.parse('2026-10-24T08:00:00+02:00')]), ['23 Oct 20:00', '24 Oct 08:00']);
+  assert.deepEqual(tickTexts([]), []);
+});
