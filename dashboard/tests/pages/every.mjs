@@ -36,6 +36,7 @@ const pages = () => [
   ['audit', '/audit', /token.set/],
   ['keys', '/keys', /There is no key/],
   ['users', '/users', /There is no user/],
+  ['wallboard', '/wallboard', /0 missing[^]*Connector faulted|Connector faulted[^]*0 missing/],
   ['webhooks', '/webhooks', /transaction\.\*/],
   ['webhook', `/webhooks/${webhook.id}`, /delivered: 204/],
   ['system', '/system', /This process works/],
@@ -76,7 +77,9 @@ test('no page is wider than a telephone', async () => {
 
 test('Tab reaches everything on every page that a pointer can use', async () => {
   const page = await openPage(browser);
-  for (const [, path, text] of pages()) {
+  for (const [name, path, text] of pages()) {
+    // It has nothing to press.
+    if (name === 'wallboard') continue;
     await page.goto(wattpost.url + path);
     await until(`${path} shows ${text}`, async () => text.test(await page.locator('main').innerText()));
     await page.locator('header').getByRole('button', { name: /^(Live|Paused|Reconnecting)|behind/ }).click();
