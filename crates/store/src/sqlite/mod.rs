@@ -24,6 +24,7 @@ mod handshakes;
 mod idempotency;
 mod listing;
 mod local_lists;
+mod locks;
 mod maintenance;
 mod messages;
 mod meter_values;
@@ -189,6 +190,6 @@ impl SqliteStore {
             self.writer.clear_poison();
             writer
         });
-        work(&mut writer)
+        work(&mut writer).map_err(|refusal| locks::name_holder(refusal, &self.path))
     }
 }

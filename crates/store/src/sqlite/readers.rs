@@ -4,7 +4,7 @@
 //! write-ahead log can be checkpointed and the writer never waits.
 
 use crate::refusal::Refusal;
-use crate::sqlite::connection;
+use crate::sqlite::{connection, locks};
 use central::ports::UnavailableKind;
 use common::lock::lock;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -51,6 +51,14 @@ impl Readers {
 
     /// Runs one query: `work` sees one snapshot of the database throughout.
     pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.read_now(work)
+            .map_err(|refusal| locks::name_holder(refusal, &self.path))
+    }
+
+    fn read_now<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {

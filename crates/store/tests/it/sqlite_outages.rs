@@ -4,7 +4,8 @@ use crate::common::{Adapter, Sent, SqliteDatabase, apply, heartbeat};
 use central::ports::{Maintenance, Store, UnavailableKind};
 use central::query::QueryStore;
 use std::fs::OpenOptions;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::process::{Command, Stdio};
 use store::{SqliteOpenError, SqliteOptions, SqliteStore};
 
 fn refusal(store: &dyn Store, sent: &[Sent]) -> UnavailableKind {
@@ -30,6 +31,55 @@ fn locked_by_another_connection_and_released() {
     other_connection.execute_batch("ROLLBACK").unwrap();
     assert_eq!(apply(&store, &next).unwrap().new, 2);
     assert_eq!(store.contents().unwrap().records.len(), 3);
+}
+
+/// The file that [`plays_a_process_that_locks_a_database_if_told_so`] locks.
+const LOCKS: &str = "WATTPOST_TEST_LOCKS";
+
+/// Not a test of its own: the next one starts it in another process, which keeps the database locked until it is killed.
+#[test]
+fn plays_a_process_that_locks_a_database_if_told_so() {
+    let Some(path) = std::env::var_os(LOCKS) else {
+        return;
+    };
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    println!("it is locked");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// A shell of sqlite3 with an open transaction, a tool that copies the file: another process, which can be killed.
+#[test]
+fn locked_by_another_process_that_the_error_names_and_released_by_its_end() {
+    let database = SqliteDatabase::new();
+    let store = database.open_with(SqliteOptions {
+        lock_wait: std::time::Duration::from_millis(50),
+        ..SqliteOptions::default()
+    });
+    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
+    let mut other_process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("sqlite_outages::plays_a_process_that_locks_a_database_if_told_so")
+        .env(LOCKS, database.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(other_process.stdout.take().unwrap()).lines();
+    let is_locked = said.any(|line| line.unwrap().contains("it is locked"));
+    assert!(is_locked);
+    let next = [heartbeat(2, "CP-1")];
+    let error = apply(&store, &next).unwrap_err();
+    assert_eq!(error.kind, UnavailableKind::Locked);
+    let process = format!("process {} (", other_process.id());
+    assert!(error.detail.starts_with(&process), "{error}");
+    let file = database.path().display().to_string();
+    assert!(error.detail.contains(&file), "{error}");
+    assert!(store.charger("CP-1").unwrap().is_some(), "reading goes on");
+    other_process.kill().unwrap();
+    other_process.wait().unwrap();
+    assert_eq!(apply(&store, &next).unwrap().new, 1);
+    assert_eq!(store.contents().unwrap().records.len(), 2);
 }
 
 #[test]
