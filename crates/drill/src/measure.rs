@@ -45,19 +45,54 @@ pub(super) fn read_commands(path: &Path) -> Result<SeenById> {
 }
 
 /// The longest time from `from` to `to` in which no charger got an answer; both ends count as answers.
-pub(super) fn longest_gap(lines: &[LedgerEntry], from: TimestampUs, to: TimestampUs) -> Duration {
-    let mut answers: Vec<TimestampUs> = lines
+///
+/// `waiting_only`: count only time in which at least one charger waited for an answer. Otherwise a pause in which nobody had
+/// anything to send is a gap too, which is right only where chargers may have had no connection to send on.
+pub(super) fn longest_gap(
+    lines: &[LedgerEntry],
+    from: TimestampUs,
+    to: TimestampUs,
+    waiting_only: bool,
+) -> Duration {
+    /// What happens at a time. An answer comes before a call of the same time: no charger waits between them.
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    enum Event {
+        Answered,
+        Sent,
+        Over,
+    }
+    let mut events: Vec<(TimestampUs, Event)> = lines
         .iter()
-        .filter_map(|line| line.acknowledged_at)
-        .filter(|at| (from..=to).contains(at))
+        .flat_map(|line| {
+            let sent = line.sent_at.map(|at| (at, Event::Sent));
+            let answered = line.acknowledged_at.map(|at| (at, Event::Answered));
+            sent.into_iter().chain(answered)
+        })
+        .filter(|(at, _)| *at <= to)
         .collect();
-    answers.push(to);
-    answers.sort_unstable();
-    let mut before = from;
+    events.push((to, Event::Over));
+    events.sort_unstable();
+    let mut waiting: u64 = 0;
+    // The last answer, or the time since which somebody waits.
+    let mut since = from;
     let mut longest = Duration::ZERO;
-    for at in answers {
-        longest = longest.max(at.since(before));
-        before = at;
+    for (at, event) in events {
+        let is_gap = !waiting_only || waiting > 0;
+        match event {
+            Event::Sent => {
+                if !is_gap {
+                    since = since.max(at);
+                }
+                waiting += 1;
+            }
+            Event::Answered | Event::Over => {
+                if is_gap && at >= from {
+                    longest = longest.max(at.since(since));
+                }
+                waiting = waiting.saturating_sub(1);
+                since = since.max(at);
+            }
+        }
     }
     longest
 }
@@ -177,11 +212,45 @@ mod tests {
             line("c", Some(400)),
             line("d", None),
         ];
-        let gap = |from, to| longest_gap(&lines, TimestampUs(from), TimestampUs(to)).as_micros();
+        let gap =
+            |from, to| longest_gap(&lines, TimestampUs(from), TimestampUs(to), false).as_micros();
         assert_eq!(gap(0, 1_000), 500);
         assert_eq!(gap(0, 2_000), 1_100);
         assert_eq!(gap(400, 900), 500);
         assert_eq!(gap(2_000, 3_000), 1_000);
+    }
+
+    #[test]
+    fn a_pause_in_which_no_charger_waits_is_a_gap_only_if_it_may_be_one() {
+        let call = |sent: u64, answered: Option<u64>| {
+            let mut line = line("a", answered);
+            line.sent_at = Some(TimestampUs(sent));
+            line
+        };
+        let gap = |lines: &[LedgerEntry], waiting_only| {
+            longest_gap(lines, TimestampUs(0), TimestampUs(10_000), waiting_only).as_micros()
+        };
+        let rare = [call(1_000, Some(1_100)), call(9_000, Some(9_300))];
+        assert_eq!(gap(&rare, true), 300);
+        assert_eq!(gap(&rare, false), 8_200);
+        // The second waits until the third is answered, which was sent when the second waited already.
+        let slow = [
+            call(1_000, Some(1_100)),
+            call(2_000, Some(6_000)),
+            call(3_000, Some(5_000)),
+        ];
+        assert_eq!(gap(&slow, true), 3_000);
+        // Never answered: until the end.
+        let unanswered = [call(1_000, Some(1_100)), call(4_000, None)];
+        assert_eq!(gap(&unanswered, true), 6_000);
+        // The answer and the next call have the same time.
+        let next = [call(1_000, Some(2_000)), call(2_000, Some(2_500))];
+        assert_eq!(gap(&next, true), 1_000);
+        // What was sent before the time counts from its beginning.
+        let before = [call(1_000, Some(7_000))];
+        let late = longest_gap(&before, TimestampUs(5_000), TimestampUs(8_000), true);
+        assert_eq!(late.as_micros(), 2_000);
+        assert_eq!(gap(&[], true), 0);
     }
 
     #[test]

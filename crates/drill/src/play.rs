@@ -135,12 +135,14 @@ pub(super) fn play(
     };
     let kept_apart = dead_letters(deployment)?.saturating_sub(dead_letters_before);
     let has_all_sessions = scenario != Scenario::Depot || audit.transactions >= sessions;
-    let answer_within = Duration::from_secs_f64(args.answer_within);
+    let answer_within = args.answer_within(scenario);
+    // Without a connection a charger sends nothing, so its wait is not in the ledger.
+    let all_stayed = report.stats.connections <= report.stats.chargers;
     let measured = Measured {
         chargers: report.stats.chargers,
         sent: report.stats.total().sent,
         longest_wait: report.stats.latency.max(),
-        longest_gap: longest_gap(&lines, answering, stopping),
+        longest_gap: longest_gap(&lines, answering, stopping, all_stayed),
         recovery: recovery.took,
         unexpected_ends: deployment.supervisor.unexpected_ends() - unexpected_ends,
         drained: report.drained,
