@@ -80,7 +80,10 @@ const PASSWORDS: charger_import::Passwords = charger_import::Passwords {
 #[utoipa::path(
     post,
     path = "/api/v1/chargers/import",
-    params(("dry_run" = Option<bool>, Query, description = "`true`: only the verdicts; nothing is changed")),
+    params(
+        ("dry_run" = Option<bool>, Query, description = "`true`: only the verdicts; nothing is changed"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A text of the client, unique for this request: its repeat within 72 hours changes nothing again; not used with `dry_run`"),
+    ),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 200, description = "A verdict per line. Without `dry_run` every line is applied", body = schema::Import))
 )]
@@ -90,7 +93,7 @@ pub(crate) async fn import(
 ) -> Result<Response, ApiError> {
     let import = Import::read(request, &state).await?;
     let (admin, is_dry_run) = (state.charger_admin()?, import.is_dry_run);
-    let (profiles, origin) = (Arc::clone(&admin), import.origin.clone());
+    let (profiles, request) = (Arc::clone(&admin), import.request.clone());
     let (mut lines, stored) = state
         .run(move |_| {
             let lines = import.lines(charger_import::read)?;
@@ -119,7 +122,7 @@ pub(crate) async fn import(
     }
     let verdicts = state
         .run(move |_| {
-            let verdicts = admin.import_chargers(&lines, is_dry_run, &origin);
+            let verdicts = admin.import_chargers_once(&lines, is_dry_run, &request);
             verdicts.map_err(|error| ApiError::unavailable(&error))
         })
         .await?;

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use central::import::{Format, IMPORT_BYTES_MAX, ImportError, Line, Outcome, Verdict};
-use central::model::Origin;
+use central::ports::{ChangeRequest, Once};
 use serde::Serialize;
 
 /// The parameters of an import.
@@ -22,7 +22,7 @@ pub(crate) struct Import {
     format: Format,
     body: Bytes,
     pub(crate) is_dry_run: bool,
-    pub(crate) origin: Origin,
+    pub(crate) request: ChangeRequest,
 }
 
 impl Import {
@@ -33,7 +33,7 @@ impl Import {
         Ok(Self {
             format,
             is_dry_run: query.boolean("dry_run")?.unwrap_or(false),
-            origin: change.request()?.origin,
+            request: change.request()?,
             body: change.body,
         })
     }
@@ -69,7 +69,15 @@ struct Answer {
 }
 
 /// The answer with the verdicts; an error, if a line is refused and nothing was changed because of it.
-pub(crate) fn answered(is_dry_run: bool, verdicts: Vec<Verdict>) -> Result<Response, ApiError> {
+pub(crate) fn answered(
+    is_dry_run: bool,
+    done: Once<Vec<Verdict>, Vec<Verdict>>,
+) -> Result<Response, ApiError> {
+    let verdicts = match done {
+        Once::Done(verdicts) | Once::Repeated(verdicts) | Once::Refused(verdicts) => verdicts,
+        Once::Mismatch => return Err(ApiError::idempotency_mismatch()),
+        Once::InUse => return Err(ApiError::idempotency_in_use()),
+    };
     let count = |outcome| {
         let verdicts = verdicts.iter();
         verdicts

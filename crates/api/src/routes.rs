@@ -1116,6 +1116,29 @@ mod tests {
     }
 
     #[test]
+    fn each_post_keeps_its_idempotency_key_or_is_in_the_list_of_docs() {
+        let paths = crate::openapi()["paths"].as_object().expect("paths");
+        let ignoring: Vec<&str> = paths
+            .iter()
+            .filter(|(_, methods)| {
+                let parameters = methods["post"]["parameters"].as_array();
+                let mut parameters = parameters.into_iter().flatten();
+                !methods["post"].is_null()
+                    && !parameters.any(|one| one["name"] == "Idempotency-Key")
+            })
+            .map(|(path, _)| path.as_str())
+            .collect();
+        let listed: Vec<&str> = PAGE
+            .lines()
+            .map(str::trim_start)
+            .skip_while(|line| !line.starts_with("| ignores `Idempotency-Key`"))
+            .skip(2)
+            .map_while(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
+        assert_eq!(ignoring, listed, "without the header Idempotency-Key");
+    }
+
+    #[test]
     fn docs_have_a_section_for_each_route() {
         // The sections of a large part of the API are on a page of their own.
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");

@@ -278,7 +278,10 @@ fn written(status: StatusCode, token: &ListedToken) -> Result<Response, ApiError
 #[utoipa::path(
     post,
     path = "/api/v1/tokens/import",
-    params(("dry_run" = Option<bool>, Query, description = "`true`: only the verdicts; nothing is changed")),
+    params(
+        ("dry_run" = Option<bool>, Query, description = "`true`: only the verdicts; nothing is changed"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A text of the client, unique for this request: its repeat within 72 hours changes nothing again; not used with `dry_run`"),
+    ),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 200, description = "A verdict per line. Without `dry_run` every line is applied", body = schema::Import))
 )]
@@ -292,7 +295,7 @@ pub(crate) async fn import(
     let verdicts = state
         .run(move |_| {
             let lines = import.lines(token_import::read)?;
-            let verdicts = tokens.import_tokens(&lines, is_dry_run, &import.origin);
+            let verdicts = tokens.import_tokens_once(&lines, is_dry_run, &import.request);
             verdicts.map_err(|error| ApiError::unavailable(&error))
         })
         .await?;

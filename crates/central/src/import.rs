@@ -6,8 +6,9 @@
 //! spreadsheets write it. Columns that only an export has are skipped, and a `'` that protects a formula there is removed.
 
 use crate::field_error::FieldError;
+use crate::ports::Once;
 use crate::secret::HIDDEN;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -150,6 +151,101 @@ impl Verdict {
             value: Some(error.value),
             cure: Some(error.cure),
         }
+    }
+}
+
+/// What an import did, as it is kept under the idempotency key of its request: a few bytes for each line, because the
+/// lines themselves come with a repeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The columns to which the bits in `lines` belong, the lowest bit first.
+    columns: Vec<String>,
+    /// For each line the columns that changed, as bits: 0 if none did, [`CREATED`](Self::CREATED) if the object is new.
+    lines: Vec<i64>,
+}
+
+impl Applied {
+    const CREATED: i64 = -1;
+
+    /// What is kept of the verdicts on an import that was applied: none of them is a refusal.
+    #[must_use]
+    pub fn of(columns: &Columns, verdicts: &[Verdict]) -> Self {
+        let bits = |verdict: &Verdict| {
+            let bits = columns.names.iter().enumerate();
+            let changed = bits.filter(|(_, name)| verdict.changes.contains(name));
+            changed.fold(0, |bits, (bit, _)| bits | (1 << bit))
+        };
+        Self {
+            columns: columns.names.iter().map(ToString::to_string).collect(),
+            lines: verdicts
+                .iter()
+                .map(|verdict| match verdict.outcome {
+                    Outcome::Created => Self::CREATED,
+                    Outcome::Updated | Outcome::Unchanged | Outcome::Refused => bits(verdict),
+                })
+                .collect(),
+        }
+    }
+
+    /// The verdicts again, from the lines of the same file.
+    #[must_use]
+    pub fn verdicts(&self, columns: &Columns, lines: &[Line]) -> Vec<Verdict> {
+        let judged = lines.iter().zip(&self.lines);
+        judged
+            .map(|(line, bits)| Verdict {
+                line: line.line,
+                id: line.id.clone(),
+                outcome: match *bits {
+                    Self::CREATED => Outcome::Created,
+                    0 => Outcome::Unchanged,
+                    _ => Outcome::Updated,
+                },
+                changes: match *bits {
+                    Self::CREATED => Vec::new(),
+                    bits => self.changes(columns, bits),
+                },
+                column: None,
+                value: None,
+                cure: None,
+            })
+            .collect()
+    }
+
+    fn changes(&self, columns: &Columns, bits: i64) -> Vec<&'static str> {
+        let names = self.columns.iter().enumerate();
+        names
+            .filter(|(bit, _)| bits & (1 << bit) != 0)
+            .filter_map(|(_, name)| columns.name_of(name))
+            .collect()
+    }
+}
+
+/// What is kept of an import whose lines were judged; `Err` with the verdicts, if a line is refused.
+///
+/// # Errors
+/// The verdicts, if a line is refused.
+pub fn applied(columns: &Columns, verdicts: Vec<Verdict>) -> Result<Applied, Vec<Verdict>> {
+    let is_refused = |verdict: &Verdict| verdict.outcome == Outcome::Refused;
+    match verdicts.iter().any(is_refused) {
+        true => Err(verdicts),
+        false => Ok(Applied::of(columns, &verdicts)),
+    }
+}
+
+/// The verdicts on the lines of an import from what came of its request.
+#[must_use]
+pub fn verdicts(
+    columns: &Columns,
+    lines: &[Line],
+    done: Once<Applied, Vec<Verdict>>,
+) -> Once<Vec<Verdict>, Vec<Verdict>> {
+    let shown = |applied: Applied| applied.verdicts(columns, lines);
+    match done {
+        Once::Done(applied) => Once::Done(shown(applied)),
+        Once::Repeated(applied) => Once::Repeated(shown(applied)),
+        Once::Refused(verdicts) => Once::Refused(verdicts),
+        Once::Mismatch => Once::Mismatch,
+        Once::InUse => Once::InUse,
     }
 }
 

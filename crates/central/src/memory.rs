@@ -10,6 +10,7 @@ mod commands;
 mod dead_letters;
 mod directory;
 mod disconnects;
+mod imports;
 mod local_lists;
 mod rows;
 pub mod sample;
@@ -62,6 +63,8 @@ pub struct MemoryStore {
     batches: Mutex<batches::StoredBatches>,
     tokens: Mutex<BTreeMap<String, Token>>,
     dismissed_tokens: Mutex<BTreeMap<Uuid, Timestamp>>,
+    /// The idempotency keys of imports of tokens.
+    token_imports: Mutex<imports::ImportKeys>,
     wishes: Mutex<local_lists::Wishes>,
     letters: Mutex<dead_letters::Letters>,
     clock_ahead_ms: AtomicI64,

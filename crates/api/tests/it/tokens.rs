@@ -124,6 +124,63 @@ async fn an_export_is_accepted_by_an_import_unchanged() {
 }
 
 #[tokio::test]
+async fn a_repeat_of_an_import_with_its_key_changes_nothing() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    let (key, json_lines) = ("Idempotency-Key: k1", "Content-Type: application/x-ndjson");
+    for (path, list, [one, other], file) in [
+        (
+            IMPORT,
+            TOKENS,
+            ["{\"id\": \"A1\", \"group\": \"G\"}", "{\"id\": \"Z9\"}"],
+            "id,group\nA1,H\nB2,\n",
+        ),
+        (
+            "/api/v1/chargers/import",
+            "/api/v1/chargers",
+            [
+                "{\"charger_id\": \"A1\", \"group\": \"G\"}",
+                "{\"charger_id\": \"Z9\"}",
+            ],
+            "charger_id,group\nA1,H\nB2,\n",
+        ),
+    ] {
+        let refused = send(
+            addr,
+            "POST",
+            path,
+            &[json_lines, key],
+            "{\"id\": 1, \"no\": 2}",
+        )
+        .await;
+        assert_eq!(
+            code(&refused),
+            (422, "payload_invalid".to_owned()),
+            "{path}"
+        );
+        let dry = format!("{path}?dry_run=true");
+        let judged = send(addr, "POST", &dry, &[json_lines, key], one).await;
+        assert_eq!(judged.json()["created"], 1, "{}", judged.body);
+        let first = send(addr, "POST", path, &[json_lines, key], one).await;
+        assert_eq!(first.json()["created"], 1, "{}", first.body);
+        let later = send(addr, "POST", path, &[CSV, "Idempotency-Key: k2"], file).await;
+        assert_eq!(later.json()["lines"][0]["changes"], json!(["group"]));
+        for (key, media, body, before) in [
+            (key, json_lines, one, &first),
+            ("Idempotency-Key: k2", CSV, file, &later),
+        ] {
+            let again = send(addr, "POST", path, &[media, key], body).await;
+            assert_eq!((again.status, &again.body), (200, &before.body), "{path}");
+        }
+        let mismatch = send(addr, "POST", path, &[json_lines, key], other).await;
+        let expected = (422, "idempotency_mismatch".to_owned());
+        assert_eq!(code(&mismatch), expected, "{path}");
+        let shown = get(addr, list).await.body;
+        assert!(shown.contains("\"H\"") && !shown.contains("\"G\"") && !shown.contains("Z9"));
+    }
+}
+
+#[tokio::test]
 async fn an_import_with_a_refused_line_changes_nothing() {
     let api = start_api().await;
     let addr = api.local_addr();

@@ -1,7 +1,8 @@
 //! The chargers that an operator sets, in memory.
 
+use super::imports::ImportKeys;
 use crate::charger_import;
-use crate::import::{Line, Verdict};
+use crate::import::{self, Line, Verdict};
 use crate::model::{
     Actor, ChargerKey, ChargerProfile, ChargerSettings, Origin, PasswordRotation,
     REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, RefusedHandshake,
@@ -32,6 +33,8 @@ struct Contents {
     removed: BTreeMap<ChargerKey, (Timestamp, Actor)>,
     /// By requester and key: the digest, the result and the time.
     keys: BTreeMap<(String, String), ([u8; 32], ChargerSettings, Timestamp)>,
+    /// The idempotency keys of imports.
+    imports: ImportKeys,
     /// The newest rotation of each charger, with the new hash while it is open.
     rotations: BTreeMap<ChargerKey, (PasswordRotation, Option<String>)>,
     /// With their numbers.
@@ -113,25 +116,36 @@ impl ChargerAdmin for MemoryDirectory {
         Ok(Once::Done(settings))
     }
 
-    fn import_chargers(
+    fn import_chargers_once(
         &self,
         lines: &[Line],
         is_dry_run: bool,
-        _: &Origin,
-    ) -> Result<Vec<Verdict>, Unavailable> {
+        request: &ChangeRequest,
+    ) -> Result<Once<Vec<Verdict>, Vec<Verdict>>, Unavailable> {
         let mut contents = self.lock();
-        let stored = contents.profiles.iter();
-        let stored = stored.map(|(key, (charger, _))| (key.clone(), charger.clone()));
-        let sites = contents.sites.keys().cloned().collect();
-        let (verdicts, imported) = charger_import::judge(lines, &stored.collect(), &sites);
-        if !is_dry_run && !imported.is_empty() {
-            contents.revision += 1;
-            let version = contents.revision;
-            for change in imported {
-                contents.put(change.after, version);
-            }
+        let judged = |contents: &Contents| {
+            let stored = contents.profiles.iter();
+            let stored = stored.map(|(key, (charger, _))| (key.clone(), charger.clone()));
+            let sites = contents.sites.keys().cloned().collect();
+            charger_import::judge(lines, &stored.collect(), &sites)
+        };
+        if is_dry_run {
+            return Ok(Once::Done(judged(&contents).0));
         }
-        Ok(verdicts)
+        let mut keys = std::mem::take(&mut contents.imports);
+        let done = keys.once(request, || {
+            let (verdicts, imported) = judged(&contents);
+            if !imported.is_empty() {
+                contents.revision += 1;
+                let version = contents.revision;
+                for change in imported {
+                    contents.put(change.after, version);
+                }
+            }
+            import::applied(&charger_import::COLUMNS, verdicts)
+        });
+        contents.imports = keys;
+        Ok(import::verdicts(&charger_import::COLUMNS, lines, done))
     }
 
     fn remove_charger(

@@ -1,11 +1,11 @@
 //! Tokens in memory. Without an audit log and without transactions, so no token has a last use.
 
 use super::MemoryStore;
-use crate::import::{Line, Verdict};
+use crate::import::{self, Line, Verdict};
 use crate::model::{
     ChargerKey, ListedToken, Origin, Token, TokenUse, UnknownTokenCount, UnknownTokenView,
 };
-use crate::ports::{QueryError, TokenChange, Tokens, Unavailable};
+use crate::ports::{ChangeRequest, Once, QueryError, TokenChange, Tokens, Unavailable};
 use crate::query::{Page, PageRequest, Place, TokenFilter, UnknownTokenFilter};
 use crate::time::Timestamp;
 use crate::token_import;
@@ -159,19 +159,28 @@ impl Tokens for MemoryStore {
         Ok(())
     }
 
-    fn import_tokens(
+    fn import_tokens_once(
         &self,
         lines: &[Line],
         is_dry_run: bool,
-        _: &Origin,
-    ) -> Result<Vec<Verdict>, Unavailable> {
+        request: &ChangeRequest,
+    ) -> Result<Once<Vec<Verdict>, Vec<Verdict>>, Unavailable> {
         let mut tokens = self.stored_tokens();
-        let stored = tokens.clone().into_iter().collect();
-        let (verdicts, imported) = token_import::judge(lines, &stored);
-        if !is_dry_run {
+        let judged = |tokens: &BTreeMap<String, Token>| {
+            token_import::judge(lines, &tokens.clone().into_iter().collect())
+        };
+        if is_dry_run {
+            return Ok(Once::Done(judged(&tokens).0));
+        }
+        let keys = self.token_imports.lock();
+        // Each change is one call of the map.
+        let mut keys = keys.unwrap_or_else(PoisonError::into_inner);
+        let done = keys.once(request, || {
+            let (verdicts, imported) = judged(&tokens);
             let changed = imported.into_iter().map(|change| change.after);
             tokens.extend(changed.map(|token| (token.key(), token)));
-        }
-        Ok(verdicts)
+            import::applied(&token_import::COLUMNS, verdicts)
+        });
+        Ok(import::verdicts(&token_import::COLUMNS, lines, done))
     }
 }

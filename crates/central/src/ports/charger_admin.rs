@@ -38,6 +38,20 @@ pub trait ChargerAdmin: Sites {
     /// the lines are hashed ([`charger_import::hash_password`](crate::charger_import::hash_password)). `is_dry_run`
     /// only judges.
     ///
+    /// A repeat under the same idempotency key gets the same verdicts and changes nothing. An import with a refused line is
+    /// [`Refused`](Once::Refused) and keeps no key; nor does a dry run, which is [`Done`](Once::Done).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn import_chargers_once(
+        &self,
+        lines: &[Line],
+        is_dry_run: bool,
+        request: &ChangeRequest,
+    ) -> Result<Once<Vec<Verdict>, Vec<Verdict>>, Unavailable>;
+
+    /// As [`import_chargers_once`](Self::import_chargers_once), without an idempotency key.
+    ///
     /// # Errors
     /// When the database refuses.
     fn import_chargers(
@@ -45,7 +59,18 @@ pub trait ChargerAdmin: Sites {
         lines: &[Line],
         is_dry_run: bool,
         origin: &Origin,
-    ) -> Result<Vec<Verdict>, Unavailable>;
+    ) -> Result<Vec<Verdict>, Unavailable> {
+        let request = ChangeRequest::of(origin.clone());
+        Ok(
+            match self.import_chargers_once(lines, is_dry_run, &request)? {
+                Once::Done(verdicts) | Once::Repeated(verdicts) | Once::Refused(verdicts) => {
+                    verdicts
+                }
+                // Only a request with a key has one of these.
+                Once::Mismatch | Once::InUse => Vec::new(),
+            },
+        )
+    }
 
     /// All charger profiles, sorted by identity without regard to case.
     ///

@@ -1,6 +1,6 @@
 //! The directory's writing side for tokens: the operator sets, lists, imports and removes them.
 
-use super::{QueryError, Unavailable};
+use super::{ChangeRequest, Once, QueryError, Unavailable};
 use crate::import::{Line, Verdict};
 use crate::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
 use crate::query::{Page, PageRequest, TokenFilter, UnknownTokenFilter};
@@ -82,6 +82,20 @@ pub trait Tokens: Send + Sync + 'static {
     /// Applies the lines of an import, all or none: with one refused line, or in a dry run, nothing is changed. Returns
     /// a verdict per line, in their order. Each token that is created or updated has an entry in the audit log.
     ///
+    /// A repeat under the same idempotency key gets the same verdicts and changes nothing. An import with a refused line is
+    /// [`Refused`](Once::Refused) and keeps no key; nor does a dry run, which is [`Done`](Once::Done).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn import_tokens_once(
+        &self,
+        lines: &[Line],
+        is_dry_run: bool,
+        request: &ChangeRequest,
+    ) -> Result<Once<Vec<Verdict>, Vec<Verdict>>, Unavailable>;
+
+    /// As [`import_tokens_once`](Self::import_tokens_once), without an idempotency key.
+    ///
     /// # Errors
     /// When the database refuses.
     fn import_tokens(
@@ -89,7 +103,18 @@ pub trait Tokens: Send + Sync + 'static {
         lines: &[Line],
         is_dry_run: bool,
         origin: &Origin,
-    ) -> Result<Vec<Verdict>, Unavailable>;
+    ) -> Result<Vec<Verdict>, Unavailable> {
+        let request = ChangeRequest::of(origin.clone());
+        Ok(
+            match self.import_tokens_once(lines, is_dry_run, &request)? {
+                Once::Done(verdicts) | Once::Repeated(verdicts) | Once::Refused(verdicts) => {
+                    verdicts
+                }
+                // Only a request with a key has one of these.
+                Once::Mismatch | Once::InUse => Vec::new(),
+            },
+        )
+    }
 
     /// Sets a token; replaces an earlier one with the same id.
     ///

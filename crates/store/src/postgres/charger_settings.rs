@@ -11,7 +11,7 @@ use crate::directory::{
 use crate::refusal::Refusal;
 use crate::removed::actor_column;
 use central::charger_import;
-use central::import::{Imported, Line, Verdict};
+use central::import::{self, Applied, Imported, Line, Verdict};
 use central::model::{ChargerKey, ChargerProfile, ChargerSettings, Origin};
 use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
 use central::query::label_key;
@@ -60,48 +60,26 @@ impl ChargerAdmin for PostgresStore {
         })
     }
 
-    fn import_chargers(
+    fn import_chargers_once(
         &self,
         lines: &[Line],
         is_dry_run: bool,
-        origin: &Origin,
-    ) -> Result<Vec<Verdict>, Unavailable> {
+        request: &ChangeRequest,
+    ) -> Result<Once<Vec<Verdict>, Vec<Verdict>>, Unavailable> {
         if is_dry_run {
             return self.read(async |connection| {
                 let known = known(connection, lines).await?;
-                Ok(charger_import::judge(lines, &known, &sites::ids(connection).await?).0)
+                let sites = sites::ids(connection).await?;
+                Ok(Once::Done(charger_import::judge(lines, &known, &sites).0))
             });
         }
-        self.write(async |connection| {
-            lock_directory(connection).await?;
-            let known = known(connection, lines).await?;
-            let sites = sites::ids(connection).await?;
-            let (verdicts, imported) = charger_import::judge(lines, &known, &sites);
-            if imported.is_empty() {
-                return Ok(verdicts);
-            }
-            let version = bump(connection).await?;
-            for changes in imported.chunks(IMPORT_ROWS) {
-                let password = |charger: &ChargerProfile| charger.password_hash.clone();
-                for Imported { before, after } in changes {
-                    if before.as_ref().and_then(password) != password(after) {
-                        rotations::replace(connection, &profile_key(&after.charger_id), origin)
-                            .await?;
-                    }
-                }
-                let after: Vec<&ChargerProfile> =
-                    changes.iter().map(|change| &change.after).collect();
-                put(connection, &after, version).await?;
-                let entries: Vec<_> = changes
-                    .iter()
-                    .map(|change| {
-                        charger_entry(change.before.as_ref(), Some(&change.after), origin)
-                    })
-                    .collect();
-                audit::insert_all(connection, &entries).await?;
-            }
-            Ok(verdicts)
-        })
+        let done = self.write(async |connection| {
+            once(connection, request, async |connection| {
+                import(connection, lines, &request.origin).await
+            })
+            .await
+        })?;
+        Ok(import::verdicts(&charger_import::COLUMNS, lines, done))
     }
 
     fn remove_charger(
@@ -155,6 +133,38 @@ impl ChargerAdmin for PostgresStore {
             Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
         })
     }
+}
+
+/// Applies the lines, or returns the verdicts if one is refused.
+async fn import(
+    connection: &mut PgConnection,
+    lines: &[Line],
+    origin: &Origin,
+) -> Result<Result<Applied, Vec<Verdict>>, Refusal> {
+    lock_directory(connection).await?;
+    let known = known(connection, lines).await?;
+    let sites = sites::ids(connection).await?;
+    let (verdicts, imported) = charger_import::judge(lines, &known, &sites);
+    if imported.is_empty() {
+        return Ok(import::applied(&charger_import::COLUMNS, verdicts));
+    }
+    let version = bump(connection).await?;
+    for changes in imported.chunks(IMPORT_ROWS) {
+        let password = |charger: &ChargerProfile| charger.password_hash.clone();
+        for Imported { before, after } in changes {
+            if before.as_ref().and_then(password) != password(after) {
+                rotations::replace(connection, &profile_key(&after.charger_id), origin).await?;
+            }
+        }
+        let after: Vec<&ChargerProfile> = changes.iter().map(|change| &change.after).collect();
+        put(connection, &after, version).await?;
+        let entries: Vec<_> = changes
+            .iter()
+            .map(|change| charger_entry(change.before.as_ref(), Some(&change.after), origin))
+            .collect();
+        audit::insert_all(connection, &entries).await?;
+    }
+    Ok(import::applied(&charger_import::COLUMNS, verdicts))
 }
 
 /// Stores chargers, which are then neither refused nor removed any more.

@@ -1,6 +1,7 @@
 //! Tokens that the operator has set.
 
 use super::directory::bump;
+use super::idempotency::once;
 use super::numbers::clean;
 use super::{PostgresStore, audit, error};
 use crate::directory::to_text;
@@ -8,9 +9,9 @@ use crate::paging::{after_token, at_most, cut};
 use crate::refusal::Refusal;
 use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, token, token_entry};
 use central::Timestamp;
-use central::import::{Line, Verdict};
+use central::import::{self, Applied, Line, Verdict};
 use central::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
-use central::ports::{TokenChange, Tokens, Unavailable};
+use central::ports::{ChangeRequest, Once, TokenChange, Tokens, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError, TokenFilter, UnknownTokenFilter};
 use central::token_import;
 use sqlx::AssertSqlSafe;
@@ -96,35 +97,48 @@ impl Tokens for PostgresStore {
         })
     }
 
-    fn import_tokens(
+    fn import_tokens_once(
         &self,
         lines: &[Line],
         is_dry_run: bool,
-        origin: &Origin,
-    ) -> Result<Vec<Verdict>, Unavailable> {
+        request: &ChangeRequest,
+    ) -> Result<Once<Vec<Verdict>, Vec<Verdict>>, Unavailable> {
         if is_dry_run {
             let known = self.read(async |connection| known(connection, lines).await)?;
-            return Ok(token_import::judge(lines, &known).0);
+            return Ok(Once::Done(token_import::judge(lines, &known).0));
         }
-        self.write(async |connection| {
-            lock(connection).await?;
-            let known = known(connection, lines).await?;
-            let (verdicts, imported) = token_import::judge(lines, &known);
-            for changes in imported.chunks(IMPORT_ROWS) {
-                let tokens: Vec<&Token> = changes.iter().map(|change| &change.after).collect();
-                put(connection, &tokens).await?;
-                let entries = changes
-                    .iter()
-                    .map(|change| token_entry(change.before.as_ref(), Some(&change.after), origin))
-                    .collect::<Result<Vec<_>, _>>()?;
-                audit::insert_all(connection, &entries).await?;
-            }
-            if !imported.is_empty() {
-                bump(connection).await?;
-            }
-            Ok(verdicts)
-        })
+        let done = self.write(async |connection| {
+            once(connection, request, async |connection| {
+                import(connection, lines, &request.origin).await
+            })
+            .await
+        })?;
+        Ok(import::verdicts(&token_import::COLUMNS, lines, done))
     }
+}
+
+/// Applies the lines, or returns the verdicts if one is refused.
+async fn import(
+    connection: &mut PgConnection,
+    lines: &[Line],
+    origin: &Origin,
+) -> Result<Result<Applied, Vec<Verdict>>, Refusal> {
+    lock(connection).await?;
+    let known = known(connection, lines).await?;
+    let (verdicts, imported) = token_import::judge(lines, &known);
+    for changes in imported.chunks(IMPORT_ROWS) {
+        let tokens: Vec<&Token> = changes.iter().map(|change| &change.after).collect();
+        put(connection, &tokens).await?;
+        let entries = changes
+            .iter()
+            .map(|change| token_entry(change.before.as_ref(), Some(&change.after), origin))
+            .collect::<Result<Vec<_>, _>>()?;
+        audit::insert_all(connection, &entries).await?;
+    }
+    if !imported.is_empty() {
+        bump(connection).await?;
+    }
+    Ok(import::applied(&token_import::COLUMNS, verdicts))
 }
 
 /// Makes other changes of tokens wait until the end of this transaction: the lock of the revision, which [`bump`] takes

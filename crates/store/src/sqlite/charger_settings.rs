@@ -8,7 +8,7 @@ use crate::directory::{GATEWAY_COLUMNS, PROFILE_COLUMNS, charger_entry, profile,
 use crate::refusal::Refusal;
 use crate::removed::actor_column;
 use central::charger_import;
-use central::import::{Imported, Line, Verdict};
+use central::import::{self, Applied, Imported, Line, Verdict};
 use central::model::{ChargerKey, ChargerProfile, ChargerSettings, Origin};
 use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
 use central::query::label_key;
@@ -46,44 +46,25 @@ impl ChargerAdmin for SqliteStore {
         })
     }
 
-    fn import_chargers(
+    fn import_chargers_once(
         &self,
         lines: &[Line],
         is_dry_run: bool,
-        origin: &Origin,
-    ) -> Result<Vec<Verdict>, Unavailable> {
+        request: &ChangeRequest,
+    ) -> Result<Once<Vec<Verdict>, Vec<Verdict>>, Unavailable> {
         if is_dry_run {
             let judged = self.readers.read(|connection| {
-                Ok(charger_import::judge(
-                    lines,
-                    &known(connection, lines)?,
-                    &sites::ids(connection)?,
-                )
-                .0)
+                let (known, sites) = (known(connection, lines)?, sites::ids(connection)?);
+                Ok(charger_import::judge(lines, &known, &sites).0)
             });
-            return judged.map_err(Refusal::into_unavailable);
+            return Ok(Once::Done(judged.map_err(Refusal::into_unavailable)?));
         }
-        self.transact(|connection, _| {
-            let (known, sites) = (known(connection, lines)?, sites::ids(connection)?);
-            let (verdicts, imported) = charger_import::judge(lines, &known, &sites);
-            if imported.is_empty() {
-                return Ok(verdicts);
-            }
-            let version = bump(connection)?;
-            for Imported { before, after } in &imported {
-                let key = ChargerKey::of(&after.charger_id);
-                let password = |charger: &ChargerProfile| charger.password_hash.clone();
-                if before.as_ref().and_then(password) != password(after) {
-                    rotations::replace(connection, &key, origin)?;
-                }
-                put(connection, &key, after, version)?;
-                audit::insert(
-                    connection,
-                    &charger_entry(before.as_ref(), Some(after), origin),
-                )?;
-            }
-            Ok(verdicts)
-        })
+        let done = self.transact(|connection, _| {
+            once(connection, request, |connection| {
+                import(connection, lines, &request.origin)
+            })
+        })?;
+        Ok(import::verdicts(&charger_import::COLUMNS, lines, done))
     }
 
     fn remove_charger(
@@ -134,6 +115,33 @@ impl ChargerAdmin for SqliteStore {
             })
             .map_err(Refusal::into_unavailable)
     }
+}
+
+/// Applies the lines, or returns the verdicts if one is refused.
+fn import(
+    connection: &Connection,
+    lines: &[Line],
+    origin: &Origin,
+) -> Result<Result<Applied, Vec<Verdict>>, Refusal> {
+    let (known, sites) = (known(connection, lines)?, sites::ids(connection)?);
+    let (verdicts, imported) = charger_import::judge(lines, &known, &sites);
+    if imported.is_empty() {
+        return Ok(import::applied(&charger_import::COLUMNS, verdicts));
+    }
+    let version = bump(connection)?;
+    for Imported { before, after } in &imported {
+        let key = ChargerKey::of(&after.charger_id);
+        let password = |charger: &ChargerProfile| charger.password_hash.clone();
+        if before.as_ref().and_then(password) != password(after) {
+            rotations::replace(connection, &key, origin)?;
+        }
+        put(connection, &key, after, version)?;
+        audit::insert(
+            connection,
+            &charger_entry(before.as_ref(), Some(after), origin),
+        )?;
+    }
+    Ok(import::applied(&charger_import::COLUMNS, verdicts))
 }
 
 /// Stores a charger, which is then neither refused nor removed any more.

@@ -1,15 +1,16 @@
 //! Tokens that the operator has set.
 
 use super::directory::bump;
+use super::idempotency::once;
 use super::{SqliteStore, audit};
 use crate::directory::to_text;
 use crate::paging::{after_token, at_most, cut};
 use crate::refusal::Refusal;
 use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, token, token_entry};
 use central::Timestamp;
-use central::import::{Line, Verdict};
+use central::import::{self, Applied, Line, Verdict};
 use central::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
-use central::ports::{TokenChange, Tokens, Unavailable};
+use central::ports::{ChangeRequest, Once, TokenChange, Tokens, Unavailable};
 use central::query::{Page, PageRequest, Place, QueryError, TokenFilter, UnknownTokenFilter};
 use central::token_import;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -82,39 +83,53 @@ impl Tokens for SqliteStore {
         })
     }
 
-    fn import_tokens(
+    fn import_tokens_once(
         &self,
         lines: &[Line],
         is_dry_run: bool,
-        origin: &Origin,
-    ) -> Result<Vec<Verdict>, Unavailable> {
-        let known = |connection: &Connection| {
-            let mut known = HashMap::new();
-            for key in token_import::keys(lines) {
-                if let Some(token) = stored(connection, &key)? {
-                    known.insert(key, token);
-                }
-            }
-            Ok(known)
-        };
+        request: &ChangeRequest,
+    ) -> Result<Once<Vec<Verdict>, Vec<Verdict>>, Unavailable> {
         if is_dry_run {
-            let known = self.readers.read(known);
+            let known = self.readers.read(|connection| known(connection, lines));
             let known = known.map_err(Refusal::into_unavailable)?;
-            return Ok(token_import::judge(lines, &known).0);
+            return Ok(Once::Done(token_import::judge(lines, &known).0));
         }
-        self.transact(|connection, _| {
-            let (verdicts, imported) = token_import::judge(lines, &known(connection)?);
-            for change in &imported {
-                put(connection, &change.after)?;
-                let entry = token_entry(change.before.as_ref(), Some(&change.after), origin)?;
-                audit::insert(connection, &entry)?;
-            }
-            if !imported.is_empty() {
-                bump(connection)?;
-            }
-            Ok(verdicts)
-        })
+        let done = self.transact(|connection, _| {
+            once(connection, request, |connection| {
+                import(connection, lines, &request.origin)
+            })
+        })?;
+        Ok(import::verdicts(&token_import::COLUMNS, lines, done))
     }
+}
+
+/// The stored tokens that the lines are about, by key.
+fn known(connection: &Connection, lines: &[Line]) -> Result<HashMap<String, Token>, Refusal> {
+    let mut known = HashMap::new();
+    for key in token_import::keys(lines) {
+        if let Some(token) = stored(connection, &key)? {
+            known.insert(key, token);
+        }
+    }
+    Ok(known)
+}
+
+/// Applies the lines, or returns the verdicts if one is refused.
+fn import(
+    connection: &Connection,
+    lines: &[Line],
+    origin: &Origin,
+) -> Result<Result<Applied, Vec<Verdict>>, Refusal> {
+    let (verdicts, imported) = token_import::judge(lines, &known(connection, lines)?);
+    for change in &imported {
+        put(connection, &change.after)?;
+        let entry = token_entry(change.before.as_ref(), Some(&change.after), origin)?;
+        audit::insert(connection, &entry)?;
+    }
+    if !imported.is_empty() {
+        bump(connection)?;
+    }
+    Ok(import::applied(&token_import::COLUMNS, verdicts))
 }
 
 /// A token as a gateway needs it.
