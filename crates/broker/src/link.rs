@@ -330,6 +330,7 @@ async fn use_session(shared: &Arc<BrokerShared>, session: &Arc<Session>) -> Stri
     let connected = metrics::gauge!("wattpost_broker_connected", "role" => shared.role.clone());
     shared.state.send_replace(LinkState::Up(session.clone()));
     connected.set(1.0);
+    is_blocked(shared).set(0.0);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(session.publisher.clone().run(session.clone()));
     tasks.spawn(depth::run(shared.clone(), session.clone()));
@@ -343,6 +344,7 @@ async fn use_session(shared: &Arc<BrokerShared>, session: &Arc<Session>) -> Stri
         log_and_set_down(shared, reason.clone());
     }
     connected.set(0.0);
+    is_blocked(shared).set(0.0);
     session.publisher.refuse(session.why());
     tasks.shutdown().await;
     shared.clear_sample();
@@ -418,14 +420,20 @@ fn block(shared: &BrokerShared, session: &Arc<Session>, reason: String) {
     shared
         .state
         .send_replace(LinkState::Blocked(session.clone(), reason));
+    is_blocked(shared).set(1.0);
     // Consumers continue, but the queues are not checked.
     shared.clear_sample();
     session.publisher.block(refusal);
 }
 
+fn is_blocked(shared: &BrokerShared) -> metrics::Gauge {
+    metrics::gauge!("wattpost_broker_blocked", "role" => shared.role.clone())
+}
+
 fn unblock(shared: &BrokerShared, session: &Arc<Session>) {
     tracing::info!(role = shared.role, "RabbitMQ accepts records again");
     session.publisher.unblock();
+    is_blocked(shared).set(0.0);
     shared.state.send_replace(LinkState::Up(session.clone()));
 }
 

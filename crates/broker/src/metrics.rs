@@ -5,6 +5,12 @@ use common::metrics::{Metric, Unit};
 /// Every metric of this crate. A test of the binary holds it equal to the names in the code.
 pub const METRICS: &[Metric] = &[
     Metric::gauge(
+        "wattpost_broker_blocked",
+        Unit::Bool,
+        "Whether RabbitMQ accepts no records because of its memory or disk",
+    )
+    .labels(&["role"]),
+    Metric::gauge(
         "wattpost_broker_connected",
         Unit::Bool,
         "Whether RabbitMQ is connected",

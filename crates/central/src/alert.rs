@@ -348,6 +348,17 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         to_do: "Look at RabbitMQ and its log; the part `rabbitmq` of `/health` has the error.",
     },
     PipelineAlert {
+        name: "BrokerBlocked",
+        severity: Page,
+        condition: "RabbitMQ accepts no messages, because its memory or disk is nearly full",
+        expr: "max by (instance) (wattpost_broker_blocked) == 1",
+        for_s: MINUTE,
+        keep_firing_s: 5 * MINUTE,
+        summary: "RabbitMQ accepts no messages of {{ $labels.instance }}",
+        at_stake: "Nothing is lost: gateways deliver to the database directly, or messages wait in their journals.",
+        to_do: "Free memory or disk of RabbitMQ; `rabbitmqctl status` names the alarm and the limits.",
+    },
+    PipelineAlert {
         name: "BrokerRefuses",
         severity: Page,
         condition: "RabbitMQ has refused messages of a process within the last 5 minutes",

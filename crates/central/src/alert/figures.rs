@@ -87,6 +87,7 @@ pub const FIGURES: &[Figure] = &[
     sum("disk_free", "wattpost_process_data_dir_free_bytes"),
     sum("disk", "wattpost_process_data_dir_bytes"),
     largest("broker_connected", "wattpost_broker_connected"),
+    largest("broker_blocked", "wattpost_broker_blocked"),
     sum("broker_refusals", "wattpost_broker_refusals_total"),
     largest("broker_queued", "wattpost_broker_queued_records"),
     largest("broker_queued_max", "wattpost_broker_queued_records_max"),

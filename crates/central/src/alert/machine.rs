@@ -45,6 +45,7 @@ pub const INHIBITIONS: &[(&str, &[&str])] = &[
         "DatabaseLost",
         &[
             "StoredTooLate",
+            "StoredTooLateSlow",
             "JournalOld",
             "JournalFilling",
             "BrokerQueueDeep",
@@ -54,11 +55,15 @@ pub const INHIBITIONS: &[(&str, &[&str])] = &[
             "Paced",
         ],
     ),
-    ("NoConsumer", &["StoredTooLate", "BrokerQueueDeep"]),
+    (
+        "NoConsumer",
+        &["StoredTooLate", "StoredTooLateSlow", "BrokerQueueDeep"],
+    ),
     (
         "BrokerLost",
         &["BypassActive", "DurabilityFallback", "NoConsumer"],
     ),
+    ("BrokerBlocked", &["BypassActive", "DurabilityFallback"]),
     ("FleetDrop", &["ChargerOffline"]),
 ];
 

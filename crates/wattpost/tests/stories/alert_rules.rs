@@ -1,6 +1,7 @@
 //! The rules in `packaging/prometheus/` and the queries in `packaging/grafana/` with Prometheus' own tool: each alert fires
 //! when its cause begins, and is over after the cause has ended; nothing fires while all works.
 
+use central::alert::machine::INHIBITIONS;
 use central::alert::{PIPELINE_ALERTS, Severity, rules_of};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -312,6 +313,14 @@ fn cases() -> Vec<Case> {
                 Gauge(1.0, 0.0),
             )],
         )),
+        case(
+            "BrokerBlocked",
+            Page,
+            vec![(
+                r#"wattpost_broker_blocked{instance="gw",role="gateway"}"#,
+                Gauge(0.0, 1.0),
+            )],
+        ),
         short(case(
             "BrokerRefuses",
             Page,
@@ -649,6 +658,37 @@ fn no_rule_for_prometheus_fires_while_everything_works() {
 }
 
 /// Each query of the dashboard for Grafana is valid, and reads metrics that are exported.
+#[test]
+fn the_example_for_alertmanager_has_what_one_alert_explains_of_others() {
+    let path = root().join("packaging/prometheus/alertmanager.example.yml");
+    let example = std::fs::read_to_string(&path).unwrap();
+    let is_rule = |name: &str| PIPELINE_ALERTS.iter().any(|alert| alert.name == name);
+    for (cause, explained) in INHIBITIONS {
+        let explained: Vec<&str> = explained
+            .iter()
+            .copied()
+            .filter(|name| is_rule(name))
+            .collect();
+        if explained.is_empty() {
+            continue;
+        }
+        let explained = explained.join("|");
+        let expected = format!(
+            "  - source_matchers: [alertname = Wattpost{cause}]\n    target_matchers: [alertname =~ \"Wattpost({explained})\"]\n"
+        );
+        assert!(example.contains(&expected), "missing:\n{expected}");
+    }
+    // Every name in it is one of a rule.
+    for word in example.split(|c: char| !c.is_ascii_alphanumeric()) {
+        if let Some(name) = word
+            .strip_prefix("Wattpost")
+            .filter(|name| !name.is_empty())
+        {
+            assert!(is_rule(name), "{name}");
+        }
+    }
+}
+
 #[test]
 fn queries_of_the_dashboard_for_grafana_are_valid() {
     let text = std::fs::read_to_string(root().join("packaging/grafana/wattpost.json"));
