@@ -1,5 +1,5 @@
 //! Reads the times that chargers write. The standard demands RFC 3339 (F-13); chargers also write times without an
-//! offset, with a short offset, with a space instead of `T`, or with nine decimals.
+//! offset, with a short offset, with a space instead of `T`, with nine decimals, or in other forms of ISO 8601.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
@@ -10,24 +10,27 @@ use jiff::tz::Offset;
 pub enum TimestampQuirk {
     /// Not at all.
     None,
-    /// Another notation: `+02`, `+0200`, a space instead of `T`, a comma before the fraction, no seconds.
+    /// Another notation: `+02`, `+0200`, a space instead of `T`, a comma before the fraction, no seconds, the basic format of
+    /// ISO 8601 (`20260102T120000Z`), or 24:00 for the end of a day.
     Form,
     /// No offset: read as UTC, which may be wrong by the offset of the charger's time zone.
     NoZone,
 }
 
-/// Reads a time: `YYYY-MM-DD`, then `T` or a space, then `hh:mm[:ss[.fraction]]`, then `Z`, an offset (`+02`, `+0200`,
-/// `+02:00`) or nothing. A fraction may have any length and is cut off after nanoseconds. Second 60 is read as 59. White
-/// space around it is ignored. `None` for anything else.
+/// Reads a time: `YYYY-MM-DD` or `YYYYMMDD`, then `T` or a space, then `hh:mm[:ss[.fraction]]` or `hhmm[ss[.fraction]]`,
+/// then `Z`, an offset (`+02`, `+0200`, `+02:00`) or nothing. A fraction may have any length and is cut off after
+/// nanoseconds. Second 60 is read as 59, and 24:00:00 as the beginning of the next day. White space around it is ignored.
+/// `None` for anything else.
 #[must_use]
 pub fn read(text: &str) -> Option<(Timestamp, TimestampQuirk)> {
     let mut rest = text.trim().as_bytes();
     let mut quirk = TimestampQuirk::None;
 
     let year = digits(&mut rest, 4)?;
-    mark(&mut rest, b'-')?;
+    let is_date_basic = starts_with_digit(rest);
+    separator(&mut rest, b'-', is_date_basic)?;
     let month = digits(&mut rest, 2)?;
-    mark(&mut rest, b'-')?;
+    separator(&mut rest, b'-', is_date_basic)?;
     let day = digits(&mut rest, 2)?;
 
     match take(&mut rest)? {
@@ -35,13 +38,21 @@ pub fn read(text: &str) -> Option<(Timestamp, TimestampQuirk)> {
         b' ' => quirk = TimestampQuirk::Form,
         _ => return None,
     }
-    let hour = digits(&mut rest, 2)?;
-    mark(&mut rest, b':')?;
+    let mut hour = digits(&mut rest, 2)?;
+    let is_time_basic = starts_with_digit(rest);
+    separator(&mut rest, b':', is_time_basic)?;
     let minute = digits(&mut rest, 2)?;
+    if is_date_basic || is_time_basic {
+        quirk = TimestampQuirk::Form;
+    }
     let mut second = 0;
     let mut nanos = 0;
-    if rest.first() == Some(&b':') {
-        take(&mut rest);
+    let has_seconds = match is_time_basic {
+        true => starts_with_digit(rest),
+        false => rest.first() == Some(&b':'),
+    };
+    if has_seconds {
+        separator(&mut rest, b':', is_time_basic)?;
         second = digits(&mut rest, 2)?;
         if second == 60 {
             second = 59;
@@ -58,7 +69,14 @@ pub fn read(text: &str) -> Option<(Timestamp, TimestampQuirk)> {
     }
     let offset_s = zone(rest, &mut quirk)?;
 
-    let date = Date::new(narrow(year)?, narrow(month)?, narrow(day)?).ok()?;
+    let mut date = Date::new(narrow(year)?, narrow(month)?, narrow(day)?).ok()?;
+    if (hour, minute, second, nanos) == (24, 0, 0, 0) {
+        hour = 0;
+        date = date.tomorrow().ok()?;
+        if quirk == TimestampQuirk::None {
+            quirk = TimestampQuirk::Form;
+        }
+    }
     let time = Time::new(narrow(hour)?, narrow(minute)?, narrow(second)?, nanos).ok()?;
     let offset = Offset::from_seconds(offset_s).ok()?;
     let at = offset.to_timestamp(date.to_datetime(time)).ok()?;
@@ -128,8 +146,13 @@ fn digits(rest: &mut &[u8], count: usize) -> Option<i32> {
     Some(number)
 }
 
-fn mark(rest: &mut &[u8], wanted: u8) -> Option<()> {
-    (take(rest)? == wanted).then_some(())
+/// Takes what separates two numbers, which the basic format of ISO 8601 does not have.
+fn separator(rest: &mut &[u8], wanted: u8, is_basic: bool) -> Option<()> {
+    (is_basic || take(rest)? == wanted).then_some(())
+}
+
+fn starts_with_digit(rest: &[u8]) -> bool {
+    rest.first().is_some_and(u8::is_ascii_digit)
 }
 
 fn take(rest: &mut &[u8]) -> Option<u8> {
@@ -181,6 +204,20 @@ mod tests {
             None,
         );
         check("2026-01-02T12:00:60Z", "2026-01-02T12:00:59Z", None);
+        check("20260102T120000Z", noon, Form);
+        check("20260102T120000.000Z", noon, Form);
+        check("20260102T1200Z", noon, Form);
+        check("20260102T140000+0200", noon, Form);
+        check("20260102T083000-03", "2026-01-02T11:30:00Z", Form);
+        check("20260102 12:00:00Z", noon, Form);
+        check("2026-01-02T120000Z", noon, Form);
+        check("20260102T120000", noon, NoZone);
+        let midnight = "2026-01-01T00:00:00Z";
+        check("2025-12-31T24:00:00Z", midnight, Form);
+        check("2025-12-31T24:00:00.000Z", midnight, Form);
+        check("20251231T240000Z", midnight, Form);
+        check("2025-12-31T24:00:00-01:00", "2026-01-01T01:00:00Z", Form);
+        check("2025-12-31T24:00", midnight, NoZone);
         check("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z", None);
         check("2024-02-29T00:00:00Z", "2024-02-29T00:00:00Z", None);
     }
@@ -196,7 +233,22 @@ mod tests {
             "2026-1-2T12:00:00Z",
             "2026-13-02T12:00:00Z",
             "2026-02-30T12:00:00Z",
-            "2026-01-02T24:00:00Z",
+            "2026-01-02T24:00:01Z",
+            "2026-01-02T24:00:00.5Z",
+            "2026-01-02T24:01:00Z",
+            "2026-01-02T25:00:00Z",
+            "9999-12-31T24:00:00Z",
+            "20260102",
+            "20260102120000",
+            "20260102T",
+            "20260102T12Z",
+            "20260102T12000Z",
+            "20260102T1200:00Z",
+            "20260102T12:0000Z",
+            "2026-0102T12:00:00Z",
+            "202601-02T12:00:00Z",
+            "20261302T120000Z",
+            "20260230T120000Z",
             "2026-01-02T12:00:00.Z",
             "2026-01-02T12:00:00ZZ",
             "2026-01-02T12:00:00+2",

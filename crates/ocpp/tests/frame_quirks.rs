@@ -425,7 +425,42 @@ fn deep_nesting_uses_no_stack_and_keeps_the_envelope() {
 #[test]
 fn surrogate_halves_and_unusual_actions_are_read_as_text() {
     let call = call(r#"[2,"\ud800","\ud83d\ude97 \u0000",{"a":"\udfff"}]"#);
-    assert_eq!(call.id.as_str(), "\u{fffd}");
+    assert_eq!(call.id.as_str(), r"\ud800");
     assert_eq!(call.action, "🚗 \0");
     assert_eq!(call.payload, r#"{"a":"\udfff"}"#);
+}
+
+#[test]
+fn an_id_with_half_of_a_surrogate_pair_is_repeated_as_it_was_written() {
+    for id in [
+        r#""\ud800""#,
+        r#""\uD800""#,
+        r#""a\"\\\udfff\n\u00e4""#,
+        r#""\ud83d\ude97\ud83d""#,
+        r#""\ufffd""#,
+    ] {
+        let text = format!("[2,{id},\"Heartbeat\",{{}}]");
+        let read = call(&text);
+        let answer = frame::write_call_result(&read.id, "{}");
+        assert_eq!(answer, format!("[3,{id},{{}}]"));
+        let refusal =
+            frame::write_call_error(&read.id.clone().into_owned(), "GenericError", "", "");
+        assert_eq!(refusal, format!("[4,{id},\"GenericError\",\"\",{{}}]"));
+    }
+    // A frame that cannot be read further is answered with the same id.
+    let error = broken(r#"[2,"\ud800",7,{}]"#, Version::V16);
+    let answer = error.answer(Version::V16).expect("an answer");
+    assert!(answer.starts_with(r#"[4,"\ud800","#), "{answer}");
+    // U+FFFD that was written as itself, and whole pairs, are text.
+    assert_eq!(
+        call(r#"[2,"\ud83d\ude97","Heartbeat",{}]"#).id.as_str(),
+        "🚗"
+    );
+    assert_eq!(
+        call("[2,\"\u{fffd}\",\"Heartbeat\",{}]").id.as_str(),
+        "\u{fffd}"
+    );
+    // Two halves are two ids.
+    let other = call(r#"[2,"\ud801","Heartbeat",{}]"#).id;
+    assert_ne!(call(r#"[2,"\ud800","Heartbeat",{}]"#).id, other);
 }

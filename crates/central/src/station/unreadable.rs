@@ -10,7 +10,7 @@ use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ocpp::frame::{self, Call, Frame, FrameError, FrameErrorKind, MessageId};
-use ocpp::{ErrorCode, action};
+use ocpp::{ErrorCode, Version, action};
 use std::borrow::Cow;
 
 /// Bytes of one unreadable frame that are recorded.
@@ -156,19 +156,36 @@ impl Station {
         self.count_unreadable();
     }
 
-    /// A call whose payload is not JSON, but whose envelope could be read. Returns whether it must not be refused,
-    /// and so was answered.
+    /// A call whose action could be read, and whose id or payload could not. Returns whether it must not be refused, and so
+    /// was answered.
     fn handle_broken_call(&mut self, error: &FrameError<'_>, now: Timestamp) -> bool {
-        let (true, Some(id), Some(action)) = (error.is_call(), &error.id, &error.action) else {
+        let (true, Some(action)) = (error.is_call(), &error.action) else {
             return false;
         };
+        let (id, payload, reason) = match (&error.id, error.kind) {
+            (Some(id), _) => {
+                let reason = format!("the payload cannot be read: {error}");
+                (id.clone(), error.rest, reason)
+            }
+            // The whole frame is JSON, and its bracket follows the payload. The id that 2.x names for such a frame is in F-8;
+            // 1.6 names none, and its chargers write `null` where they have lost their own.
+            (None, FrameErrorKind::NoId) => {
+                let payload = error.rest.trim_ascii_end().strip_suffix(']');
+                let id = match self.version {
+                    Version::V16 => MessageId::NULL,
+                    Version::V201 | Version::V21 => MessageId::UNREADABLE,
+                };
+                let reason = "the message id is neither a string nor a number".to_owned();
+                (id, payload.unwrap_or(error.rest).trim_ascii_end(), reason)
+            }
+            (None, _) => return false,
+        };
         let call = Call {
-            id: id.clone(),
+            id,
             action: action.clone(),
-            payload: error.rest,
+            payload,
         };
         self.take_version(&call.action, call.payload);
-        let reason = format!("the payload cannot be read: {error}");
         self.quarantine_unrefusable(&call, &reason, now)
     }
 

@@ -1,6 +1,7 @@
 //! Broken messages and unreadable frames: what is answered, and what is recorded.
 
-use crate::common::{START, at, call, connect, setup, token, transaction_id};
+use crate::common::database::{self, transactions};
+use crate::common::{START, at, call, connect, event, setup, token, transaction_id};
 use central::model::CheckMode;
 use central::ports::TokenStatus;
 use central::record::Notes;
@@ -230,4 +231,43 @@ fn a_transaction_message_in_latin_1_is_recorded_and_answered_with_success() {
         crate::common::error_code(&charger.received[0], "7"),
         "FormationViolation"
     );
+}
+
+#[test]
+fn a_transaction_message_without_a_readable_id_is_answered_and_counts() {
+    for mode in [CheckMode::Warn, CheckMode::Strict, CheckMode::Off] {
+        for id in ["null", "true", "[7]"] {
+            let mut setup = setup(Version::V16);
+            setup.policy.check = mode;
+            let mut charger = setup.connect();
+            charger.succeeds("1", "StartTransaction", START);
+            let text = format!(
+                r#"[2,{id},"StopTransaction",{{"transactionId":null,"meterStop":9000,"timestamp":"2026-01-01T00:00:00Z"}} ] "#
+            );
+            assert_eq!(charger.calls(&text), "[3,null,{}]", "{text}");
+            // A resend is recognised.
+            assert_eq!(charger.calls(&text), "[3,null,{}]", "{text}");
+            let records = charger.records();
+            assert_eq!(records.len(), 2, "{text}");
+            assert!(records[1].notes.has(Notes::QUARANTINED));
+            assert!(records[1].payload.ends_with("00Z\"}"), "{text}");
+            let paired = central::model::pair_orphans(transactions(&database::of(&[&charger])));
+            assert_eq!(paired.len(), 1, "{text}");
+            assert!(!paired[0].open && paired[0].energy_wh.is_some(), "{text}");
+            // Any other message has no answer, as 1.6 has no rule for it.
+            let other = format!(r#"[2,{id},"Heartbeat",{{}}]"#);
+            assert!(charger.sends(&other).is_empty(), "{other}");
+        }
+    }
+    for version in [Version::V201, Version::V21] {
+        let mut charger = connect(version);
+        let text = format!(r#"[2,null,"TransactionEvent",{}]"#, event("Started", 0, ""));
+        let received = charger.calls(&text);
+        assert!(received.starts_with(r#"[3,"-1",{"#), "{received}");
+        let received = charger.calls(r#"[2,null,"Heartbeat",{}]"#);
+        assert!(
+            received.starts_with(r#"[4,"-1","RpcFrameworkError""#),
+            "{received}"
+        );
+    }
 }

@@ -348,7 +348,7 @@ fn message_id<'a>(raw: Raw<'a>, quirks: &mut Quirks) -> Option<MessageId<'a>> {
             if text.len() > CHARS_MAX && text.chars().count() > CHARS_MAX {
                 quirks.note(Quirk::LongId);
             }
-            Some(MessageId::new(text))
+            Some(MessageId::string(raw.as_str(), text))
         }
         b'0'..=b'9' | b'-' => {
             quirks.note(Quirk::NumberId);
