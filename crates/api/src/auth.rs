@@ -14,10 +14,11 @@ use central::model::{
 use central::ports::{ApiKeys, Unavailable, UnavailableKind, Users};
 use common::clock::now_ms;
 use common::lock::lock;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -62,6 +63,52 @@ pub(crate) struct Keys {
     pub(crate) sessions: Sessions,
     pub(crate) passwords: Passwords,
     pub(crate) sign_in_limit: SignInLimit,
+    sign_ins: Arc<SignIns>,
+}
+
+/// Times of sign-ins that are not written yet. One thread writes them, however many users sign in while the database does
+/// not answer, and at most one time per user waits.
+struct SignIns {
+    waiting: Mutex<BTreeMap<Uuid, Timestamp>>,
+    /// The permit is held by the thread that writes, and given back with `waiting` locked.
+    writer: Arc<Semaphore>,
+}
+
+impl SignIns {
+    fn new() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            writer: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Adds a time. Returns the permit to write if no thread writes now.
+    fn add(&self, id: Uuid, at: Timestamp) -> Option<OwnedSemaphorePermit> {
+        let mut waiting = lock(&self.waiting);
+        waiting.insert(id, at);
+        Arc::clone(&self.writer).try_acquire_owned().ok()
+    }
+
+    /// Writes until no time waits. After an error the times that wait are dropped, because the database is unavailable for
+    /// them too.
+    fn write(&self, users: &dyn Users, permit: OwnedSemaphorePermit) {
+        let mut permit = Some(permit);
+        while let Some((id, at)) = self.next(&mut permit) {
+            if let Err(error) = users.set_user_signed_in(id, at) {
+                tracing::debug!(%error, "the times of sign-ins cannot be written");
+                lock(&self.waiting).clear();
+            }
+        }
+    }
+
+    fn next(&self, permit: &mut Option<OwnedSemaphorePermit>) -> Option<(Uuid, Timestamp)> {
+        let mut waiting = lock(&self.waiting);
+        let next = waiting.pop_first();
+        if next.is_none() {
+            *permit = None;
+        }
+        next
+    }
 }
 
 struct Known {
@@ -127,6 +174,7 @@ impl Keys {
             sessions: Sessions::default(),
             passwords: Passwords::default(),
             sign_in_limit: SignInLimit::default(),
+            sign_ins: Arc::new(SignIns::new()),
         }
     }
 
@@ -230,16 +278,17 @@ impl Keys {
             .cloned())
     }
 
-    /// Writes when a user has signed in. Nobody waits for it: it is only shown.
+    /// Writes when a user has signed in. Nobody waits for it: it is only shown. While the database does not answer, one thread
+    /// waits for it, and the newest time of each user.
     pub(crate) fn note_sign_in(&self, id: Uuid, at: Timestamp) {
         let Some(users) = self.users.clone() else {
             return;
         };
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = users.set_user_signed_in(id, at) {
-                tracing::debug!(%error, "the time of a sign-in cannot be written");
-            }
-        });
+        let Some(permit) = self.sign_ins.add(id, at) else {
+            return;
+        };
+        let sign_ins = Arc::clone(&self.sign_ins);
+        tokio::task::spawn_blocking(move || sign_ins.write(users.as_ref(), permit));
     }
 
     /// What is known, if it is recent enough.

@@ -10,9 +10,9 @@ use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
-    commands, dashboard, dead_letters, disconnects, events, freshness, handshakes, health, import,
-    local_lists, messages, meter_values, openapi, operations, pipeline, quirks, reports, schema,
-    sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions,
+    commands, dashboard, dead_letters, disconnects, etag, events, freshness, handshakes, health,
+    import, local_lists, messages, meter_values, openapi, operations, pipeline, quirks, reports,
+    schema, sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions,
     unknown_tokens, uptime, users, version, webhook_routes,
 };
 use axum::body::Body;
@@ -1009,16 +1009,12 @@ fn span(RequestId(id): &RequestId, Traced(trace): &Traced) -> Span {
 }
 
 /// Whether the client has this answer already: `If-None-Match` names its entity tag (RFC 9110, 13.1.2).
-fn is_known(tags: Option<&HeaderValue>, response: &Response) -> bool {
+fn is_known(requested: &HeaderMap, response: &Response) -> bool {
     let tag = response.headers().get(header::ETAG);
-    let (Some(tags), Some(tag), StatusCode::OK) = (tags, tag, response.status()) else {
+    let (Some(tag), StatusCode::OK) = (tag, response.status()) else {
         return false;
     };
-    let mut tags = tags.as_bytes().split(|byte| *byte == b',');
-    tags.any(|known| {
-        let known = known.trim_ascii();
-        known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes()
-    })
+    etag::is_known(requested.get_all(header::IF_NONE_MATCH), tag)
 }
 
 /// Answers chargers that called the wrong port, adds the headers of every answer and the body of every error, and counts
@@ -1036,7 +1032,10 @@ async fn finished(
     };
     let path = request.uri().path().to_owned();
     let id = RequestId::of(&request);
-    let known_tags = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let mut known_tags = HeaderMap::new();
+    for value in request.headers().get_all(header::IF_NONE_MATCH) {
+        known_tags.append(header::IF_NONE_MATCH, value.clone());
+    }
     let traced = Traced::of(request.headers());
     let span = span(&id, &traced);
     request.extensions_mut().insert(id.clone());
@@ -1051,7 +1050,7 @@ async fn finished(
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
     }
-    if is_known(known_tags.as_ref(), &response) {
+    if is_known(&known_tags, &response) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
         response.headers_mut().remove(header::CONTENT_TYPE);

@@ -6,6 +6,7 @@ use central::model::{ActorKind, Scope};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const USERS: &str = "/api/v1/users";
 const SESSION: &str = "/api/v1/session";
@@ -140,6 +141,51 @@ async fn a_user_signs_in_with_a_password_and_has_the_scope_of_the_user() {
         .map(|user| &user["name"])
         .collect();
     assert_eq!(names, ["root", "anna"]);
+}
+
+#[tokio::test]
+async fn sign_ins_wait_for_one_thread_while_the_database_hangs() {
+    let site = Site::start().await;
+    site.users.add("anna", Scope::Read, PASSWORD);
+    site.users.add("ben", Scope::Read, PASSWORD);
+    let users = Arc::clone(&site.users);
+    let begun = || users.sign_ins_begun.load(Ordering::SeqCst);
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let hanging = Arc::clone(&site.users);
+    let holder = std::thread::spawn(move || {
+        let _hang = hanging.sign_ins_hang.lock().expect("not poisoned");
+        ready.send(()).expect("the test waits");
+        // Until the test drops its end.
+        let _ = held.recv();
+    });
+    is_ready.recv().expect("the thread has the lock");
+    site.session("root", PASSWORD).await;
+    until("the first is being written", || begun() == 1).await;
+    // The users are read again at the next change.
+    let root = site.session("root", PASSWORD).await;
+    let body = json!({"name": "carl", "scope": "read", "password": PASSWORD});
+    assert_eq!(site.change(&root, "POST", USERS, &body).await.status, 201);
+    for _ in 0..3 {
+        for name in ["anna", "ben", "root"] {
+            site.session(name, PASSWORD).await;
+        }
+    }
+    assert_eq!(begun(), 1, "one thread waits for the database");
+    drop(hold);
+    holder.join().expect("no panic");
+    until("the newest time of each user is written", || {
+        ["anna", "ben", "root"].iter().all(|name| {
+            users
+                .user(name)
+                .is_some_and(|user| user.last_sign_in_at.is_some())
+        })
+    })
+    .await;
+    assert_eq!(begun(), 4, "the first, and one for each user");
+    // Nothing waits now, so the next sign-in is written at once.
+    site.session("anna", PASSWORD).await;
+    until("the next is written", || begun() == 5).await;
 }
 
 #[tokio::test]

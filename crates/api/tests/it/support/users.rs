@@ -3,6 +3,7 @@
 use central::Timestamp;
 use central::model::{Origin, Scope, User, UserPasswordHash};
 use central::ports::{Unavailable, UserChange, UserNotAdded, UserNotChanged, Users};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
@@ -12,6 +13,10 @@ pub(crate) struct MemoryUsers {
     users: Mutex<Vec<(User, UserPasswordHash)>>,
     /// Who made the changes.
     pub(crate) origins: Mutex<Vec<Origin>>,
+    /// While a test holds it, times of sign-ins are not written: their writers hang.
+    pub(crate) sign_ins_hang: Mutex<()>,
+    /// Calls that write the time of a sign-in: how many have begun.
+    pub(crate) sign_ins_begun: AtomicUsize,
 }
 
 impl MemoryUsers {
@@ -120,6 +125,8 @@ impl Users for MemoryUsers {
     }
 
     fn set_user_signed_in(&self, id: Uuid, at: Timestamp) -> Result<(), Unavailable> {
+        self.sign_ins_begun.fetch_add(1, Ordering::SeqCst);
+        let _hang = self.sign_ins_hang.lock().expect("not poisoned");
         for (user, _) in self.lock().iter_mut() {
             if user.id == id {
                 user.last_sign_in_at = Some(at);
