@@ -297,8 +297,8 @@ impl CommandQueue for PostgresStore {
     fn expire(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable> {
         self.change(async |connection| {
             sqlx::query(
-                "DELETE FROM command_keys WHERE (requested_by, key) IN
-                     (SELECT requested_by, key FROM command_keys WHERE at < $1 LIMIT $2)",
+                "DELETE FROM command_keys WHERE ctid = ANY (ARRAY(
+                     SELECT ctid FROM command_keys WHERE at < $1 ORDER BY at LIMIT $2))",
             )
             .bind(now.0 - IDEMPOTENCY_KEPT_MS)
             .bind(at_most(limit))
@@ -334,11 +334,15 @@ impl CommandQueue for PostgresStore {
     fn ask_again(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable> {
         // Most of the time nothing is due, and a query needs no transaction of its own.
         let is_due: bool = self.read(async |connection| {
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM commands WHERE recheck_at <= $1)")
-                .bind(now.0)
-                .fetch_one(connection)
-                .await
-                .map_err(error::refusal)
+            // In the order of the index, so that it is used whatever the statistics are.
+            let first: Option<i64> = sqlx::query_scalar(
+                "SELECT recheck_at FROM commands WHERE recheck_at <= $1 ORDER BY recheck_at LIMIT 1",
+            )
+            .bind(now.0)
+            .fetch_optional(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(first.is_some())
         })?;
         if !is_due {
             return Ok(0);

@@ -116,9 +116,11 @@ impl EventLog for PostgresStore {
 
     fn expire_events(&self, before: Timestamp) -> Result<u64, Unavailable> {
         self.change(async |connection| {
+            // By the places of the rows in the table: joined by their positions, the whole log may be read.
             let done = sqlx::query(
-                "DELETE FROM event_log WHERE recorded_at < $1 AND position IN
-                     (SELECT position FROM event_log ORDER BY position LIMIT $2)",
+                "DELETE FROM event_log WHERE ctid = ANY (ARRAY(
+                     SELECT ctid FROM (SELECT ctid, recorded_at FROM event_log ORDER BY position LIMIT $2) AS oldest
+                     WHERE recorded_at < $1))",
             )
             .bind(before.0)
             .bind(EXPIRED_ROWS)
@@ -138,11 +140,13 @@ async fn forget_sessions(
     checked: &Mutex<Uuid>,
 ) -> Result<(), Refusal> {
     let after = *lock(checked);
+    // Each key is looked up in an index: joined, the tables might be read whole.
     let last: Option<Uuid> = sqlx::query_scalar(
-        "WITH slice AS (SELECT key FROM event_sessions WHERE key > $1 ORDER BY key LIMIT $2),
-         gone AS (DELETE FROM event_sessions s USING slice
-             WHERE s.key = slice.key AND NOT EXISTS (SELECT FROM transaction_views v WHERE v.key = s.key)
-             AND NOT EXISTS (SELECT FROM commands c WHERE c.id = s.key))
+        "WITH slice AS (SELECT ctid AS place, key FROM event_sessions WHERE key > $1 ORDER BY key LIMIT $2),
+         gone AS (DELETE FROM event_sessions WHERE ctid = ANY (ARRAY(
+             SELECT s.place FROM slice s
+             WHERE (SELECT v.key FROM transaction_views v WHERE v.key = s.key LIMIT 1) IS NULL
+             AND (SELECT c.id FROM commands c WHERE c.id = s.key) IS NULL)))
          SELECT key FROM slice ORDER BY key DESC LIMIT 1",
     )
     .bind(after)

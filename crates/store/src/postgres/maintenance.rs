@@ -259,8 +259,10 @@ impl PostgresStore {
     fn expire_audit(&self, now: Timestamp, retain_days: u32) -> Result<u64, Unavailable> {
         self.read(async |connection| {
             sqlx::query(
-                "DELETE FROM audit_log WHERE no IN (SELECT no FROM audit_log ORDER BY no LIMIT $3)
-                     AND at < least($1, floor(extract(epoch FROM now()) * 1000)::bigint) - $2::bigint * 86400000",
+                "DELETE FROM audit_log WHERE ctid = ANY (ARRAY(
+                     SELECT ctid FROM (SELECT ctid, at FROM audit_log ORDER BY no LIMIT $3) AS oldest
+                     WHERE at < least($1, floor(extract(epoch FROM now()) * 1000)::bigint)
+                         - $2::bigint * 86400000))",
             )
             .bind(now.as_millis())
             .bind(i64::from(retain_days))

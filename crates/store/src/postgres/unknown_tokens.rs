@@ -204,9 +204,8 @@ impl PostgresStore {
                 .map_err(error::refusal)?;
                 let before = unknown_tokens_kept_from(Timestamp(clock)).saturating_mul(DAY_MILLIS);
                 let done = sqlx::query(
-                    "DELETE FROM unknown_tokens WHERE (key, charger_no, day) IN
-                         (SELECT key, charger_no, day FROM unknown_tokens WHERE last_at < $1
-                          ORDER BY last_at LIMIT $2)",
+                    "DELETE FROM unknown_tokens WHERE ctid = ANY (ARRAY(
+                         SELECT ctid FROM unknown_tokens WHERE last_at < $1 ORDER BY last_at LIMIT $2))",
                 )
                 .bind(before)
                 .bind(EXPIRED_ROWS)

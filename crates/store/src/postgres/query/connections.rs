@@ -102,17 +102,18 @@ async fn bound_end(
     .await
     .map_err(error::refusal)?;
     row.gateway_started_at = started.map(|(at, _)| Timestamp(at));
-    // What the central system recorded of its own calls is no sign of life of the charger.
+    // What the central system recorded of its own calls is no sign of life of the charger. With `<` the planner would count
+    // the rows of lower chargers only and, where these are few, sort all rows of this one.
     let last: Option<i64> = sqlx::query_scalar(
         "SELECT w.received_at FROM (
              SELECT m.* FROM messages m
-             WHERE (m.charger_no, m.gateway_no, m.seq) < ($1, $2, $3) AND (m.charger_no, m.gateway_no) >= ($1, $2)
+             WHERE (m.charger_no, m.gateway_no, m.seq) <= ($1, $2, $3) AND (m.charger_no, m.gateway_no) >= ($1, $2)
              ORDER BY m.charger_no DESC, m.gateway_no DESC, m.seq DESC LIMIT $5) w
          WHERE w.epoch = $4 AND w.kind NOT IN (10, 11) ORDER BY w.seq DESC LIMIT 1",
     )
     .bind(charger_no)
     .bind(gateway_no)
-    .bind(started.map_or(i64::MAX, |(_, seq)| seq))
+    .bind(started.map_or(i64::MAX, |(_, seq)| seq - 1))
     .bind(epoch)
     .bind(RECORDS_READ_MAX)
     .fetch_optional(connection)

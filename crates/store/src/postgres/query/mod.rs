@@ -36,7 +36,22 @@ impl PostgresStore {
         self.read(async |connection| snapshot(connection, work).await)
             .map_err(QueryError::Unavailable)
     }
+
+    /// As `query`, see [`IN_ORDER`].
+    fn query_in_order<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+    ) -> Result<T, QueryError> {
+        self.read(async |connection| begun_with(IN_ORDER, connection, work).await)
+            .map_err(QueryError::Unavailable)
+    }
 }
+
+/// A snapshot in which rows are read in the order of an index and not sorted, whatever the statistics are. The planner takes
+/// the rows after a place of two or three columns for few, because it looks at the first column only; then it would read
+/// all of them and sort them for a page of some rows. To be used only where an index has the order of each query.
+const IN_ORDER: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_sort = off";
 
 impl QueryStore for PostgresStore {
     fn chargers(
@@ -60,7 +75,7 @@ impl QueryStore for PostgresStore {
         page: &PageRequest,
     ) -> Result<Page<TransactionView>, QueryError> {
         let after = after_transaction(page)?;
-        self.query(async |connection| {
+        self.query_in_order(async |connection| {
             transactions::page(connection, filter, after, page.rows()).await
         })
     }
@@ -75,7 +90,9 @@ impl QueryStore for PostgresStore {
         after: Option<RowPlace>,
         limit: usize,
     ) -> Result<ReadingRows, QueryError> {
-        self.query(async |connection| meter_values::page(connection, filter, after, limit).await)
+        self.query_in_order(async |connection| {
+            meter_values::page(connection, filter, after, limit).await
+        })
     }
 
     fn messages(
@@ -84,8 +101,10 @@ impl QueryStore for PostgresStore {
         page: &PageRequest,
     ) -> Result<Page<MessageRow>, QueryError> {
         let after = after_message(page)?;
-        self.query(async |connection| messages::page(connection, filter, after, page.rows()).await)?
-            .ok_or(QueryError::BadCursor)
+        self.query_in_order(async |connection| {
+            messages::page(connection, filter, after, page.rows()).await
+        })?
+        .ok_or(QueryError::BadCursor)
     }
 
     fn message(&self, id: RecordId) -> Result<Option<MessageRow>, QueryError> {
@@ -185,10 +204,16 @@ pub(super) async fn snapshot<T>(
     connection: &mut PgConnection,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let mut transaction = connection
-        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await
-        .map_err(error::refusal)?;
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    begun_with(begin, connection, work).await
+}
+
+async fn begun_with<T>(
+    begin: &'static str,
+    connection: &mut PgConnection,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let mut transaction = connection.begin_with(begin).await.map_err(error::refusal)?;
     let answer = work(&mut transaction).await?;
     transaction.commit().await.map_err(error::refusal)?;
     Ok(answer)
