@@ -4,7 +4,7 @@
 //! An alert is raised only for what needs a person. Each says what is at stake and what to do. Names of metrics are those
 //! of `docs/metrics.md`.
 //!
-//! [`figures`] keeps what processes report, [`pipeline`] and [`chargers`] find the conditions that hold, and [`machine`]
+//! [`figures`] keeps what processes report, [`pipeline`], [`chargers`] and [`sites`] find the conditions that hold, and [`machine`]
 //! decides which alerts are pending, fire and end, and who is told. None of them does I/O: the process that evaluates
 //! hands in what it has read.
 
@@ -14,6 +14,7 @@ pub mod figures;
 pub mod machine;
 pub mod pipeline;
 mod settings;
+pub mod sites;
 
 pub use charger::{CHARGER_ALERTS, ChargerAlert};
 pub use settings::{OutOfRange, Thresholds};
@@ -80,7 +81,7 @@ pub struct Rule {
     /// Whether it is judged only while the database is not late.
     #[serde(skip)]
     pub is_of_charger: bool,
-    /// Whether each of its alerts is about one charger or a part of it, so that many are told as one.
+    /// Whether each of its alerts is about one charger, a part of it or one site, so that many are told as one.
     #[serde(skip)]
     pub is_of_subjects: bool,
 }

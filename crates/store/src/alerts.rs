@@ -60,6 +60,7 @@ pub(crate) struct Columns {
     pub(crate) severity: i16,
     pub(crate) name: String,
     pub(crate) charger_key: Option<String>,
+    pub(crate) site: Option<String>,
     pub(crate) at: i64,
     pub(crate) body: String,
 }
@@ -79,6 +80,7 @@ pub(crate) fn columns(step: &Step) -> Result<Vec<Columns>, Refusal> {
                 severity: severity_number(alert.severity),
                 name: alert.name.clone(),
                 charger_key: alert.charger_key().map(|key| key.as_str().to_owned()),
+                site: alert.site.clone(),
                 at: alert.resolved_at.unwrap_or(alert.active_at).0,
                 body: text(&stored)?,
             })
@@ -189,10 +191,10 @@ pub(crate) fn added(
     }
 }
 
-/// The conditions of a list of alerts. `parameters` are those of state, severity, name and charger; of the index that is
-/// read, the first of these that the filter has decides: charger, name, state.
-pub(crate) fn conditions(filter: &AlertFilter, parameters: [&str; 4]) -> String {
-    let [state, severity, name, charger] = parameters;
+/// The conditions of a list of alerts. `parameters` are those of state, severity, name, charger and site; of the index that is
+/// read, the first of these that the filter has decides: charger, site, name, state.
+pub(crate) fn conditions(filter: &AlertFilter, parameters: [&str; 5]) -> String {
+    let [state, severity, name, charger, site] = parameters;
     let mut sql = String::new();
     match filter.state {
         // So that the planner finds the partial index.
@@ -206,6 +208,7 @@ pub(crate) fn conditions(filter: &AlertFilter, parameters: [&str; 4]) -> String 
         (filter.severity.is_some(), "severity", severity),
         (filter.name.is_some(), "name", name),
         (filter.charger.is_some(), "charger_key", charger),
+        (filter.site.is_some(), "site", site),
     ] {
         match is_given {
             true => sql.push_str(&format!(" AND {column} = {parameter}")),

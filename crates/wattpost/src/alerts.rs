@@ -12,7 +12,8 @@ use central::Timestamp;
 use central::alert::{Severity, rules};
 use central::model::{
     ALERT_NOTE_CHARS_MAX, Alert, AlertState, CHARGER_ID_EXPECTED, SILENCE_MATCHER_CHARS_MAX,
-    SILENCE_MS_MAX, SILENCES_MAX, Silence, SilenceMatcher, is_charger_id,
+    SILENCE_MS_MAX, SILENCES_MAX, SITE_ID_EXPECTED, Silence, SilenceMatcher, is_charger_id,
+    is_site_id,
 };
 use central::ports::{AlertFilter, ChangeRequest, NotAcknowledged, Once, SilenceNotAdded};
 use central::query::{PAGE_MAX, PageRequest};
@@ -32,7 +33,7 @@ pub(crate) enum AlertsCommand {
     Ack(AckArgs),
     /// Tell nobody of some alerts for a while. Alerts that still fire afterwards are told then.
     #[command(
-        after_help = "Examples:\n  wattpost alerts silence --charger CP-17 --for-minutes 120 --comment maintenance\n  wattpost alerts silence --name ChargerFlapping --for-minutes 1440"
+        after_help = "Examples:\n  wattpost alerts silence --charger CP-17 --for-minutes 120 --comment maintenance\n  wattpost alerts silence --name ChargerFlapping --for-minutes 1440\n  wattpost alerts silence --site depot-7 --for-minutes 480 --comment 'the grid operator works there'"
     )]
     Silence(SilenceArgs),
     /// List the silences, the newest first, as JSON, one per line.
@@ -64,6 +65,9 @@ pub(crate) struct ListArgs {
     /// Only those of this charger
     #[arg(long, value_name = "IDENTITY")]
     charger: Option<String>,
+    /// Only those of the site with this id, and of its chargers
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
     /// Alerts at most
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     limit: usize,
@@ -114,6 +118,9 @@ pub(crate) struct SilenceArgs {
     /// Only those with this group: the id of a gateway
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// Only those of the site with this id, and of its chargers
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
     /// Only those about this subject, as `alerts list --json` shows it
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
@@ -196,6 +203,7 @@ fn list(args: &ListArgs) -> Result<()> {
         }),
         name: args.name.clone(),
         charger: args.charger.clone(),
+        site: args.site.clone(),
     };
     let alerts = open(&args.settings, Use::Read)?.alerts;
     let states = match filter {
@@ -203,6 +211,7 @@ fn list(args: &ListArgs) -> Result<()> {
             state: None,
             name: None,
             charger: None,
+            site: None,
             ..
         } => vec![Some(AlertState::Firing), Some(AlertState::Pending)],
         _ => vec![filter.state],
@@ -270,6 +279,9 @@ fn silence(args: &SilenceArgs) -> Result<()> {
     {
         bail!("--group is {group:?}; give a text of 1 to {SILENCE_MATCHER_CHARS_MAX} characters");
     }
+    if let Some(site) = args.site.as_deref().filter(|site| !is_site_id(site)) {
+        bail!("--site is {site:?}; give {SITE_ID_EXPECTED}");
+    }
     if let Some(subject) = &args.subject
         && subject.chars().count() > SILENCE_MATCHER_CHARS_MAX
     {
@@ -290,10 +302,11 @@ fn silence(args: &SilenceArgs) -> Result<()> {
         name: args.name.clone(),
         charger_id: args.charger.clone(),
         group: args.group.clone(),
+        site: args.site.clone(),
         subject: args.subject.clone(),
     };
     if matcher.is_empty() {
-        bail!("a silence of every alert is refused; give --name, --charger or --group");
+        bail!("a silence of every alert is refused; give --name, --charger, --group or --site");
     }
     let request = request();
     let now: Timestamp = request.origin.at;

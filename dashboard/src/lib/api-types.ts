@@ -72,7 +72,7 @@ export interface components {
             id: string;
             /** @description The name of the alert that explains this one, so that nobody is told. */
             inhibited_by?: string | null;
-            /** @description The addresses of the alert and of the charger. */
+            /** @description The addresses of the alert, of the charger and of the site. */
             links: unknown;
             /**
              * Format: date-time
@@ -98,6 +98,8 @@ export interface components {
              * @description The silence because of which nobody is told.
              */
             silenced_by?: string | null;
+            /** @description The id of the site of the charger, or of the site that it is about. */
+            site?: string | null;
             /** @description `pending`, `firing` or `resolved`. */
             state: string;
             /** @description A process, a charger, a connector, a transaction, a command or a webhook; empty for all together. */
@@ -1396,7 +1398,7 @@ export interface components {
             /** @description `wait` (the default: it is sent when the charger connects, until `expires_at`) or `fail`. */
             when_offline?: string;
         };
-        /** @description A silence to be added. It needs one of `name`, `charger_id` and `group`. */
+        /** @description A silence to be added. It needs one of `name`, `charger_id`, `group` and `site`. */
         NewSilence: {
             /** @description Only those of this charger; letter case is ignored. */
             charger_id?: string | null;
@@ -1411,6 +1413,8 @@ export interface components {
             group?: string | null;
             /** @description Only alerts of this rule. */
             name?: string | null;
+            /** @description Only those of the site with this id, and of its chargers. */
+            site?: string | null;
             /**
              * Format: date-time
              * @description Default: now.
@@ -1568,7 +1572,7 @@ export interface components {
                 id: string;
                 /** @description The name of the alert that explains this one, so that nobody is told. */
                 inhibited_by?: string | null;
-                /** @description The addresses of the alert and of the charger. */
+                /** @description The addresses of the alert, of the charger and of the site. */
                 links: unknown;
                 /**
                  * Format: date-time
@@ -1594,6 +1598,8 @@ export interface components {
                  * @description The silence because of which nobody is told.
                  */
                 silenced_by?: string | null;
+                /** @description The id of the site of the charger, or of the site that it is about. */
+                site?: string | null;
                 /** @description `pending`, `firing` or `resolved`. */
                 state: string;
                 /** @description A process, a charger, a connector, a transaction, a command or a webhook; empty for all together. */
@@ -2467,6 +2473,8 @@ export interface components {
                 id: string;
                 /** @description Only alerts of this rule. */
                 name?: string | null;
+                /** @description Only those of this site and of its chargers. */
+                site?: string | null;
                 /** Format: date-time */
                 starts_at: string;
                 /** @description `waiting`, `active` or `ended`. */
@@ -3321,6 +3329,8 @@ export interface components {
             id: string;
             /** @description Only alerts of this rule. */
             name?: string | null;
+            /** @description Only those of this site and of its chargers. */
+            site?: string | null;
             /** Format: date-time */
             starts_at: string;
             /** @description `waiting`, `active` or `ended`. */
@@ -3909,7 +3919,7 @@ export interface components {
             next_at: string;
             /**
              * Format: date-time
-             * @description When the first one was made.
+             * @description When the first one was made. It is moved if the clock was set since, or no attempt was made at its time, because Wattpost was down.
              */
             since: string;
         };

@@ -23,6 +23,7 @@ use central::alert::chargers::{self, Recent, Uncertain};
 use central::alert::figures::History;
 use central::alert::machine::{Finding, Machine, Round, Stage, Step};
 use central::alert::pipeline::{self, Fleet, Seen};
+use central::alert::sites;
 use central::alert::{self, Rule, Severity, rule};
 use central::model::{
     Alert, AlertState, ChargerKey, Event, EventId, EventType, SILENCE_KEPT_MS, Silence,
@@ -224,6 +225,8 @@ struct Held {
     cursor: EventId,
     has_caught_up: bool,
     silences: Vec<Silence>,
+    /// The ids of the sites of the chargers, as they were read last.
+    sites: HashMap<ChargerKey, String>,
     /// The latest findings about chargers and others that are judged less often, and when they were made.
     chargers: Findings,
     judged_at: Option<Instant>,
@@ -427,6 +430,7 @@ impl Evaluator {
             cursor: EventId::START,
             has_caught_up: false,
             silences: self.silences.clone(),
+            sites: HashMap::new(),
             chargers: Findings::default(),
             judged_at: None,
             expired_at: None,
@@ -590,6 +594,8 @@ impl Evaluator {
             chargers::of_charger(detail, &known, &held.recent, has_alert, rules, now, found);
         }
         chargers::of_long_offline(&details, has_alert, rules, now, found);
+        let fires = |site: &str| held.machine.fires("SiteOffline", Severity::Page, site);
+        sites::of_sites(&details, &known, fires, rules, now, found);
         if let Some(why) = &known.why_not {
             let words = format!("alerts of chargers are not judged: {why}");
             found.push(Finding::new("ChargersNotJudged", Severity::Ticket, words));
@@ -619,6 +625,12 @@ impl Evaluator {
         if let Some(webhooks) = &self.sources.webhooks {
             chargers::of_webhooks(&webhooks.webhooks()?, rules, now, found);
         }
+        let site = |(key, detail): (&ChargerKey, &&ChargerDetail)| {
+            let site = detail.settings.as_ref()?.site.clone()?;
+            Some((key.clone(), site))
+        };
+        held.sites = by_key.iter().filter_map(site).collect();
+        findings.found.iter_mut().for_each(|one| held.locate(one));
         let is_judged = |rule: &Rule| {
             let counts = ["ChargerFlapping", "BootLoop"].contains(&rule.name);
             rule.about == "chargers"
@@ -698,7 +710,10 @@ impl Evaluator {
         if is_there {
             round.findings.extend(held.chargers.found.iter().cloned());
             round.judged.extend(held.chargers.judged.iter().copied());
-            held.recent.of_commands(|_| false, &mut round.findings);
+            let mut uncertain = Vec::new();
+            held.recent.of_commands(|_| false, &mut uncertain);
+            uncertain.iter_mut().for_each(|one| held.locate(one));
+            round.findings.extend(uncertain);
             round.judged.insert("CommandUncertain");
         }
         round
@@ -763,6 +778,17 @@ impl Held {
         };
         self.machine.retain(|alert| is_left(&alert.id));
         self.ended.retain(|id, _| is_left(id));
+    }
+
+    /// Adds the site of the charger.
+    fn locate(&self, finding: &mut Finding) {
+        if let Some(charger) = finding
+            .charger_id
+            .as_deref()
+            .filter(|_| !self.sites.is_empty())
+        {
+            finding.site = self.sites.get(&ChargerKey::of(charger)).cloned();
+        }
     }
 
     /// Whether nothing is left whose end is to be mailed.

@@ -3,7 +3,7 @@
 //! There is no queue besides the alerts: one that fires and was not mailed is due until a server has accepted its mail. So
 //! a server that is away loses nothing, and what waits is bounded by the number of alerts.
 //!
-//! Alerts of one severity, rule and group are told together, with the times of Alertmanager: `group_wait_s` before the
+//! Alerts of one severity, rule and group (the site of the chargers, or their gateway) are told together, with the times of Alertmanager: `group_wait_s` before the
 //! first mail, `group_interval_s` between two with news, `repeat_interval_s` between two without. Above `per_hour_max` mails
 //! within an hour, the rest is told by a digest every [`DIGEST_MS`].
 
@@ -283,12 +283,10 @@ pub(super) fn due<'a>(
     });
     let ended = ended.filter(is_wanted).map(|alert| (Tells::Ended, alert));
     for (tells, alert) in firing.chain(ended) {
-        let key = (
-            alert.severity,
-            alert.name.as_str(),
-            alert.group.as_str(),
-            tells,
-        );
+        // What has one site as its subject is told together: a site is no group of sites.
+        let site = alert.site.as_deref().filter(|_| alert.charger_id.is_some());
+        let group = site.unwrap_or(&alert.group);
+        let key = (alert.severity, alert.name.as_str(), group, tells);
         groups.entry(key).or_default().push(alert);
     }
     let (mut mails, mut folded) = (Vec::new(), Vec::new());
@@ -752,6 +750,7 @@ mod tests {
             subject: format!("CP-{number}\r\nBcc: x"),
             charger_id: Some(format!("CP-{number}")),
             group: group.to_owned(),
+            site: None,
             state: AlertState::Firing,
             summary: format!("CP-{number} is offline"),
             active_at: Timestamp(0),

@@ -16,7 +16,8 @@ use central::Timestamp;
 use central::alert::{Rule, Severity, Thresholds, rules};
 use central::model::{
     ALERT_NOTE_CHARS_MAX, Alert, AlertState, AlertView, CHARGER_ID_EXPECTED,
-    SILENCE_MATCHER_CHARS_MAX, SILENCE_MS_MAX, Silence, SilenceMatcher, SilenceView, is_charger_id,
+    SILENCE_MATCHER_CHARS_MAX, SILENCE_MS_MAX, SITE_ID_EXPECTED, Silence, SilenceMatcher,
+    SilenceView, is_charger_id, is_site_id,
 };
 use central::ports::{AlertFilter, NotAcknowledged, Once, QueryError, SilenceNotAdded};
 use central::query::{Page, PageRequest, parameters};
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 /// The parameters of the list of alerts.
 pub(crate) const PARAMETERS: &[&str] = &[
-    "state", "severity", "name", "charger", "cursor", "limit", "fields",
+    "state", "severity", "name", "charger", "site", "cursor", "limit", "fields",
 ];
 
 /// A rule of the catalogue as this process evaluates it.
@@ -64,6 +65,7 @@ pub fn rule_views(settings: &Thresholds, enabled: bool) -> Vec<RuleView> {
         ("severity" = Option<String>, Query, description = "Only those of this severity: `page`, `ticket` or `info`"),
         ("name" = Option<String>, Query, description = "Only those of this rule, such as `ChargerOffline`"),
         ("charger" = Option<String>, Query, description = "Only those of this charger; letter case is ignored"),
+        ("site" = Option<String>, Query, description = "Only those of the site with this id, and of its chargers"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
         ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
@@ -81,6 +83,7 @@ pub(crate) async fn list(
         severity: query.one_of("severity", &severities.map(|one| (one.word(), one)))?,
         name: rule_name(&query)?,
         charger: query.text("charger")?.map(str::to_owned),
+        site: query.text("site")?.map(str::to_owned),
     };
     let wanted = request.wanted(&query, "Alert")?;
     let alerts = state.alerts()?.alerts;
@@ -225,6 +228,7 @@ pub(crate) async fn create_silence(
         "name",
         "charger_id",
         "group",
+        "site",
         "subject",
         "starts_at",
         "ends_at",
@@ -292,6 +296,7 @@ fn silence(members: &mut Members, now: Timestamp, by: Option<String>) -> Option<
     let group = members.take_if("group", &right, |group: &String| {
         (1..=SILENCE_MATCHER_CHARS_MAX).contains(&group.chars().count())
     });
+    let site = members.take_if("site", SITE_ID_EXPECTED, |id: &String| is_site_id(id));
     let right = format!("a text of at most {SILENCE_MATCHER_CHARS_MAX} characters");
     let subject = members.take_if("subject", &right, |subject: &String| {
         subject.chars().count() <= SILENCE_MATCHER_CHARS_MAX
@@ -325,12 +330,13 @@ fn silence(members: &mut Members, now: Timestamp, by: Option<String>) -> Option<
         name: name.value(),
         charger_id: charger.value(),
         group: group.value(),
+        site: site.value(),
         subject: subject.value(),
     };
     if matcher.is_empty() {
         members.missing(
             "name",
-            "given, or charger_id, or group: a silence of every alert is refused",
+            "given, or charger_id, or group, or site: a silence of every alert is refused",
         );
         return None;
     }

@@ -20,6 +20,8 @@ pub(crate) struct Alert {
     charger_id: Option<String>,
     /// The gateway of the charger, or empty.
     group: String,
+    /// The id of the site of the charger, or of the site that it is about.
+    site: Option<String>,
     /// What has happened.
     summary: String,
     /// What is lost or at risk.
@@ -46,7 +48,7 @@ pub(crate) struct Alert {
     /// When the mail of its firing was accepted by the server.
     #[schema(format = DateTime)]
     mailed_at: Option<String>,
-    /// The addresses of the alert and of the charger.
+    /// The addresses of the alert, of the charger and of the site.
     links: serde_json::Value,
 }
 
@@ -129,6 +131,8 @@ pub(crate) struct Silence {
     charger_id: Option<String>,
     /// Only those with this group.
     group: Option<String>,
+    /// Only those of this site and of its chargers.
+    site: Option<String>,
     /// Only those about this subject; empty: only the one about all together.
     subject: Option<String>,
     /// `waiting`, `active` or `ended`.
@@ -144,7 +148,7 @@ pub(crate) struct Silence {
     created_at: String,
 }
 
-/// A silence to be added. It needs one of `name`, `charger_id` and `group`.
+/// A silence to be added. It needs one of `name`, `charger_id`, `group` and `site`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewSilence {
     /// Only alerts of this rule.
@@ -156,6 +160,9 @@ pub(crate) struct NewSilence {
     /// Only those with this group.
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
+    /// Only those of the site with this id, and of its chargers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    site: Option<String>,
     /// Only those about this subject, as alerts have it; empty: only the one about all together.
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,

@@ -27,6 +27,7 @@ fn alert(number: u128, charger: &str, state: AlertState) -> Alert {
         subject: charger.to_owned(),
         charger_id: Some(charger.to_owned()),
         group: String::new(),
+        site: None,
         state,
         summary: format!("{charger} is offline"),
         active_at: Timestamp(1_769_860_800_000),
@@ -50,7 +51,10 @@ async fn start_api() -> World {
     let store = Arc::new(store);
     let step = Step {
         changed: vec![
-            alert(1, "CP 1", AlertState::Firing),
+            Alert {
+                site: Some("depot-7".to_owned()),
+                ..alert(1, "CP 1", AlertState::Firing)
+            },
             alert(2, "CP-2", AlertState::Pending),
         ],
         ..Step::default()
@@ -94,6 +98,12 @@ async fn alerts_are_listed_and_acknowledged() {
     let first = &items[0];
     let path = first["links"]["self"].as_str().expect("an address");
     assert_eq!(first["links"]["charger"], "/api/v1/chargers/CP%201");
+    assert_eq!(first["site"], "depot-7");
+    assert_eq!(first["links"]["site"], "/api/v1/sites/depot-7");
+    let of_site = get(addr, "/api/v1/alerts?site=depot-7").await;
+    assert_eq!(of_site.json()["items"], items);
+    let other = get(addr, "/api/v1/alerts?site=depot").await;
+    assert_eq!(other.json()["items"], json!([]));
     assert_eq!(get(addr, path).await.json(), *first);
     let all = get(addr, "/api/v1/alerts?limit=1").await;
     let next = all.json()["next"].as_str().expect("a next page").to_owned();
@@ -170,6 +180,11 @@ async fn silences_are_added_once_and_removed_and_each_fault_is_named() {
     )
     .await;
     assert_eq!(one.json()["subject"], "CP-1 0/1", "{}", one.body);
+    let of_site = json!({"site": "depot-7", "ends_at": ends_at}).to_string();
+    let of_site = send(addr, "POST", "/api/v1/silences", &[JSON], &of_site).await;
+    assert_eq!(of_site.json()["site"], "depot-7", "{}", of_site.body);
+    let at = of_site.header("location").expect("an address").to_owned();
+    assert_eq!(send(addr, "DELETE", &at, &[], "").await.status, 204);
     let path = one.header("location").expect("an address").to_owned();
     assert_eq!(send(addr, "DELETE", &path, &[], "").await.status, 204);
     let repeat = send(
@@ -193,6 +208,7 @@ async fn silences_are_added_once_and_removed_and_each_fault_is_named() {
         (json!({"name": "Nothing", "ends_at": ends_at}), "/name"),
         (json!({"subject": "CP-1 0/1", "ends_at": ends_at}), "/name"),
         (json!({"charger_id": "CP-1"}), "/ends_at"),
+        (json!({"site": "No Site", "ends_at": ends_at}), "/site"),
         (
             json!({"charger_id": "CP-1", "ends_at": "2020-01-01T00:00:00Z"}),
             "/ends_at",

@@ -28,7 +28,7 @@ pub struct ChargerAlert {
 }
 
 impl ChargerAlert {
-    /// Whether each of its alerts names a charger.
+    /// Whether each of its alerts names a charger or a site.
     pub(super) fn is_of_subjects(&self) -> bool {
         let others = [
             "WebhookFailing",
@@ -42,6 +42,17 @@ impl ChargerAlert {
 
 /// All of them, those about chargers first.
 pub const CHARGER_ALERTS: &[ChargerAlert] = &[
+    ChargerAlert {
+        name: "SiteOffline",
+        severity: Page,
+        condition: "of the chargers of a site, `site_offline_percent` (50 %) or more, and `site_offline_min` (3) or more, have lost their connections within `site_offline_within_s` (5 minutes) and are away. Connections that Wattpost or an operator has closed do not count",
+        for_s: 2 * MINUTE,
+        keep_firing_s: 2 * MINUTE,
+        clears: "more than half of the site's chargers (by `site_offline_percent`) have been connected for 2 minutes",
+        is_of_charger: true,
+        at_stake: "Nobody is in control at this site, and drivers may not be able to charge. The chargers keep the messages of their transactions.",
+        to_do: "Check the power and the router of the site. `ChargerOffline` of its chargers is told only if it still fires afterwards.",
+    },
     ChargerAlert {
         name: "ChargerOffline",
         severity: Ticket,

@@ -47,7 +47,7 @@ pub struct Known {
 }
 
 impl Known {
-    fn has(&self, gateway: Option<GatewayId>) -> bool {
+    pub(super) fn has(&self, gateway: Option<GatewayId>) -> bool {
         self.is_current && gateway.is_none_or(|gateway| !self.gone.contains(&gateway))
     }
 }
@@ -170,7 +170,7 @@ fn keep(times: &mut HashMap<ChargerKey, VecDeque<Timestamp>>, charger: &str, at:
 }
 
 /// Whether a charger is judged: not one that has never connected, or that is rejected or removed.
-fn is_judged(detail: &ChargerDetail) -> bool {
+pub(super) fn is_judged(detail: &ChargerDetail) -> bool {
     let is_rejected = detail
         .settings
         .as_ref()
@@ -179,7 +179,7 @@ fn is_judged(detail: &ChargerDetail) -> bool {
 }
 
 /// Whether somebody misses this charger when it is away. Where each identity is accepted, anybody can invent some.
-fn is_missed(detail: &ChargerDetail, settings: &Thresholds) -> bool {
+pub(super) fn is_missed(detail: &ChargerDetail, settings: &Thresholds) -> bool {
     let charger = &detail.charger;
     let known_ms = i64::from(settings.charger_known_s) * SECOND;
     let was_seen_for_long = || {
@@ -194,7 +194,11 @@ fn is_missed(detail: &ChargerDetail, settings: &Thresholds) -> bool {
 }
 
 /// Whether it is offline for so long that nobody is waiting for it.
-fn is_long_offline(detail: &ChargerDetail, settings: &Thresholds, now: Timestamp) -> bool {
+pub(super) fn is_long_offline(
+    detail: &ChargerDetail,
+    settings: &Thresholds,
+    now: Timestamp,
+) -> bool {
     let charger = &detail.charger;
     charger.connection == ConnectionState::Closed
         && charger.disconnected_at.is_some_and(|at| {

@@ -14,7 +14,7 @@
 //! Nobody is told of an alert while a silence selects it, or while another alert explains it ([`INHIBITIONS`]). Who was
 //! not told of its firing is not told of its end.
 //!
-//! When more than [`FOLD_MAX`] alerts of chargers of one rule would be told within [`FOLD_MS`], one alert of the rule
+//! When more than [`FOLD_MAX`] alerts of chargers or sites of one rule would be told within [`FOLD_MS`], one alert of the rule
 //! without a subject fires in their place and explains them: it has their number and the first [`NAMED_MAX`] names.
 
 use super::{Rule, Severity, Thresholds, rule};
@@ -64,8 +64,16 @@ pub const INHIBITIONS: &[(&str, &[&str])] = &[
         &["BypassActive", "DurabilityFallback", "NoConsumer"],
     ),
     ("BrokerBlocked", &["BypassActive", "DurabilityFallback"]),
-    ("FleetDrop", &["ChargerOffline"]),
+    ("FleetDrop", &["SiteOffline", "ChargerOffline"]),
 ];
+
+/// While one of this name is pending too, nobody is told of those that it would explain: it has the same time before
+/// firing, and the order in which the two fire is chance.
+const WAITED_FOR: &str = "FleetDrop";
+
+/// The same for alerts of one site: while one of the first name fires, nobody is told of those of the other names that have
+/// the same site.
+pub const SITE_INHIBITIONS: &[(&str, &[&str])] = &[("SiteOffline", &["ChargerOffline"])];
 
 /// What identifies an alert while it is not resolved: name, severity, subject.
 pub type Key = (String, Severity, String);
@@ -83,6 +91,8 @@ pub struct Finding {
     pub charger_id: Option<String>,
     /// What it is told together with.
     pub group: String,
+    /// The id of the site of the charger, or of the site that it is about.
+    pub site: Option<String>,
     /// Since when the condition has held, by the clocks of Wattpost; `None`: since now, as far as is known.
     pub since: Option<Timestamp>,
     /// What has happened, in one sentence without a full stop.
@@ -105,6 +115,7 @@ impl Finding {
             subject: String::new(),
             charger_id: None,
             group: String::new(),
+            site: None,
             since: None,
             summary,
             holds: true,
@@ -226,6 +237,14 @@ impl Machine {
     pub fn has(&self, name: &str, severity: Severity, subject: &str) -> bool {
         let key = (name.to_owned(), severity, subject.to_owned());
         self.alerts.contains_key(&key)
+    }
+
+    /// Whether an alert of this rule and subject fires.
+    #[must_use]
+    pub fn fires(&self, name: &str, severity: Severity, subject: &str) -> bool {
+        let key = (name.to_owned(), severity, subject.to_owned());
+        let alert = self.alerts.get(&key);
+        alert.is_some_and(|alert| alert.state == AlertState::Firing)
     }
 
     /// Takes in an alert that another machine has, with its times. `false` if there is one of its rule and subject.
@@ -455,9 +474,9 @@ impl Machine {
         }
         let since = finding.since.unwrap_or(now).min(now);
         // What chargers cause leaves room for the alerts about the pipeline.
-        let room = match finding.charger_id {
-            Some(_) => ALERTS_OF_CHARGERS_MAX,
-            None => ALERTS_ACTIVE_MAX,
+        let room = match finding.charger_id.is_some() || finding.site.is_some() {
+            true => ALERTS_OF_CHARGERS_MAX,
+            false => ALERTS_ACTIVE_MAX,
         };
         if !self.alerts.contains_key(&key) && self.alerts.len() >= room {
             return false;
@@ -470,6 +489,7 @@ impl Machine {
             subject: finding.subject.clone(),
             charger_id: finding.charger_id.clone(),
             group: finding.group.clone(),
+            site: finding.site.clone(),
             state: AlertState::Pending,
             summary: finding.summary.clone(),
             active_at: since,
@@ -483,6 +503,9 @@ impl Machine {
             inhibited_by: None,
             told: Told::default(),
         });
+        if alert.site != finding.site {
+            alert.site.clone_from(&finding.site);
+        }
         match alert.state {
             AlertState::Pending => {
                 alert.summary.clone_from(&finding.summary);
@@ -527,13 +550,12 @@ impl Machine {
         // Also of what was folded just now.
         self.explain(now, silences);
         for alert in self.alerts.values_mut() {
-            let is_quiet = alert.silenced_by.is_some() || alert.inhibited_by.is_some();
-            if alert.state != AlertState::Firing || is_quiet || alert.told.firing.is_some() {
+            if alert.state != AlertState::Firing || is_quiet(alert) || alert.told.firing.is_some() {
                 continue;
             }
             alert.told.firing = Some(now);
             step.told.push((alert.id, Stage::Firing));
-            if alert.charger_id.is_some() {
+            if is_of_chargers(alert) {
                 let rule = (alert.name.clone(), alert.severity);
                 self.told.entry(rule).or_default().push_back(now);
             }
@@ -551,22 +573,45 @@ impl Machine {
             .map(|(key, _)| key.clone())
             .collect();
         let names: BTreeSet<&str> = firing.iter().map(|(name, _, _)| name.as_str()).collect();
+        let sites: BTreeSet<(&str, String)> = self
+            .alerts
+            .values()
+            .filter(|alert| alert.state == AlertState::Firing)
+            .filter_map(|alert| {
+                let (source, _) = SITE_INHIBITIONS
+                    .iter()
+                    .find(|(source, _)| *source == alert.name)?;
+                Some((*source, alert.site.clone()?))
+            })
+            .collect();
+        let is_waited_for = self.has(WAITED_FOR, Severity::Page, "");
         for ((name, severity, subject), alert) in &mut self.alerts {
             if alert.state != AlertState::Firing {
                 continue;
             }
             let silence = active.iter().find(|silence| silence.matcher.has(alert));
             alert.silenced_by = silence.map(|silence| silence.id);
+            let is_told = alert.told.firing.is_some();
             let explains = INHIBITIONS
                 .iter()
                 .find(|(source, targets)| {
-                    names.contains(source) && targets.contains(&name.as_str())
+                    let counts = names.contains(source)
+                        || (is_waited_for && !is_told && *source == WAITED_FOR);
+                    counts && targets.contains(&name.as_str())
                 })
                 .map(|(source, _)| (*source).to_owned());
+            let explains = explains.or_else(|| {
+                let site = alert.site.as_ref().filter(|_| !sites.is_empty())?;
+                SITE_INHIBITIONS
+                    .iter()
+                    .filter(|(_, targets)| targets.contains(&name.as_str()))
+                    .find(|(source, _)| sites.contains(&(*source, site.clone())))
+                    .map(|(source, _)| (*source).to_owned())
+            });
             // The page says all that the ticket of the same name and subject says.
             let has_page = *severity != Severity::Page
                 && firing.contains(&(name.clone(), Severity::Page, subject.clone()));
-            let is_folded = alert.charger_id.is_some()
+            let is_folded = is_of_chargers(alert)
                 && alert.told.firing.is_none()
                 && !folded.is_empty()
                 && folded.contains(&(name.clone(), *severity, String::new()));
@@ -578,11 +623,10 @@ impl Machine {
     fn fold(&mut self, now: Timestamp, settings: &Thresholds, new_id: &mut impl FnMut() -> Uuid) {
         let mut due: BTreeMap<(&str, Severity), Vec<&str>> = BTreeMap::new();
         for alert in self.alerts.values() {
-            let is_quiet = alert.silenced_by.is_some() || alert.inhibited_by.is_some();
             if alert.state == AlertState::Firing
-                && alert.charger_id.is_some()
+                && is_of_chargers(alert)
                 && alert.told.firing.is_none()
-                && !is_quiet
+                && !is_quiet(alert)
             {
                 let names = due.entry((&alert.name, alert.severity)).or_default();
                 names.push(&alert.subject);
@@ -607,6 +651,7 @@ impl Machine {
                 subject: String::new(),
                 charger_id: None,
                 group: String::new(),
+                site: None,
                 state: AlertState::Firing,
                 summary,
                 active_at: now,
@@ -624,10 +669,21 @@ impl Machine {
     }
 }
 
-/// Whether it is an alert of a charger of this rule that fires.
+/// Whether nobody is told of it now: a silence selects it, another alert explains it, or its condition has ended before
+/// somebody was told.
+const fn is_quiet(alert: &Alert) -> bool {
+    alert.silenced_by.is_some() || alert.inhibited_by.is_some() || alert.clear_since.is_some()
+}
+
+/// Whether it is about one charger or one site, so that many of its rule are told as one.
+const fn is_of_chargers(alert: &Alert) -> bool {
+    alert.charger_id.is_some() || alert.site.is_some()
+}
+
+/// Whether it is an alert of a charger or a site of this rule that fires.
 fn is_of_rule(alert: &Alert, name: &str, severity: Severity) -> bool {
     alert.state == AlertState::Firing
-        && alert.charger_id.is_some()
+        && is_of_chargers(alert)
         && alert.name == name
         && alert.severity == severity
 }
@@ -724,6 +780,22 @@ mod tests {
 
         fn stages(&self) -> Vec<Stage> {
             self.told.iter().map(|(_, stage)| *stage).collect()
+        }
+    }
+
+    /// `SiteOffline` of a site.
+    fn site_offline(site: &str) -> Finding {
+        Finding {
+            site: Some(site.to_owned()),
+            ..Finding::new("SiteOffline", Severity::Page, "gone".to_owned()).about(site)
+        }
+    }
+
+    /// `ChargerOffline` of a charger of a site.
+    fn offline_at(charger: &str, site: &str) -> Finding {
+        Finding {
+            site: Some(site.to_owned()),
+            ..offline(charger)
         }
     }
 
@@ -931,6 +1003,85 @@ mod tests {
             world.stages(),
             [Stage::Firing, Stage::Resolved, Stage::Firing]
         );
+    }
+
+    #[test]
+    fn a_site_that_is_offline_explains_its_chargers_and_no_others() {
+        let mut world = World::new();
+        let judged = ["ChargerOffline", "SiteOffline"];
+        let chargers = || {
+            vec![
+                offline_at("CP-1", "depot"),
+                offline_at("CP-2", "other"),
+                offline("CP-3"),
+            ]
+        };
+        for _ in 0..20 {
+            let mut found = chargers();
+            found.push(site_offline("depot"));
+            world.round(found, &judged);
+            world.now += MINUTE;
+        }
+        let told = |world: &World| -> Vec<String> {
+            let names = world.told.iter().map(|(id, _)| &world.stored[id]);
+            names.map(|one| one.subject.clone()).collect()
+        };
+        assert_eq!(told(&world), ["depot", "CP-2", "CP-3"]);
+        let one = world.stored.values().find(|one| one.subject == "CP-1");
+        let inhibited_by = one.expect("it fires").inhibited_by.clone();
+        assert_eq!(inhibited_by.as_deref(), Some("SiteOffline"));
+        // It comes back before the site does: nobody is told of what has ended.
+        let mut back = chargers();
+        back.remove(0);
+        back.push(site_offline("depot"));
+        world.round(back, &judged);
+        for _ in 0..2 {
+            let mut back = chargers();
+            back.remove(0);
+            world.round(back, &judged);
+        }
+        assert_eq!(told(&world).len(), 3);
+        // It moves to another site: it is told.
+        let mut moved = chargers();
+        moved[0].site = Some("other".to_owned());
+        moved.push(site_offline("depot"));
+        world.round(moved, &judged);
+        assert_eq!(told(&world)[3..], ["CP-1"]);
+    }
+
+    #[test]
+    fn sites_are_not_told_while_the_whole_fleet_drops_or_may_be_about_to() {
+        let mut world = World::new();
+        let judged = ["FleetDrop", "SiteOffline"];
+        let drop = || Finding::new("FleetDrop", Severity::Page, "gone".to_owned());
+        // The drop of the fleet is found half a minute later, and both have two minutes before they fire.
+        for half_minute in 0..12 {
+            let mut found = vec![site_offline("depot")];
+            if half_minute > 0 {
+                found.push(drop());
+            }
+            world.round(found, &judged);
+            world.now += MINUTE / 2;
+        }
+        let told: Vec<&str> = world
+            .told
+            .iter()
+            .map(|(id, _)| world.stored[id].name.as_str())
+            .collect();
+        assert_eq!(told, ["FleetDrop"]);
+    }
+
+    #[test]
+    fn many_sites_at_once_are_told_as_one() {
+        let mut world = World::new();
+        for _ in 0..4 {
+            let found = (0..150).map(|no| site_offline(&format!("site-{no:03}")));
+            world.round(found.collect(), &["SiteOffline"]);
+            world.now += MINUTE;
+        }
+        assert_eq!(world.stages(), [Stage::Firing]);
+        let words = &world.stored[&world.told[0].0].summary;
+        assert!(words.starts_with("150 alerts SiteOffline fire: site-000, "));
     }
 
     #[test]

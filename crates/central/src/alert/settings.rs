@@ -38,6 +38,12 @@ pub struct Thresholds {
     pub charger_known_s: u32,
     /// `ChargersLongOffline`: days after which a charger that is offline and has no alert gets none. Default 7; 1 to 3,650.
     pub long_offline_days: u32,
+    /// `SiteOffline`: chargers of a site that are gone. Default 3; 2 to 10,000.
+    pub site_offline_min: u32,
+    /// `SiteOffline`: percent of the chargers of a site that are gone. Default 50; 1 to 100.
+    pub site_offline_percent: u32,
+    /// `SiteOffline`: seconds within which they have gone. Default 300; 10 to 86,400.
+    pub site_offline_within_s: u32,
     /// `FleetDrop`: percent of the chargers of the last 30 minutes that are gone. Default 20; 1 to 99.
     pub fleet_drop_percent: u32,
     /// `FleetDrop`: chargers of the last 30 minutes below which it is not judged. Default 20; 1 to 1,000,000.
@@ -64,6 +70,9 @@ impl Default for Thresholds {
             webhook_failing_s: 3_600,
             charger_known_s: 600,
             long_offline_days: 7,
+            site_offline_min: 3,
+            site_offline_percent: 50,
+            site_offline_within_s: 300,
             fleet_drop_percent: 20,
             fleet_min: 20,
             lag_s_max: 30,
@@ -106,6 +115,14 @@ impl Thresholds {
             ("webhook_failing_s", self.webhook_failing_s, 1, WEEK),
             ("charger_known_s", self.charger_known_s, 0, WEEK),
             ("long_offline_days", self.long_offline_days, 1, 3_650),
+            ("site_offline_min", self.site_offline_min, 2, 10_000),
+            ("site_offline_percent", self.site_offline_percent, 1, 100),
+            (
+                "site_offline_within_s",
+                self.site_offline_within_s,
+                10,
+                86_400,
+            ),
             ("fleet_drop_percent", self.fleet_drop_percent, 1, 99),
             ("fleet_min", self.fleet_min, 1, 1_000_000),
             ("lag_s_max", self.lag_s_max, 1, 3_600),

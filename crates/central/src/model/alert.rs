@@ -114,6 +114,9 @@ pub struct Alert {
     /// Alerts of one rule with one group are told together: the gateway of a charger.
     #[serde(default)]
     pub group: String,
+    /// The id of the site of the charger, or of the site that it is about. Alerts of chargers of one site are told together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Its state.
     pub state: AlertState,
     /// What has happened, in one sentence without a full stop.
@@ -169,6 +172,7 @@ impl Alert {
             subject: self.subject.clone(),
             charger_id: self.charger_id.clone(),
             group: self.group.clone(),
+            site: self.site.clone(),
             summary: self.summary.clone(),
             at_stake: rule.map_or("", |rule| rule.at_stake),
             to_do: rule.map_or("", |rule| rule.to_do),
@@ -188,6 +192,9 @@ impl Alert {
         let mut links = json!({ "self": format!("/api/v1/alerts/{}", self.id) });
         if let Some(charger) = &self.charger_id {
             links["charger"] = json!(format!("/api/v1/chargers/{}", escaped(charger)));
+        }
+        if let Some(site) = &self.site {
+            links["site"] = json!(format!("/api/v1/sites/{}", escaped(site)));
         }
         links
     }
@@ -222,6 +229,8 @@ pub struct AlertView {
     pub charger_id: Option<String>,
     /// The gateway of the charger, or empty.
     pub group: String,
+    /// The id of the site of the charger, or of the site that it is about.
+    pub site: Option<String>,
     /// What has happened.
     pub summary: String,
     /// What is lost or at risk.
@@ -264,6 +273,9 @@ pub struct SilenceMatcher {
     /// Only those with this group.
     #[serde(default)]
     pub group: Option<String>,
+    /// Only those of the site with this id, and of its chargers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Only those about this subject, such as one connector; empty: only the one about all together.
     #[serde(default)]
     pub subject: Option<String>,
@@ -273,7 +285,10 @@ impl SilenceMatcher {
     /// Whether it selects every alert, which no silence may. A subject alone says nothing: different rules have the same.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.name.is_none() && self.charger_id.is_none() && self.group.is_none()
+        self.name.is_none()
+            && self.charger_id.is_none()
+            && self.group.is_none()
+            && self.site.is_none()
     }
 
     /// Whether it selects this alert.
@@ -286,6 +301,7 @@ impl SilenceMatcher {
                 .group
                 .as_ref()
                 .is_none_or(|group| *group == alert.group)
+            && (self.site.is_none() || self.site == alert.site)
             && self
                 .subject
                 .as_ref()
@@ -327,6 +343,7 @@ impl Silence {
             name: self.matcher.name.clone(),
             charger_id: self.matcher.charger_id.clone(),
             group: self.matcher.group.clone(),
+            site: self.matcher.site.clone(),
             subject: self.matcher.subject.clone(),
             state: match self.is_active(now) {
                 true => "active",
@@ -353,6 +370,8 @@ pub struct SilenceView {
     pub charger_id: Option<String>,
     /// Only those with this group.
     pub group: Option<String>,
+    /// Only those of this site and of its chargers.
+    pub site: Option<String>,
     /// Only those about this subject.
     pub subject: Option<String>,
     /// `waiting`, `active` or `ended`.

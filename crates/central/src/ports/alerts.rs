@@ -22,6 +22,8 @@ pub struct AlertFilter {
     pub name: Option<String>,
     /// Only those of this charger, in any letter case.
     pub charger: Option<String>,
+    /// Only those of the site with this id, and of its chargers.
+    pub site: Option<String>,
 }
 
 /// Why an alert was not acknowledged.

@@ -142,16 +142,18 @@ impl Alerts for PostgresStore {
                     .map(|row| row.charger_key.as_deref().map(|key| clean(key).into_owned()))
                     .collect();
                 sqlx::query(
-                    "INSERT INTO alerts (id, state, severity, name, charger_key, at, body)
+                    "INSERT INTO alerts (id, state, severity, name, charger_key, site, at, body)
                      SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::text[], $5::text[],
-                         $6::bigint[], $7::text[])
-                     ON CONFLICT (id) DO UPDATE SET state = excluded.state, at = excluded.at, body = excluded.body",
+                         $6::text[], $7::bigint[], $8::text[])
+                     ON CONFLICT (id) DO UPDATE SET state = excluded.state, site = excluded.site, at = excluded.at,
+                         body = excluded.body",
                 )
                 .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
                 .bind(rows.iter().map(|row| row.state).collect::<Vec<_>>())
                 .bind(rows.iter().map(|row| row.severity).collect::<Vec<_>>())
                 .bind(texts(|row| &row.name))
                 .bind(keys)
+                .bind(rows.iter().map(|row| row.site.clone()).collect::<Vec<_>>())
                 .bind(rows.iter().map(|row| row.at).collect::<Vec<_>>())
                 .bind(texts(|row| &row.body))
                 .execute(&mut *connection)
@@ -174,6 +176,7 @@ impl Alerts for PostgresStore {
                 .bind(filter.severity.map(severity_number))
                 .bind(filter.name.as_deref().map(clean))
                 .bind(key.as_ref().map(|key| clean(key.as_str())))
+                .bind(filter.site.as_deref().map(clean))
                 .bind(at_most(limit + 1))
                 .fetch_all(connection)
                 .await
@@ -314,10 +317,16 @@ impl Alerts for PostgresStore {
 /// The query of a list of alerts.
 fn list_sql(filter: &AlertFilter) -> String {
     format!(
-        "SELECT body, acknowledged FROM alerts WHERE id < $1{} ORDER BY id DESC LIMIT $6",
+        "SELECT body, acknowledged FROM alerts WHERE id < $1{} ORDER BY id DESC LIMIT $7",
         conditions(
             filter,
-            ["$2::smallint", "$3::smallint", "$4::text", "$5::text"]
+            [
+                "$2::smallint",
+                "$3::smallint",
+                "$4::text",
+                "$5::text",
+                "$6::text"
+            ]
         )
     )
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 30] = [
+const MIGRATIONS: [&str; 31] = [
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_api_keys.sql"),
     include_str!("../../migrations/postgres/0003_quirks.sql"),
@@ -44,6 +44,7 @@ const MIGRATIONS: [&str; 30] = [
     include_str!("../../migrations/postgres/0028_traceparent.sql"),
     include_str!("../../migrations/postgres/0029_token_use.sql"),
     include_str!("../../migrations/postgres/0030_unknown_tokens.sql"),
+    include_str!("../../migrations/postgres/0031_alert_site.sql"),
 ];
 
 /// The migration after which the columns that it adds to dead letters are filled.

@@ -123,9 +123,10 @@ impl Alerts for SqliteStore {
                 remove.execute([id.as_bytes()])?;
             }
             let mut write = connection.prepare_cached(
-                "INSERT INTO alerts (id, state, severity, name, charger_key, at, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (id) DO UPDATE SET state = excluded.state, at = excluded.at, body = excluded.body",
+                "INSERT INTO alerts (id, state, severity, name, charger_key, site, at, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (id) DO UPDATE SET state = excluded.state, site = excluded.site, at = excluded.at,
+                     body = excluded.body",
             )?;
             for row in &rows {
                 write.execute(params![
@@ -134,6 +135,7 @@ impl Alerts for SqliteStore {
                     row.severity,
                     row.name,
                     row.charger_key,
+                    row.site,
                     row.at,
                     row.body,
                 ])?;
@@ -157,6 +159,7 @@ impl Alerts for SqliteStore {
                     ":severity": filter.severity.map(severity_number),
                     ":name": filter.name,
                     ":charger": key.as_ref().map(ChargerKey::as_str),
+                    ":site": filter.site,
                     ":limit": at_most(limit + 1),
                 },
                 alert_row,
@@ -297,7 +300,10 @@ impl Alerts for SqliteStore {
 pub(crate) fn list_sql(filter: &AlertFilter) -> String {
     format!(
         "SELECT body, acknowledged FROM alerts WHERE id < :before{} ORDER BY id DESC LIMIT :limit",
-        conditions(filter, [":state", ":severity", ":name", ":charger"])
+        conditions(
+            filter,
+            [":state", ":severity", ":name", ":charger", ":site"]
+        )
     )
 }
 

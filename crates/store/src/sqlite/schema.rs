@@ -11,7 +11,7 @@ use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 30] = [
+const MIGRATIONS: [&str; 31] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
@@ -42,6 +42,7 @@ const MIGRATIONS: [&str; 30] = [
     include_str!("../../migrations/sqlite/0028_traceparent.sql"),
     include_str!("../../migrations/sqlite/0029_token_use.sql"),
     include_str!("../../migrations/sqlite/0030_unknown_tokens.sql"),
+    include_str!("../../migrations/sqlite/0031_alert_site.sql"),
 ];
 
 /// The migration after which open sessions are listed again, with the columns that it and earlier ones add. It is the

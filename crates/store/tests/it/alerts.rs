@@ -15,7 +15,7 @@ use uuid::Uuid;
 on_every_adapter!(
     one_process_evaluates_and_another_goes_on_where_it_was,
     what_a_round_has_changed_is_stored_with_its_events,
-    alerts_are_listed_by_state_severity_name_and_charger,
+    alerts_are_listed_by_state_severity_name_charger_and_site,
     an_alert_that_fires_is_acknowledged_once_and_a_later_round_keeps_it,
     silences_are_added_removed_and_bounded,
     alerts_that_ended_and_silences_expire,
@@ -33,6 +33,7 @@ fn alert(number: u128, name: &str, charger: &str, state: AlertState) -> Alert {
         subject: charger.to_owned(),
         charger_id: Some(charger.to_owned()),
         group: "g\u{0}".to_owned(),
+        site: None,
         state,
         summary: format!("{charger} \u{0} is offline"),
         active_at: at(number as i64),
@@ -162,16 +163,22 @@ fn what_a_round_has_changed_is_stored_with_its_events<D: Adapter>() {
     );
 }
 
-fn alerts_are_listed_by_state_severity_name_and_charger<D: Adapter>() {
+fn alerts_are_listed_by_state_severity_name_charger_and_site<D: Adapter>() {
     let database = D::new();
     let store = database.open();
     let mut page_one = alert(4, "ConnectorFaulted", "CP-1", AlertState::Firing);
     page_one.severity = Severity::Page;
+    page_one.site = Some("depot".to_owned());
+    let mut of_site = alert(2, "ChargerOffline", "CP-2", AlertState::Firing);
+    of_site.site = Some("other".to_owned());
+    record(&store, &changed(vec![of_site.clone()]));
+    // The charger is moved.
+    of_site.site = Some("depot".to_owned());
     record(
         &store,
         &changed(vec![
             alert(1, "ChargerOffline", "CP-1", AlertState::Resolved),
-            alert(2, "ChargerOffline", "CP-2", AlertState::Firing),
+            of_site,
             alert(3, "ChargerOffline", "CP-3", AlertState::Pending),
             page_one,
         ]),
@@ -207,6 +214,12 @@ fn alerts_are_listed_by_state_severity_name_and_charger<D: Adapter>() {
             ..AlertFilter::default()
         };
         assert_eq!(all(by_name, limit), [3, 2, 1]);
+        let by_site = |site: &str| AlertFilter {
+            site: Some(site.to_owned()),
+            ..AlertFilter::default()
+        };
+        assert_eq!(all(by_site("depot"), limit), [4, 2]);
+        assert_eq!(all(by_site("other"), limit), []);
     }
 }
 
@@ -356,6 +369,10 @@ fn queries_of_alerts_read_an_index() {
         (
             "SELECT body FROM alerts WHERE id < x'ff' AND name = 'ChargerOffline' ORDER BY id DESC LIMIT 5",
             "alerts_by_name",
+        ),
+        (
+            "SELECT body FROM alerts WHERE id < x'ff' AND site = 'depot' ORDER BY id DESC LIMIT 5",
+            "alerts_by_site",
         ),
     ] {
         let connection = database.other_connection();

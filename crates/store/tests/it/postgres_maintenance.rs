@@ -472,7 +472,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 30));
+    assert!(done.iter().all(|done| done.to == 31));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();

@@ -300,7 +300,7 @@ fn newer_schema_is_refused() {
             error,
             SqliteOpenError::Newer {
                 found: 99,
-                known: 30,
+                known: 31,
                 ..
             }
         ),

@@ -219,3 +219,69 @@ group_interval_s = 0
     assert!(until(WITHIN, || of(ended).len() == 1), "{:#?}", mails());
     assert_eq!(of(subject).len(), 1, "its firing was mailed once");
 }
+
+#[test]
+fn a_site_whose_chargers_go_together_is_one_page_and_a_restart_of_ours_is_none() {
+    const IDS: [&str; 3] = ["CP-1", "CP-2", "CP-3"];
+    let settings = SETTINGS.replace("for_s = {", "for_s = { SiteOffline = 0,");
+    let settings = settings.replace("keep_firing_s = {", "keep_firing_s = { SiteOffline = 0,");
+    let mut deployment = Deployment::start(&settings);
+    deployment.run("site add", &["depot-7"]);
+    for id in IDS {
+        deployment.run("charger add", &[id, "--site", "depot-7"]);
+    }
+    let connect =
+        |deployment: &Deployment| IDS.map(|id| Charger::connect(deployment.ocpp, id, "ocpp1.6"));
+    let offline = |deployment: &Deployment, state: &str| {
+        let path = format!("/api/v1/alerts?site=depot-7&name=ChargerOffline&state={state}");
+        items(deployment, &path)
+    };
+    // The outage is ours, and the chargers do not come back: each is offline, and the site has not gone.
+    let chargers = connect(&deployment);
+    let online = "/api/v1/chargers?site=depot-7&online=true";
+    assert!(until(WITHIN, || items(&deployment, online).len() == 3));
+    deployment.kill();
+    drop(chargers);
+    deployment.restart();
+    assert!(until(WITHIN, || offline(&deployment, "firing").len() == 3));
+    let all = offline(&deployment, "firing");
+    assert!(all.iter().all(|one| one["inhibited_by"].is_null()));
+    assert_eq!(
+        items(&deployment, "/api/v1/alerts?name=SiteOffline").len(),
+        0
+    );
+    let chargers = connect(&deployment);
+    assert!(until(WITHIN, || offline(&deployment, "resolved").len() == 3));
+
+    assert!(until(WITHIN, || items(&deployment, online).len() == 3));
+    drop(chargers);
+    let page = alert(&deployment, "name=SiteOffline&state=firing&site=depot-7");
+    assert_eq!(
+        (&page["severity"], &page["subject"], &page["links"]["site"]),
+        (
+            &"page".into(),
+            &"depot-7".into(),
+            &"/api/v1/sites/depot-7".into()
+        ),
+        "{page:#}"
+    );
+    assert_eq!(
+        page["summary"],
+        "3 of 3 chargers of site depot-7 are offline: CP-1, CP-2, CP-3"
+    );
+    let are_explained = || {
+        let all = offline(&deployment, "firing");
+        all.len() == 3 && all.iter().all(|one| one["inhibited_by"] == "SiteOffline")
+    };
+    assert!(until(WITHIN, are_explained));
+    let explained = offline(&deployment, "firing");
+    let _chargers = connect(&deployment);
+    alert(&deployment, "name=SiteOffline&state=resolved");
+    let is_told = until(WITHIN, || {
+        told(&deployment, &page) == ["alert.firing", "alert.resolved"]
+    });
+    assert!(is_told, "{:#?}", told(&deployment, &page));
+    for one in explained {
+        assert_eq!(told(&deployment, &one), [""; 0], "{one:#}");
+    }
+}
