@@ -1,6 +1,7 @@
 //! `/api/v1/actions`: the actions of OCPP with the schemas of their payloads, so that a client can make a form for each.
 
 use crate::error::ApiError;
+use crate::page::{self, ListRequest};
 use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
@@ -10,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use central::catalog::{self, ActionView};
 use ocpp::Version;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The parameters of the list of actions.
-pub(crate) const PARAMETERS: &[&str] = &["version", "sent_by"];
+pub(crate) const PARAMETERS: &[&str] = &["version", "sent_by", "fields"];
 
 /// An action with the schemas of its payloads.
 #[derive(Serialize)]
@@ -31,11 +32,13 @@ struct Described {
     params(
         ("version" = Option<schema::OcppVersion>, Query, description = "Only actions of this version of OCPP"),
         ("sent_by" = Option<String>, Query, description = "Only actions that a `charger` or that the `central_system` may send; those that `both` may send are in either list"),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
     ),
     responses((status = 200, description = "The actions by version and name; there are no further pages", body = schema::Page<schema::Action>))
 )]
-pub(crate) async fn list(RawQuery(query): RawQuery) -> Result<Response, ApiError> {
-    let query = Query::read(query.as_deref(), PARAMETERS)?;
+pub(crate) async fn list(request: ListRequest) -> Result<Response, ApiError> {
+    let query = request.query(PARAMETERS)?;
+    let wanted = request.wanted(&query, "Action")?;
     let versions = Version::ALL.map(|version| (version.as_str(), version));
     let version = query.one_of("version", &versions)?;
     let sent_by = query.one_of(
@@ -50,7 +53,7 @@ pub(crate) async fn list(RawQuery(query): RawQuery) -> Result<Response, ApiError
             sent_by.is_none_or(|wanted| view.sent_by == wanted || view.sent_by == "both")
         })
         .collect();
-    Ok(Json(json!({"items": items, "next": null})).into_response())
+    Ok(page::whole(wanted, &items)?.into_response())
 }
 
 /// `GET /api/v1/actions/{version}/{action}`

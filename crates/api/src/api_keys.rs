@@ -2,13 +2,13 @@
 
 use crate::change::{self, Change, no_content, with_location};
 use crate::error::ApiError;
+use crate::page::{self, ListRequest};
 use crate::path::InPath;
-use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use central::Timestamp;
 use central::model::{API_KEY_NAME_EXPECTED, ApiKey, ApiSecret, Scope, is_api_key_name};
 use central::ports::{KeyNotAdded, KeyNotRevoked, Once};
@@ -58,13 +58,15 @@ struct Added {
 #[utoipa::path(
     get,
     path = "/api/v1/api-keys",
+    params(("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them")),
     responses((status = 200, description = "All keys, by name", body = schema::Page<schema::ApiKey>))
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = request.query(page::WHOLE_PARAMETERS)?;
+    let wanted = request.wanted(&query, "ApiKey")?;
     let source = state.key_source()?;
     let keys = state
         .run(move |_| {
@@ -73,8 +75,7 @@ pub(crate) async fn list(
         })
         .await?;
     let items: Vec<View> = keys.into_iter().map(|(key, _)| key.into()).collect();
-    let page = serde_json::json!({"items": items, "next": null});
-    change::object(StatusCode::OK, &page, None)
+    Ok(page::whole(wanted, &items)?.into_response())
 }
 
 /// `POST /api/v1/api-keys`

@@ -200,22 +200,24 @@ fn detail(store: &dyn QueryStore, id: &str) -> Result<Detail, ApiError> {
     path = "/api/v1/chargers/{id}/connectors",
     params(
         ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
     ),
     responses((status = 200, description = "All connectors, in one page", body = schema::Page<schema::Connector>))
 )]
 pub(crate) async fn connectors(
     State(state): State<Arc<AppState>>,
     InPath(id): InPath<String>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = request.query(page::WHOLE_PARAMETERS)?;
+    let wanted = request.wanted(&query, "Connector")?;
     state
-        .answer(move |store| {
+        .answer_list(move |store| {
             let found = store.charger(&id);
             let found = found.map_err(|error| page::query_error(error, &PageRequest::default()))?;
             let mut charger = found.ok_or_else(|| ApiError::unknown_charger(&id))?;
             truncate::charger(&mut charger);
-            Ok(serde_json::json!({"items": charger.connectors, "next": null}))
+            page::whole(wanted, &charger.connectors)
         })
         .await
 }

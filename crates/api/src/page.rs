@@ -6,9 +6,12 @@
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::row::{self, Form};
+use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::http::header::{ACCEPT, HeaderMap};
+use axum::http::HeaderValue;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LINK};
 use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use central::model::ChargerKey;
 use central::query::{Cursor, Page, PageRequest, Place, QueryError};
 use serde::Serialize;
@@ -46,6 +49,40 @@ pub(crate) struct ListAnswer {
     pub(crate) media: &'static str,
     /// The address of the next page.
     pub(crate) next: Option<String>,
+}
+
+impl ListAnswer {
+    /// Adds a member beside `items` and `next`; the other forms have only the items.
+    pub(crate) fn with_member<T: Serialize>(
+        mut self,
+        name: &str,
+        value: &T,
+    ) -> Result<Self, ApiError> {
+        if self.media == Form::Json.media() {
+            let end = self.bytes.len().saturating_sub(1);
+            self.bytes.truncate(end);
+            self.bytes.push(b',');
+            append(&mut self.bytes, &name)?;
+            self.bytes.push(b':');
+            append(&mut self.bytes, value)?;
+            self.bytes.push(b'}');
+        }
+        Ok(self)
+    }
+}
+
+impl IntoResponse for ListAnswer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.bytes));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media));
+        if let Some(next) = self.next
+            && let Ok(link) = HeaderValue::from_str(&format!("<{next}>; rel=\"next\""))
+        {
+            headers.insert(LINK, link);
+        }
+        response
+    }
 }
 
 impl Items {
@@ -163,6 +200,32 @@ impl ListRequest {
             kept => format!("{}?{}", self.path, kept.join("&")),
         }
     }
+}
+
+/// The parameters of a list that is always one page.
+pub(crate) const WHOLE_PARAMETERS: &[&str] = &["fields"];
+
+/// All rows, as one page without a next one: for lists that are bounded by what they are about.
+pub(crate) fn whole<T: Serialize>(wanted: Wanted, rows: &[T]) -> Result<ListAnswer, ApiError> {
+    let Wanted {
+        form,
+        fields,
+        target,
+        ..
+    } = wanted;
+    let mut bytes = form.begin().to_vec();
+    for (at, row) in rows.iter().enumerate() {
+        form.append(&mut bytes, row, fields.as_deref(), at == 0)
+            .map_err(unwritable)?;
+    }
+    bytes.extend_from_slice(form.end());
+    let items = Items {
+        bytes,
+        form,
+        next: None,
+        target,
+    };
+    items.into_answer()
 }
 
 /// The error of a request for `page` whose query failed.

@@ -11,9 +11,9 @@ use crate::wrong_port::WrongPort;
 use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dashboard, dead_letters, disconnects, etag, events, freshness, handshakes, health,
-    import, local_lists, messages, meter_values, openapi, operations, pipeline, quirks, reports,
-    schema, sessions, sites, support_bundle, tokens, traces, transaction_messages, transactions,
-    unknown_tokens, uptime, users, version, webhook_routes,
+    import, local_lists, messages, meter_values, openapi, operations, page, pipeline, quirks,
+    reports, schema, sessions, sites, support_bundle, tokens, traces, transaction_messages,
+    transactions, unknown_tokens, uptime, users, version, webhook_routes,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -119,7 +119,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/chargers/{id}/connectors",
         purpose: "the connectors of a charger",
-        parameters: &[],
+        parameters: page::WHOLE_PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(chargers::connectors),
@@ -597,7 +597,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/alert-rules",
         purpose: "the catalogue of alerts with the times that are set",
-        parameters: &[],
+        parameters: page::WHOLE_PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(alerts::list_rules),
@@ -605,7 +605,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/silences",
         purpose: "silences of alerts, the newest first; `POST` adds one",
-        parameters: &[],
+        parameters: page::WHOLE_PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(alerts::list_silences).post(alerts::create_silence),
@@ -621,7 +621,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/webhooks",
         purpose: "webhooks, the oldest first; `POST` adds one",
-        parameters: &[],
+        parameters: page::WHOLE_PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Admin),
         handler: || get(webhook_routes::list).post(webhook_routes::create),
@@ -681,7 +681,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/api-keys",
         purpose: "the API keys; `POST` adds one",
-        parameters: &[],
+        parameters: page::WHOLE_PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Admin),
         handler: || get(api_keys::list).post(api_keys::create),
@@ -697,7 +697,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/api/v1/users",
         purpose: "the local users of the dashboard; `POST` adds one",
-        parameters: &[],
+        parameters: page::WHOLE_PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Admin),
         handler: || get(users::list).post(users::create),

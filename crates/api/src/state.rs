@@ -14,7 +14,7 @@ use crate::wrong_port::WrongPort;
 use crate::{AlertDeps, ApiDeps, Build, SupportDeps, WebhookDeps};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use central::GatewayId;
 use central::model::{CommandId, ProcessReport, UserPasswordHash};
 use central::ports::{
@@ -236,14 +236,7 @@ impl AppState {
     where
         F: FnOnce(&dyn QueryStore) -> Result<ListAnswer, ApiError> + Send + 'static,
     {
-        let answer = self.run(query).await?;
-        let mut response = with_media(answer.bytes, answer.media);
-        if let Some(next) = answer.next
-            && let Ok(link) = HeaderValue::from_str(&format!("<{next}>; rel=\"next\""))
-        {
-            response.headers_mut().insert(header::LINK, link);
-        }
-        Ok(response)
+        Ok(self.run(query).await?.into_response())
     }
 
     /// Reads a body of at most `bytes_max`, within the time for a request: a client that sends none must not keep its

@@ -3,13 +3,14 @@
 use crate::change::{self, Change, no_content, with_location};
 use crate::error::ApiError;
 use crate::etag;
+use crate::page::{self, ListRequest};
 use crate::path::InPath;
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use central::Timestamp;
 use central::model::{
     Scope, USER_NAME_EXPECTED, USER_PASSWORD_EXPECTED, User, UserPasswordHash, is_user_password,
@@ -56,13 +57,15 @@ impl From<User> for View {
 #[utoipa::path(
     get,
     path = "/api/v1/users",
+    params(("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them")),
     responses((status = 200, description = "All users, by name", body = schema::Page<schema::User>))
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = request.query(page::WHOLE_PARAMETERS)?;
+    let wanted = request.wanted(&query, "User")?;
     let users = state.user_source()?;
     let found = state
         .run(move |_| {
@@ -71,8 +74,7 @@ pub(crate) async fn list(
         })
         .await?;
     let items: Vec<View> = found.into_iter().map(|(user, _)| user.into()).collect();
-    let page = serde_json::json!({"items": items, "next": null});
-    change::object(StatusCode::OK, &page, None)
+    Ok(page::whole(wanted, &items)?.into_response())
 }
 
 /// `POST /api/v1/users`

@@ -13,7 +13,7 @@ use crate::webhooks::address::Reach;
 use crate::webhooks::send_test;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use central::model::{
     CHARGER_ID_EXPECTED, WEBHOOK_SECRET_EXPECTED, Webhook, WebhookId, WebhookPatch, WebhookSecret,
     WebhookView, is_charger_id,
@@ -21,7 +21,6 @@ use central::model::{
 use central::ports::{NewWebhook, NotRedelivered, Once, WebhookNotAdded};
 use central::webhook_fields::{self, SINCE_EXPECTED};
 use serde::Serialize;
-use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -46,13 +45,15 @@ struct WithSecret {
 #[utoipa::path(
     get,
     path = "/api/v1/webhooks",
+    params(("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them")),
     responses((status = 200, description = "All webhooks, the oldest first", body = schema::Page<schema::Webhook>))
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = request.query(page::WHOLE_PARAMETERS)?;
+    let wanted = request.wanted(&query, "Webhook")?;
     let webhooks = state.webhooks()?.webhooks;
     let found = state.run(move |_| {
         let found = webhooks.webhooks();
@@ -60,7 +61,7 @@ pub(crate) async fn list(
     });
     let at = now();
     let items: Vec<WebhookView> = found.await?.iter().map(|one| one.view(at)).collect();
-    change::object(StatusCode::OK, &json!({"items": items, "next": null}), None)
+    Ok(page::whole(wanted, &items)?.into_response())
 }
 
 /// `POST /api/v1/webhooks`

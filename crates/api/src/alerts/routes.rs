@@ -11,7 +11,7 @@ use crate::schema;
 use crate::state::AppState;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use central::Timestamp;
 use central::alert::{Rule, Severity, Thresholds, rules};
 use central::model::{
@@ -22,7 +22,6 @@ use central::model::{
 use central::ports::{AlertFilter, NotAcknowledged, Once, QueryError, SilenceNotAdded};
 use central::query::{Page, PageRequest, parameters};
 use serde::Serialize;
-use serde_json::json;
 use std::sync::Arc;
 
 /// The parameters of the list of alerts.
@@ -172,29 +171,33 @@ pub(crate) async fn acknowledge(
 #[utoipa::path(
     get,
     path = "/api/v1/alert-rules",
+    params(("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them")),
     responses((status = 200, description = "All alerts of the catalogue, with the times that are set", body = schema::AlertRules))
 )]
 pub(crate) async fn list_rules(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = request.query(page::WHOLE_PARAMETERS)?;
+    let wanted = request.wanted(&query, "AlertRule")?;
     let AlertConfig { enabled, rules, .. } = &state.alerts()?.config;
-    let answer = json!({"items": rule_views(rules, *enabled), "next": null, "settings": rules});
-    change::object(StatusCode::OK, &answer, None)
+    let answer = page::whole(wanted, &rule_views(rules, *enabled))?;
+    Ok(answer.with_member("settings", rules)?.into_response())
 }
 
 /// `GET /api/v1/silences`
 #[utoipa::path(
     get,
     path = "/api/v1/silences",
+    params(("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them")),
     responses((status = 200, description = "All silences, the newest first; those that ended are kept for 30 days", body = schema::Page<schema::Silence>))
 )]
 pub(crate) async fn list_silences(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    Query::read(query.as_deref(), &[])?;
+    let query = request.query(page::WHOLE_PARAMETERS)?;
+    let wanted = request.wanted(&query, "Silence")?;
     let alerts = state.alerts()?.alerts;
     let found = state.run(move |_| {
         let found = alerts.silences();
@@ -202,7 +205,7 @@ pub(crate) async fn list_silences(
     });
     let at = now();
     let items: Vec<SilenceView> = found.await?.iter().map(|one| one.view(at)).collect();
-    change::object(StatusCode::OK, &json!({"items": items, "next": null}), None)
+    Ok(page::whole(wanted, &items)?.into_response())
 }
 
 /// `POST /api/v1/silences`
