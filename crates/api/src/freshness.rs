@@ -156,7 +156,10 @@ pub(crate) async fn dated(
         .pipeline
         .as_ref()
         .and_then(|overview| overview.lag_ms());
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().get_mut::<ApiError>() {
+        error.with_known_parameter(MIN_SEQ);
+    }
     if let Some(why) = unavailable(&response) {
         let kept = lock(&state.freshness.kept).get(&name);
         return Ok(match kept {

@@ -1138,6 +1138,15 @@ mod tests {
     }
 
     #[test]
+    fn docs_list_each_action_of_the_audit_log() {
+        let line = PAGE.lines().find(|line| line.starts_with("`action` is `"));
+        let listed = line.expect("the line of docs/api.md with the actions");
+        let listed = listed.split_once("`. ").map_or(listed, |(first, _)| first);
+        let listed: Vec<&str> = listed.split('`').skip(3).step_by(2).collect();
+        assert_eq!(listed, central::model::AUDIT_ACTIONS);
+    }
+
+    #[test]
     fn docs_have_a_section_for_each_route() {
         // The sections of a large part of the API are on a page of their own.
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");

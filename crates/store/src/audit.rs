@@ -3,7 +3,9 @@
 use crate::directory::{from_text, to_text};
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{Actor, AuditEntry, AuditView, Closed, Origin, TraceParent, TransactionView};
+use central::model::{
+    AUDIT_ACTIONS, Actor, AuditEntry, AuditView, Closed, Origin, TraceParent, TransactionView,
+};
 use central::ports::{Closing, Disconnect};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,6 +20,11 @@ pub(crate) struct AuditColumns {
 impl AuditColumns {
     /// The columns of `entry`.
     pub(crate) fn of(entry: &AuditEntry) -> Result<Self, Refusal> {
+        debug_assert!(
+            AUDIT_ACTIONS.contains(&entry.action.as_str()),
+            "{} is not in AUDIT_ACTIONS",
+            entry.action
+        );
         Ok(Self {
             actor_kind: to_text(entry.origin.by.kind)?,
             before: entry.before.as_ref().map(Value::to_string),

@@ -197,7 +197,7 @@ export interface components {
         };
         /** @description A change. It contains no password and no key. */
         AuditEntry: {
-            /** @description `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `command.unchecked`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
+            /** @description What was done, such as `charger.set`; docs/api.md has all. */
             action: string;
             /** @description The subject after the change; null if it no longer exists. */
             after: unknown;
@@ -1667,7 +1667,7 @@ export interface components {
              */
             as_of?: string;
             items: {
-                /** @description `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `command.unchecked`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`. */
+                /** @description What was done, such as `charger.set`; docs/api.md has all. */
                 action: string;
                 /** @description The subject after the change; null if it no longer exists. */
                 after: unknown;

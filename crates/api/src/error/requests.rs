@@ -30,6 +30,21 @@ impl ApiError {
         )
     }
 
+    /// Adds a parameter that the route knows too to the error about an unknown one.
+    pub(crate) fn with_known_parameter(&mut self, name: &str) {
+        if self.code() != UNKNOWN_PARAMETER.code {
+            return;
+        }
+        let sentence = match self.detail.strip_suffix("; this address takes none.") {
+            Some(begin) => format!("{begin}; known here: {name}."),
+            None => format!("{}, {name}.", self.detail.trim_end_matches('.')),
+        };
+        for fault in &mut self.faults {
+            fault.detail.clone_from(&sentence);
+        }
+        self.detail = sentence;
+    }
+
     pub(crate) fn repeated_parameter(name: &str) -> Self {
         Self::about_parameter(
             &REPEATED_PARAMETER,

@@ -19,7 +19,7 @@ pub(crate) struct AuditEntry {
     request_id: Option<String>,
     /// The `traceparent` of the request (W3C Trace Context); null if it had none.
     traceparent: Option<String>,
-    /// `charger.set`, `charger.removed`, `charger.password_rotation_started`, `charger.password_rotation_ended`, `token.set`, `token.removed`, `local_list.set`, `local_list.removed`, `command.unchecked`, `batch.created`, `batch.paused`, `batch.resumed`, `batch.cancelled`, `dead_letter.applied`, `dead_letter.discarded`, `gateway.retired`, `api_key.added`, `api_key.revoked`, `user.added`, `user.changed` or `user.removed`.
+    /// What was done, such as `charger.set`; docs/api.md has all.
     action: String,
     /// The identity of the charger, the id of the token, or the name of the key or the user.
     subject: String,

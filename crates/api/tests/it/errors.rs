@@ -40,7 +40,7 @@ async fn an_unknown_parameter_is_named_with_the_known_ones() {
         "/api/v1/chargers/CP-1?x=1",
         400,
         "unknown_parameter",
-        &["takes none"],
+        &["known here: min_seq."],
     )
     .await;
     refused(
@@ -294,4 +294,27 @@ async fn a_path_that_is_not_utf8_is_refused_by_every_route() {
         }
     }
     assert!(refused > paths.len() / 2, "{refused}");
+}
+
+#[tokio::test]
+async fn an_unknown_parameter_of_a_list_is_answered_with_all_known_ones() {
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
+    for (path, end) in [
+        (
+            "/api/v1/sites",
+            "known here: cursor, limit, fields, min_seq.",
+        ),
+        ("/api/v1/chargers/CP-1", "known here: min_seq."),
+        ("/api/v1/version", "this address takes none."),
+    ] {
+        let refused = get(api.local_addr(), &format!("{path}?sort=x")).await;
+        let problem = refused.value();
+        assert_eq!(problem["code"], "unknown_parameter", "{path}");
+        for detail in [&problem["detail"], &problem["errors"][0]["detail"]] {
+            assert!(
+                detail.as_str().is_some_and(|text| text.ends_with(end)),
+                "{detail}"
+            );
+        }
+    }
 }

@@ -107,12 +107,51 @@ impl AuditView {
     }
 }
 
+/// Every [`AuditEntry::action`], by name.
+pub const AUDIT_ACTIONS: &[&str] = &[
+    "alert.acknowledged",
+    "alert_silence.added",
+    "alert_silence.removed",
+    "api_key.added",
+    "api_key.revoked",
+    "batch.cancelled",
+    "batch.created",
+    "batch.paused",
+    "batch.resumed",
+    "charger.disconnect_requested",
+    "charger.password_rotation_ended",
+    "charger.password_rotation_started",
+    "charger.removed",
+    "charger.set",
+    "command.unchecked",
+    "dead_letter.applied",
+    "dead_letter.discarded",
+    "gateway.retired",
+    "handshake.dismissed",
+    "local_list.removed",
+    "local_list.set",
+    "site.removed",
+    "site.set",
+    "token.removed",
+    "token.set",
+    "transaction.closed",
+    "unknown_token.dismissed",
+    "user.added",
+    "user.changed",
+    "user.removed",
+    "webhook.redelivered",
+    "webhook.removed",
+    "webhook.secret_rotated",
+    "webhook.set",
+    "webhook.switched_off",
+];
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// Who, when, from where.
     pub origin: Origin,
-    /// What was done, such as `api_key.added`.
+    /// What was done: one of [`AUDIT_ACTIONS`].
     pub action: String,
     /// To what: the name of the key, the identity of the charger, …
     pub subject: String,

@@ -47,7 +47,8 @@ pub use api_key::{
     API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
 };
 pub use audit::{
-    AUDIT_ENTRIES_MAX, Actor, ActorKind, AuditEntry, AuditView, AuditedChange, Origin,
+    AUDIT_ACTIONS, AUDIT_ENTRIES_MAX, Actor, ActorKind, AuditEntry, AuditView, AuditedChange,
+    Origin,
 };
 pub use batch::{
     BATCH_AT_ONCE_DEFAULT, BATCH_AT_ONCE_MAX, BATCH_EXPIRES_DEFAULT_MS, BATCH_ITEMS_MAX,
