@@ -1,5 +1,5 @@
-//! The threads and tasks that must run as long as their process. A panic ends only its thread or task, so without this a bug that one
-//! message in a million hits would stop, say, all commands, while the process runs on and looks healthy.
+//! The threads and tasks that must run as long as their process. A panic ends only its thread or task, so without this a bug
+//! that one message in a million triggers would stop, for example, all commands, while the process runs on and seems healthy.
 
 use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

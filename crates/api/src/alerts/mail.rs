@@ -3,9 +3,10 @@
 //! There is no queue besides the alerts: one that fires and was not mailed is due until a server has accepted its mail. So
 //! a server that is away loses nothing, and what waits is bounded by the number of alerts.
 //!
-//! Alerts of one severity, rule and group (the site of the chargers, or their gateway) are told together, with the times of Alertmanager: `group_wait_s` before the
-//! first mail, `group_interval_s` between two with news, `repeat_interval_s` between two without. Above `per_hour_max` mails
-//! within an hour, the rest is told by a digest every [`DIGEST_MS`].
+//! Alerts of one severity, rule and group (the site of the chargers, or their gateway if they have none) are told together,
+//! with the times of Alertmanager: `group_wait_s` before the first mail, `group_interval_s` between two with news,
+//! `repeat_interval_s` between two without. Above `per_hour_max` mails within an hour, the rest is told by a digest every
+//! [`DIGEST_MS`].
 
 use central::Timestamp;
 use central::alert::{Severity, rule};

@@ -2,7 +2,8 @@
 //!
 //! A query of the operating system cannot be cancelled, and with name servers that do not answer it takes minutes. So each
 //! query has a thread of its own, which neither the tasks of other webhooks nor the end of the process wait for, and there is
-//! one query a name at most: who asks while it runs waits for its result. A webhook has one name, so it has one thread at most.
+//! at most one query for a name: a caller that asks while it runs waits for its result. A webhook has one name, so it has at
+//! most one thread.
 
 use common::lock::lock;
 use std::collections::HashMap;

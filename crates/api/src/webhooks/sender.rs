@@ -7,8 +7,8 @@
 //! ```text
 //! claim due webhooks ─ each: read the log → (still as claimed? → send) … → record cursor, attempts and next time → give the lease back
 //! ```
-//! Each attempt begins with a look at the lease and the version of the webhook: a change by a person holds for each attempt that
-//! begins after it, and of two processes that both were given the lease, because a clock has jumped, one ends.
+//! Before each attempt, the sender reads the lease and the version of the webhook. So a change by a person holds for each
+//! attempt that begins after it; and where a clock has jumped and two processes were given the lease, one of them stops.
 //!
 //! An event is sent before the cursor is recorded: after a kill between the two it is sent again, with the same id.
 

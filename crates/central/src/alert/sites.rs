@@ -1,9 +1,10 @@
-//! The condition of the alert about a site whose chargers have gone together. A router or a fuse takes all chargers of a
-//! site at once: that is one cause, for one person, and soon; each charger alone is for a ticket a quarter of an hour later.
+//! The condition of the alert about a site whose chargers have lost their connections together. When a router or a fuse
+//! fails, all chargers of a site are offline at once. This has one cause and is a page; a single charger is a ticket, a
+//! quarter of an hour after it went offline.
 //!
-//! It is found from what is stored of the chargers alone, so a process that goes on with the evaluation finds the same.
-//! Connections that Wattpost or its operator has ended, and those whose end is not recorded because their gateway was
-//! killed, have not gone: after an outage of ours, chargers that are slow to come back are no site without power.
+//! The condition depends only on what is stored of the chargers, so another process that goes on with the evaluation finds
+//! the same. Connections that Wattpost or an operator has closed do not count, nor do those whose end is not recorded
+//! because their gateway was killed: chargers that come back late after an outage of Wattpost are not a site without power.
 
 use super::chargers::{Known, is_judged, is_long_offline, is_missed};
 use super::machine::{Finding, NAMED_MAX};
@@ -24,20 +25,20 @@ struct Seen<'a> {
     chargers: usize,
     /// Those that are not connected.
     offline: Vec<&'a str>,
-    /// When connections ended of those that are not connected and have gone by themselves.
+    /// When the connections ended of those that are not connected, without those that Wattpost or an operator has closed.
     gone_at: Vec<Timestamp>,
-    /// Those of which it is not known.
+    /// Those of which it is not known whether they are connected.
     unknown: usize,
 }
 
 impl Seen<'_> {
-    /// Whether so many of its chargers are a site that is offline.
+    /// Whether the site is offline if so many of its chargers are.
     fn is_enough(&self, gone: usize, settings: &Thresholds) -> bool {
         gone >= settings.site_offline_min as usize
             && gone * 100 >= self.chargers * settings.site_offline_percent as usize
     }
 
-    /// The most chargers that have gone within the time of the settings.
+    /// The largest number of chargers that have lost their connections within the time of the settings.
     fn gone_together(&mut self, settings: &Thresholds) -> usize {
         self.gone_at.sort_unstable();
         let within = i64::from(settings.site_offline_within_s) * 1_000;
@@ -54,7 +55,7 @@ impl Seen<'_> {
 }
 
 /// The findings of all sites. `fires` says whether the alert of a site fires: then it goes on while that many chargers are
-/// away, whenever they have gone, so that a router that comes and goes does not end it.
+/// offline, whenever they lost their connections, so that a router that fails again and again does not end it.
 pub fn of_sites<'a>(
     details: impl IntoIterator<Item = &'a ChargerDetail>,
     known: &Known,

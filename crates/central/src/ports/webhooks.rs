@@ -189,8 +189,8 @@ pub trait Webhooks: Send + Sync + 'static {
     /// Claims webhooks for one sender until `until`: those that are enabled, due at `now`, behind the end of the log (or
     /// not in it, because the database was restored), and held by no lease at `now`; at most `limit`, the longest due
     /// first. A webhook is due also if the time for which it waits was set by a clock that was ahead of `now`: by more than
-    /// [`WEBHOOK_CLOCK_AHEAD_MS_MAX`](crate::model::WEBHOOK_CLOCK_AHEAD_MS_MAX). `lease` is a new id for each call, so that a claim after an expired one cannot be taken for it. Without
-    /// such a webhook nothing is written.
+    /// [`WEBHOOK_CLOCK_AHEAD_MS_MAX`](crate::model::WEBHOOK_CLOCK_AHEAD_MS_MAX). `lease` is a new id for each call, so that
+    /// a claim after an expired one cannot be taken for it. Without such a webhook nothing is written.
     ///
     /// # Errors
     /// When the database refuses.

@@ -371,7 +371,7 @@ impl Commands {
     }
 
     fn claim(&self, queue: &dyn CommandQueue, chargers: &[ChargerKey]) -> Result<(), Unavailable> {
-        // In this order: by our clock a command then ends a little early, never late.
+        // In this order: by this machine's clock a command then ends a little early, never late.
         let here = wall_clock();
         let now = queue.time()?;
         let claim = Claim {
