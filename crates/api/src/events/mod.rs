@@ -274,7 +274,15 @@ mod tests {
     fn types_are_names_or_all_of_a_kind() {
         let all = types("token.*,command.sent").expect("they are known");
         let names: Vec<&str> = all.iter().map(|kind| kind.as_str()).collect();
-        assert_eq!(names, ["token.removed", "token.set", "command.sent"]);
+        assert_eq!(
+            names,
+            [
+                "token.refused",
+                "token.removed",
+                "token.set",
+                "command.sent"
+            ]
+        );
         for wrong in ["", "token", "tokens.*", "token.set,,", "*", ".*"] {
             assert!(types(wrong).is_err(), "{wrong:?}");
         }
