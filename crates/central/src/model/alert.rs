@@ -263,22 +263,73 @@ pub struct AlertView {
 
 /// Which alerts a silence is about: those that have all that is given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "StoredMatcher", into = "StoredMatcher")]
 pub struct SilenceMatcher {
     /// Only alerts of this rule.
-    #[serde(default)]
     pub name: Option<String>,
     /// Only those of this charger, in any letter case.
-    #[serde(default)]
     pub charger_id: Option<String>,
     /// Only those with this group.
-    #[serde(default)]
     pub group: Option<String>,
     /// Only those of the site with this id, and of its chargers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
     /// Only those about this subject, such as one connector; empty: only the one about all together.
-    #[serde(default)]
     pub subject: Option<String>,
+}
+
+/// The group of a stored silence by site. No alert has it, so a program that does not know `site` silences nothing: without
+/// it, such a program would silence every alert while two versions run.
+const GROUP_OF_NO_ALERT: &str = "\u{1}site";
+
+/// A [`SilenceMatcher`] as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredMatcher {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    charger_id: Option<String>,
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    site: Option<String>,
+    /// The group, where there is a site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group_in_site: Option<String>,
+    #[serde(default)]
+    subject: Option<String>,
+}
+
+impl From<StoredMatcher> for SilenceMatcher {
+    fn from(stored: StoredMatcher) -> Self {
+        let group = match stored.site {
+            Some(_) => stored.group_in_site,
+            None => stored.group,
+        };
+        Self {
+            name: stored.name,
+            charger_id: stored.charger_id,
+            group,
+            site: stored.site,
+            subject: stored.subject,
+        }
+    }
+}
+
+impl From<SilenceMatcher> for StoredMatcher {
+    fn from(matcher: SilenceMatcher) -> Self {
+        let (group, group_in_site) = match matcher.site {
+            Some(_) => (Some(GROUP_OF_NO_ALERT.to_owned()), matcher.group),
+            None => (matcher.group, None),
+        };
+        Self {
+            name: matcher.name,
+            charger_id: matcher.charger_id,
+            group,
+            site: matcher.site,
+            group_in_site,
+            subject: matcher.subject,
+        }
+    }
 }
 
 impl SilenceMatcher {
@@ -389,4 +440,32 @@ pub struct SilenceView {
     /// When.
     #[serde(serialize_with = "rfc3339::always")]
     pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_by_site_is_one_of_no_alert_for_a_program_that_does_not_know_sites() {
+        for group in [None, Some("g".to_owned())] {
+            let matcher = SilenceMatcher {
+                group,
+                site: Some("depot".to_owned()),
+                ..SilenceMatcher::default()
+            };
+            let stored = serde_json::to_value(&matcher).unwrap();
+            // What the program before reads, and it reads nothing else of a site.
+            assert_eq!(stored["group"], GROUP_OF_NO_ALERT);
+            assert_eq!(
+                serde_json::from_value::<SilenceMatcher>(stored).unwrap(),
+                matcher
+            );
+        }
+        let old =
+            serde_json::json!({"name": null, "charger_id": null, "group": "g", "subject": null});
+        let read: SilenceMatcher = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!(read.group.as_deref(), Some("g"));
+        assert_eq!(serde_json::to_value(&read).unwrap(), old);
+    }
 }
