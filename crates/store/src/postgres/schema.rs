@@ -47,6 +47,9 @@ const MIGRATIONS: [&str; 31] = [
     include_str!("../../migrations/postgres/0031_alert_site.sql"),
 ];
 
+/// The rights of a role that runs Wattpost.
+const GRANTS: &str = include_str!("../../migrations/postgres/grants.sql");
+
 /// The migration after which the columns that it adds to dead letters are filled.
 const LETTERS_DESCRIBED: i32 = 15;
 
@@ -121,7 +124,7 @@ pub(crate) async fn check(options: &PgConnectOptions) -> Result<(), CheckError> 
              {LATEST}: run `wattpost migrate`"
         )))),
         Some(found) => match is_usable_newer(&mut connection, found).await {
-            Ok(true) => Ok(()),
+            Ok(true) => check_rights(&mut connection).await,
             Ok(false) => Err(CheckError::Unusable(newer(found))),
             Err(error) => Err(check_error(&error)),
         },
@@ -301,6 +304,42 @@ async fn is_usable_newer(connection: &mut PgConnection, found: i32) -> Result<bo
     Ok(is_usable(LATEST.unsigned_abs(), note))
 }
 
+/// Whether the role has the rights on tables that `grants.sql` lists. A right that is missing would show only when the first
+/// message needs it, perhaps hours after an upgrade, and then nothing of its batch could be stored.
+async fn check_rights(connection: &mut PgConnection) -> Result<(), CheckError> {
+    let (tables, rights): (Vec<&str>, Vec<&str>) = rights(GRANTS).into_iter().unzip();
+    let missing: Option<(String, String, String)> = sqlx::query_as(
+        "SELECT r.name, r.needed, current_user::text FROM unnest($1::text[], $2::text[]) r (name, needed)
+         WHERE NOT has_table_privilege(to_regclass(r.name), r.needed) LIMIT 1",
+    )
+    .bind(tables)
+    .bind(rights)
+    .fetch_optional(connection)
+    .await
+    .map_err(|error| check_error(&error))?;
+    missing.map_or(Ok(()), |(table, right, role)| {
+        Err(CheckError::Unusable(PostgresOpenError(format!(
+            "the role {role} of database.url has no right to {right} on the table {table}: run `grants.sql` as the owner of \
+             the tables, again after each `wattpost migrate` (docs/database.md)"
+        ))))
+    })
+}
+
+/// Table and right of each line of `grants` about tables.
+fn rights(grants: &str) -> Vec<(&str, &str)> {
+    let grants = grants.lines().filter_map(|line| {
+        let (rights, tables) = line.strip_prefix("GRANT ")?.split_once(" ON ")?;
+        Some((rights, tables.split_once(" TO ")?.0))
+    });
+    grants
+        .flat_map(|(rights, tables)| {
+            tables
+                .split(", ")
+                .flat_map(move |table| rights.split(", ").map(move |right| (table, right)))
+        })
+        .collect()
+}
+
 fn check_error(error: &sqlx::Error) -> CheckError {
     let detail = error::detail(error);
     match error::code(error).as_str() {
@@ -332,4 +371,22 @@ fn cannot_migrate(error: &sqlx::Error) -> PostgresOpenError {
         ),
         _ => format!("migrate the database: {detail}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_are_those_of_the_file_about_tables() {
+        let all = rights(GRANTS);
+        assert!(all.contains(&("wattpost_schema", "SELECT")));
+        assert!(all.contains(&("token_refusals", "DELETE")));
+        assert!(!all.contains(&("messages", "UPDATE")));
+        assert!(
+            all.iter().all(|(table, _)| !table.contains([' ', '('])),
+            "{all:?}"
+        );
+        assert!(all.len() > 100, "{}", all.len());
+    }
 }

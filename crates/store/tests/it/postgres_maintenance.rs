@@ -544,6 +544,26 @@ fn tables_of_another_program_are_not_changed() {
 }
 
 #[test]
+fn a_role_without_a_right_on_a_new_table_is_refused_at_once() {
+    let database = PostgresDatabase::new();
+    let role = format!("old_of_{}", database.name);
+    database.command(&format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'"));
+    let grants = include_str!("../../migrations/postgres/grants.sql");
+    // As they were granted before the tables were added.
+    let is_old = |line: &&str| !line.contains("unknown_tokens");
+    let old: String = grants.lines().filter(is_old).collect::<Vec<_>>().join("\n");
+    database.execute(&old.replace(":\"role\"", &role));
+    let url = database.url_as(&role, "secret");
+    let open = || PostgresStore::open(&url, PostgresOptions::default());
+    let error = open().err().expect("a right is missing").to_string();
+    for part in [role.as_str(), "unknown_tokens", "grants.sql"] {
+        assert!(error.contains(part), "{error}");
+    }
+    database.execute(&grants.replace(":\"role\"", &role));
+    open().unwrap().ping().unwrap();
+}
+
+#[test]
 fn role_with_the_documented_grants_does_everything_but_migrate() {
     let database = PostgresDatabase::new();
     let role = format!("app_of_{}", database.name);
