@@ -18,6 +18,7 @@ use central::ports::{QueryError, Unavailable};
 use central::query::{Page, PageRequest, UnknownTokenFilter};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -79,22 +80,40 @@ pub(crate) async fn write(
         .await
         .map_err(error::refusal)?;
     }
-    let mut queued = Vec::new();
+    let mut refused_by_no = BTreeMap::new();
     for (charger, refused) in refused(presented, new) {
-        let charger_no = numbers.charger_with_key(charger)?;
-        let counted: i64 = sqlx::query_scalar(
-            "INSERT INTO token_refusals AS t (charger_no, hour, count) VALUES ($1, $2, $3)
-             ON CONFLICT (charger_no) DO UPDATE SET hour = excluded.hour,
-                count = excluded.count + CASE WHEN t.hour = excluded.hour THEN t.count ELSE 0 END
-             RETURNING count",
-        )
-        .bind(charger_no)
-        .bind(hour_of(&refused))
-        .bind(at_most(refused.len()))
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(error::refusal)?;
-        let announced = announced(refused, counted);
+        refused_by_no.insert(numbers.charger_with_key(charger)?, refused);
+    }
+    if refused_by_no.is_empty() {
+        return Ok(Vec::new());
+    }
+    let counted: Vec<(i32, i64)> = sqlx::query_as(
+        "INSERT INTO token_refusals AS t (charger_no, hour, count)
+         SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[])
+         ON CONFLICT (charger_no) DO UPDATE SET hour = greatest(t.hour, excluded.hour),
+            count = excluded.count + CASE WHEN t.hour >= excluded.hour THEN t.count ELSE 0 END
+         RETURNING charger_no, count",
+    )
+    .bind(refused_by_no.keys().copied().collect::<Vec<i32>>())
+    .bind(
+        refused_by_no
+            .values()
+            .map(|refused| hour_of(refused))
+            .collect::<Vec<i64>>(),
+    )
+    .bind(
+        refused_by_no
+            .values()
+            .map(|refused| at_most(refused.len()))
+            .collect::<Vec<i64>>(),
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let mut queued = Vec::new();
+    for (charger_no, count) in counted {
+        let refused = refused_by_no.remove(&charger_no).unwrap_or_default();
+        let announced = announced(refused, count);
         queued.extend(
             announced.map(|token| Queued::token_refused(charger_no.into(), token.record, token.at)),
         );

@@ -69,8 +69,8 @@ pub(crate) fn write(
     }
     let mut count = connection.prepare_cached(
         "INSERT INTO token_refusals (charger_no, hour, count) VALUES (?1, ?2, ?3)
-         ON CONFLICT (charger_no) DO UPDATE SET hour = excluded.hour,
-            count = excluded.count + CASE WHEN hour = excluded.hour THEN count ELSE 0 END
+         ON CONFLICT (charger_no) DO UPDATE SET hour = max(hour, excluded.hour),
+            count = excluded.count + CASE WHEN hour >= excluded.hour THEN count ELSE 0 END
          RETURNING count",
     )?;
     let mut queued = Vec::new();
