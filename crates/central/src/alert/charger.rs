@@ -50,8 +50,8 @@ pub const CHARGER_ALERTS: &[ChargerAlert] = &[
         keep_firing_s: 2 * MINUTE,
         clears: "more than half of the site's chargers (by `site_offline_percent`) have been connected for 2 minutes",
         is_of_charger: true,
-        at_stake: "Nobody is in control at this site, and drivers may not be able to charge. The chargers keep the messages of their transactions.",
-        to_do: "Check the power and the router of the site. `ChargerOffline` of its chargers is told only if it still fires afterwards.",
+        at_stake: "The chargers of this site are not controlled, and drivers may not be able to charge. The chargers keep the messages of their transactions.",
+        to_do: "Check the power and the router of the site. Silence the site before a batch that restarts many of its chargers: they close their connections themselves. `ChargerOffline` of its chargers is told only if it still fires afterwards.",
     },
     ChargerAlert {
         name: "ChargerOffline",

@@ -70,6 +70,9 @@ pub const INHIBITIONS: &[(&str, &[&str])] = &[
 /// While one of this name is pending too, nobody is told of those that it would explain: it has the same time before
 /// firing, and the order in which the two fire is chance.
 const WAITED_FOR: &str = "FleetDrop";
+/// A page that began later than so long after it is not explained by it: the fleet may stay small for hours, and another site
+/// may go offline meanwhile.
+const WAITED_FOR_MS: i64 = 15 * 60_000;
 
 /// The same for alerts of one site: while one of the first name fires, nobody is told of those of the other names that have
 /// the same site.
@@ -585,6 +588,8 @@ impl Machine {
             })
             .collect();
         let is_waited_for = self.has(WAITED_FOR, Severity::Page, "");
+        let waited_for = (WAITED_FOR.to_owned(), Severity::Page, String::new());
+        let waited_for = self.alerts.get(&waited_for).map(|alert| alert.active_at);
         for ((name, severity, subject), alert) in &mut self.alerts {
             if alert.state != AlertState::Firing {
                 continue;
@@ -592,12 +597,17 @@ impl Machine {
             let silence = active.iter().find(|silence| silence.matcher.has(alert));
             alert.silenced_by = silence.map(|silence| silence.id);
             let is_told = alert.told.firing.is_some();
+            let began = alert.active_at;
+            let is_later = *severity == Severity::Page
+                && waited_for.is_some_and(|at| began.0 - at.0 > WAITED_FOR_MS);
             let explains = INHIBITIONS
                 .iter()
                 .find(|(source, targets)| {
                     let counts = names.contains(source)
                         || (is_waited_for && !is_told && *source == WAITED_FOR);
-                    counts && targets.contains(&name.as_str())
+                    counts
+                        && targets.contains(&name.as_str())
+                        && !(is_later && *source == WAITED_FOR)
                 })
                 .map(|(source, _)| (*source).to_owned());
             let explains = explains.or_else(|| {
@@ -1069,6 +1079,21 @@ mod tests {
             .map(|(id, _)| world.stored[id].name.as_str())
             .collect();
         assert_eq!(told, ["FleetDrop"]);
+        // The fleet stays small for hours, and another site goes offline.
+        for minute in 0..40 {
+            let mut found = vec![site_offline("depot"), drop()];
+            if minute > 30 {
+                found.push(site_offline("harbour"));
+            }
+            world.round(found, &judged);
+            world.now += MINUTE;
+        }
+        let told: Vec<&str> = world
+            .told
+            .iter()
+            .map(|(id, _)| world.stored[id].subject.as_str())
+            .collect();
+        assert_eq!(told, ["", "harbour"]);
     }
 
     #[test]
