@@ -12,7 +12,7 @@ use central::model::{
 };
 use central::ports::{
     ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, Condition, DirectorySource, Handshakes,
-    IDEMPOTENCY_KEPT_MS, Idempotency, NotChanged, Once, Unavailable,
+    IDEMPOTENCY_KEPT_MS, Idempotency, NotChanged, Once, Unavailable, UnavailableKind,
 };
 use central::query::{AuditFilter, ChargerFilter, PageRequest, QueryStore};
 
@@ -325,7 +325,7 @@ fn written<T>(write: impl Fn() -> Result<T, Unavailable>) -> T {
             Ok(done) => return done,
             Err(error) => {
                 let waited_too_long = began.elapsed() > std::time::Duration::from_secs(30);
-                let is_busy = error.detail.contains("database is locked");
+                let is_busy = error.kind == UnavailableKind::Locked;
                 assert!(is_busy && !waited_too_long, "{error:?}");
             }
         }
