@@ -26,7 +26,7 @@ fn send_meter_values(charger: &mut Charger, count: usize) {
 
 #[test]
 fn delivery_continues_while_other_clients_hold_all_sockets() {
-    let deployment = Deployment::start_with_files(SETTINGS, 400);
+    let deployment = Deployment::start_with_files(SETTINGS, 500);
     let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
     send_meter_values(&mut charger, 10);
 
@@ -63,7 +63,7 @@ fn delivery_continues_while_other_clients_hold_all_sockets() {
         "handles ran out"
     );
     let log = deployment.log();
-    for part in ["gateway.connections_max is 50000", "only 400 files"] {
+    for part in ["gateway.connections_max is 50000", "only 500 files"] {
         assert!(log.contains(part), "{part} is not in the log:\n{log}");
     }
     drop((others, silent));
