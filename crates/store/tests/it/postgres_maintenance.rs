@@ -555,7 +555,7 @@ fn a_role_without_a_right_on_a_new_table_is_refused_at_once() {
     database.execute(&old.replace(":\"role\"", &role));
     let url = database.url_as(&role, "secret");
     let open = || PostgresStore::open(&url, PostgresOptions::default());
-    let error = open().err().expect("a right is missing").to_string();
+    let error = open().expect_err("a right is missing").to_string();
     for part in [role.as_str(), "unknown_tokens", "grants.sql"] {
         assert!(error.contains(part), "{error}");
     }
