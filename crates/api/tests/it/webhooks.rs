@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use central::Timestamp;
 use central::model::{
-    Actor, ActorKind, Origin, Webhook, WebhookId, WebhookPatch, WebhookRetry, WebhookSecret,
-    WebhookSettings, WebhookState,
+    Actor, ActorKind, Origin, Webhook, WebhookId, WebhookPatch, WebhookProgress, WebhookRetry,
+    WebhookSecret, WebhookSettings, WebhookState,
 };
 use central::ports::{
     ChangeRequest, EventLog, NewWebhook, Once, StepRecorded, Token, Tokens, WebhookStep, Webhooks,
@@ -618,13 +618,7 @@ async fn clock_that_is_set_back_postpones_neither_events_nor_retries() {
                     since: ahead(-1_000),
                 });
             }
-            let step = WebhookStep {
-                version: webhook.version,
-                progress,
-                attempts: Vec::new(),
-                switch_off: None,
-                hold_until: None,
-            };
+            let step = step(webhook.version, progress);
             let recorded =
                 world.ask(|store| store.record_webhook(webhook.id, lease, &step, ahead(0)));
             assert_eq!(recorded, Ok(StepRecorded::Recorded));
@@ -634,6 +628,17 @@ async fn clock_that_is_set_back_postpones_neither_events_nor_retries() {
             until("the record", || world.webhook(id).waiting == 0).await;
         }
         assert_eq!(receiver.tokens(), ["T-000", "T-000"]);
+    }
+}
+
+/// What the sender records of a turn without an attempt.
+fn step(version: u64, progress: WebhookProgress) -> WebhookStep {
+    WebhookStep {
+        version,
+        progress,
+        attempts: Vec::new(),
+        switch_off: None,
+        hold_until: None,
     }
 }
 
@@ -658,13 +663,7 @@ async fn clock_that_jumps_ahead_switches_no_webhook_off() {
             attempts: 10,
             since: past(-2 * day_ms),
         });
-        let step = WebhookStep {
-            version: webhook.version,
-            progress,
-            attempts: Vec::new(),
-            switch_off: None,
-            hold_until: None,
-        };
+        let step = step(webhook.version, progress);
         let recorded = world.ask(|store| store.record_webhook(id, lease, &step, past(0)));
         assert_eq!(recorded, Ok(StepRecorded::Recorded));
         let _api = world.send().await;

@@ -734,6 +734,13 @@ mod tests {
     }
 
     impl World {
+        /// This member of each alert of which somebody was told, in this order.
+        fn told_of(&self, member: fn(&Alert) -> &String) -> Vec<&str> {
+            let told = self.told.iter();
+            told.map(|(id, _)| member(&self.stored[id]).as_str())
+                .collect()
+        }
+
         fn new() -> Self {
             Self {
                 machine: Machine::default(),
@@ -980,12 +987,7 @@ mod tests {
             created_at: Timestamp(0),
         });
         world.round(vec![offline("CP-1"), offline("CP-10")], &["ChargerOffline"]);
-        let told: Vec<&str> = world
-            .told
-            .iter()
-            .map(|(id, _)| world.stored[id].subject.as_str())
-            .collect();
-        assert_eq!(told, ["CP-10"]);
+        assert_eq!(world.told_of(|alert| &alert.subject), ["CP-10"]);
     }
 
     #[test]
@@ -999,12 +1001,7 @@ mod tests {
             );
             world.now += MINUTE;
         }
-        let told: Vec<&str> = world
-            .told
-            .iter()
-            .map(|(id, _)| world.stored[id].name.as_str())
-            .collect();
-        assert_eq!(told, ["FleetDrop"]);
+        assert_eq!(world.told_of(|alert| &alert.name), ["FleetDrop"]);
         for _ in 0..8 {
             world.round(vec![offline("CP-1")], &["ChargerOffline", "FleetDrop"]);
             world.now += MINUTE;
@@ -1073,12 +1070,7 @@ mod tests {
             world.round(found, &judged);
             world.now += MINUTE / 2;
         }
-        let told: Vec<&str> = world
-            .told
-            .iter()
-            .map(|(id, _)| world.stored[id].name.as_str())
-            .collect();
-        assert_eq!(told, ["FleetDrop"]);
+        assert_eq!(world.told_of(|alert| &alert.name), ["FleetDrop"]);
         // The fleet stays small for hours, and another site goes offline.
         for minute in 0..40 {
             let mut found = vec![site_offline("depot"), drop()];
@@ -1088,12 +1080,7 @@ mod tests {
             world.round(found, &judged);
             world.now += MINUTE;
         }
-        let told: Vec<&str> = world
-            .told
-            .iter()
-            .map(|(id, _)| world.stored[id].subject.as_str())
-            .collect();
-        assert_eq!(told, ["", "harbour"]);
+        assert_eq!(world.told_of(|alert| &alert.subject), ["", "harbour"]);
     }
 
     #[test]

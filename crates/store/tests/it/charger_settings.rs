@@ -4,6 +4,7 @@ use crate::common::{
     Adapter, PostgresDatabase, apply, call, id, on_every_adapter, origin, put_profile,
     remove_profile,
 };
+use crate::imports;
 use central::Timestamp;
 use central::charger_import::read;
 use central::import::{Format, IMPORT_LINES_MAX, Line, Outcome};
@@ -546,37 +547,8 @@ fn an_import_of_the_greatest_size_is_stored<A: Adapter>() {
 fn an_import_is_applied_once_under_its_idempotency_key<A: Adapter>() {
     let database = A::new();
     let store = database.open();
-    let request = |key: &str, digest| ChangeRequest {
-        idempotency: Some(Idempotency {
-            key: key.to_owned(),
-            digest: [digest; 32],
-        }),
-        ..ChangeRequest::of(origin())
-    };
-    let import = |text: &str, request: &ChangeRequest| {
-        let done = store.import_chargers_once(&lines(text), false, request);
+    imports::are_applied_once_under_their_key(&store, "charger_id", |file, is_dry_run, request| {
+        let done = store.import_chargers_once(&lines(file), is_dry_run, request);
         done.unwrap()
-    };
-    let file = "charger_id,group\nA1,G\nA2,\n";
-    let Once::Refused(_) = import("charger_id,group\nA1,G\nA1,G\n", &request("k", 3)) else {
-        panic!("one object twice is refused");
-    };
-    let Once::Done(first) = import(file, &request("k", 1)) else {
-        panic!("a refused import uses up no key");
-    };
-    let Once::Done(changed) = import("charger_id,group\nA1,H\nA2,\n", &request("k2", 2)) else {
-        panic!("another key");
-    };
-    assert_eq!(changed[0].changes, ["group"]);
-    assert_eq!(import(file, &request("k", 1)), Once::Repeated(first));
-    let again = "charger_id,group\nA1,H\nA2,\n";
-    assert_eq!(import(again, &request("k2", 2)), Once::Repeated(changed));
-    assert_eq!(import("charger_id\nZ9\n", &request("k", 4)), Once::Mismatch);
-    let entries = store.audit(&AuditFilter::default(), &PageRequest::default());
-    assert_eq!(entries.unwrap().items.len(), 3);
-    let judged = store.import_chargers_once(&lines(file), true, &request("k", 1));
-    let Once::Done(judged) = judged.unwrap() else {
-        panic!("a dry run has no key");
-    };
-    assert_eq!(judged[0].outcome, Outcome::Updated);
+    });
 }

@@ -19,6 +19,7 @@ mod disconnects;
 mod effects;
 mod event_log;
 mod handshakes;
+mod imports;
 mod laws;
 mod local_lists;
 mod maintenance;

@@ -5,6 +5,7 @@ use crate::common::{
     on_every_adapter,
 };
 use crate::laws::on_store;
+use crate::writers;
 use central::model::{ChargerKey, QuirkCount};
 use central::query::{PageRequest, Place, QueryError, QueryStore, QuirkFilter};
 use central::record::Notes;
@@ -103,22 +104,7 @@ fn writers_with_the_same_records_count_them_once<A: Adapter>() {
     let all: Vec<Sent> = (1..=60)
         .map(|seq| quirky(seq, &format!("CP-{}", seq % 3), Quirk::NumberId.note()))
         .collect();
-    // Each begins at another record, so that they meet known and new records in every batch.
-    std::thread::scope(|scope| {
-        for writer in 0..3 {
-            let (database, all) = (&database, &all);
-            scope.spawn(move || {
-                let store = database.open();
-                for begin in 0..10 {
-                    let begin = (begin * 6 + writer * 20) % all.len();
-                    let mut batch = all[begin..].to_vec();
-                    batch.extend_from_slice(&all[..begin]);
-                    batch.truncate(30);
-                    while apply(&store, &batch).is_err() {}
-                }
-            });
-        }
-    });
+    writers::meet(&database, &all);
     let counts = A::contents(&database.open()).quirks;
     assert_eq!(counts.len(), 3);
     for (of, count) in counts {

@@ -5,6 +5,7 @@ use crate::common::{
     on_every_adapter, origin,
 };
 use crate::laws::on_store;
+use crate::writers;
 use central::model::{
     EventId, EventType, TOKEN_REFUSED_EVENTS_MAX, UNKNOWN_TOKENS_PER_DAY_MAX, UnknownTokenView,
     unknown_token_key,
@@ -343,22 +344,7 @@ fn writers_with_the_same_records_count_them_once<A: Adapter>() {
             presents(seq, &charger, 1, &format!("T{}", seq % 2), "Invalid")
         })
         .collect();
-    // Each begins at another record, so that they meet known and new records in every batch.
-    std::thread::scope(|scope| {
-        for writer in 0..3 {
-            let (database, all) = (&database, &all);
-            scope.spawn(move || {
-                let store = database.open();
-                for begin in 0..10 {
-                    let begin = (begin * 6 + writer * 20) % all.len();
-                    let mut batch = all[begin..].to_vec();
-                    batch.extend_from_slice(&all[..begin]);
-                    batch.truncate(30);
-                    while apply(&store, &batch).is_err() {}
-                }
-            });
-        }
-    });
+    writers::meet(&database, &all);
     let counts = A::contents(&database.open()).unknown_tokens;
     assert_eq!(counts.len(), 6);
     assert!(counts.values().all(|count| count.count == 10), "{counts:?}");

@@ -209,3 +209,22 @@ fn batches_by_copy_store_the_same_as_batches_by_insert() {
         reference.contents().states.transactions
     );
 }
+
+/// Three writers store parts of `all` at the same time. Each begins at another record, so that they meet known and new records
+/// in every batch.
+pub(crate) fn meet<A: Adapter>(database: &A, all: &[Sent]) {
+    std::thread::scope(|scope| {
+        for writer in 0..3 {
+            scope.spawn(move || {
+                let store = database.open();
+                for begin in 0..10 {
+                    let begin = (begin * 6 + writer * 20) % all.len();
+                    let mut batch = all[begin..].to_vec();
+                    batch.extend_from_slice(&all[..begin]);
+                    batch.truncate(30);
+                    while apply(&store, &batch).is_err() {}
+                }
+            });
+        }
+    });
+}
