@@ -182,7 +182,7 @@ pub(crate) async fn remove(
     let (admin, commands) = (state.charger_admin()?, state.commands()?);
     state
         .run(move |_| {
-            // Commands that were requested before it are not sent.
+            // By the database's clock, as the times of commands: those that were requested before it are not sent.
             request.origin.at = database_time(&*commands)?;
             let removed = admin.remove_charger(&id, &request);
             let removed = removed.map_err(|error| ApiError::unavailable(&error))?;

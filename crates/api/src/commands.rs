@@ -231,7 +231,7 @@ pub(crate) async fn submit(
             let id = CommandId(common::id::new_v7());
             let wanted = make(store, id)?;
             refuse_kept_list(lists.as_deref(), &wanted.request)?;
-            // A moment later: a command that does not wait has only seconds.
+            // Read again: `make` has taken time, and a command that does not wait has only seconds.
             let time = database_time(&*commands)?;
             let new = wanted
                 .request

@@ -121,6 +121,15 @@ pub enum Outcome {
     Refused,
 }
 
+/// The verdicts of an import without an idempotency key, made or refused.
+pub(crate) fn verdicts_of(import: Once<Vec<Verdict>, Vec<Verdict>>) -> Vec<Verdict> {
+    match import {
+        Once::Done(verdicts) | Once::Repeated(verdicts) | Once::Refused(verdicts) => verdicts,
+        // Only a request with a key has one of these.
+        Once::Mismatch | Once::InUse => Vec::new(),
+    }
+}
+
 /// The verdict on a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {

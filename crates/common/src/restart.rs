@@ -24,6 +24,7 @@ fn until_it_returns_after(pause: Duration, body: &mut impl FnMut(), panicked: &m
 /// Runs the task until it returns. A panic is logged with its name, and after [`PAUSE`] the task is made and run again, without
 /// what it held. What it shares with others must be usable after a panic.
 pub async fn task<F: Future<Output = ()>>(name: &'static str, make: impl Fn() -> F) {
+    // In the future, so that a panic of `make` is caught too.
     let attempt = || async { AssertUnwindSafe(make()).catch_unwind().await };
     while attempt().await.is_err() {
         tracing::error!(task = name, "a task panicked and is started again");

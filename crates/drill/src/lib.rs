@@ -126,8 +126,8 @@ not all is stored in time; if a part is not ready again within three minutes; if
 unexpectedly; if the fault had no effect; or if, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11, 13 and 16, there
 is no answer for longer than --answer-within (in 18: if no charger gets one for so long). In 10,
 records must be delivered through the bypass while RabbitMQ is blocked. In 12, API and export
-must list every session as ended, with the energy between its meter readings. In 13, maintenance must move all rows of today to a new
-partition. In 14, the damage must be reported before it is salvaged; the damaged record is kept
+must list every session as ended, with the energy between its meter readings. In 13, maintenance
+must move all rows of today to a new partition. In 14, the damage must be reported before it is salvaged; the damaged record is kept
 as a dead letter and not counted as lost. In 15, no outcome of a command may contradict what
 the simulated charger received and answered. In 16, the gateway is upgraded five times, twice
 after a broken program was installed, and no connection of a charger may be closed. In 17, the

@@ -71,7 +71,7 @@ pub(crate) fn hour_of(refused: &[&PresentedToken]) -> i64 {
     last.unwrap_or_default().div_euclid(TOKEN_REFUSED_EVENTS_MS)
 }
 
-/// Those of one charger that have an event, when these are counted too and the hour has `count`.
+/// The refusals of one charger that get an event. `count` is that of the charger's hour, these included.
 pub(crate) fn announced(
     refused: Vec<&PresentedToken>,
     count: i64,

@@ -534,7 +534,7 @@ fn list(settings: &Settings) -> Result<()> {
 fn remove(args: &OneArgs) -> Result<()> {
     let database = database::open(&args.settings.load()?, Use::Change)?;
     let mut request = ChangeRequest::of(command_line());
-    // Commands that were requested before it are not sent.
+    // By the database's clock, as the times of commands: those that were requested before it are not sent.
     request.origin.at = database.commands.time()?;
     let chargers = database.chargers;
     if chargers.remove_charger(&args.identity, &request)?.is_err() {

@@ -284,7 +284,7 @@ pub(super) fn due<'a>(
     });
     let ended = ended.filter(is_wanted).map(|alert| (Tells::Ended, alert));
     for (tells, alert) in firing.chain(ended) {
-        // What has one site as its subject is told together: a site is no group of sites.
+        // Alerts about sites are grouped with each other: by site, each would be a mail of its own.
         let site = alert.site.as_deref().filter(|_| alert.charger_id.is_some());
         let group = site.unwrap_or(&alert.group);
         let key = (alert.severity, alert.name.as_str(), group, tells);

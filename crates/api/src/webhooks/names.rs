@@ -81,7 +81,7 @@ impl Names {
         };
         let (ended, query) = watch::channel(None);
         vacant.insert(query.clone());
-        // Without a thread the query is removed from the list again, which takes the lock.
+        // If no thread starts, `listed` below is dropped, which takes the lock to remove the query.
         drop(queries);
         let listed = Listed {
             queries: Arc::clone(&self.queries),
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// Whether an answer comes while nothing is answered. It does not: the time is not waited for when one comes.
+    /// Whether the name is resolved within a short time; never while the resolver is closed.
     async fn is_answered(names: &Names, name: &str) -> bool {
         let resolved = names.resolve(name, 80);
         tokio::time::timeout(Duration::from_millis(20), resolved)

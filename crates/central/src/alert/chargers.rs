@@ -4,7 +4,7 @@
 //! its conditions are neither true nor false. Times are those at which Wattpost received messages, not those in them,
 //! except for [`clock_error`](crate::model::ConnectorView::clock_error_ms), which compares the two.
 
-use super::machine::{Finding, NAMED_MAX};
+use super::machine::{Finding, names_of};
 use super::{Severity, Thresholds};
 use crate::model::{
     ChargerKey, ChargerView, ConnectionState, ConnectorView, RefusedHandshakeView, Registration,
@@ -225,14 +225,11 @@ pub fn of_long_offline<'a>(
     if names.is_empty() {
         return;
     }
-    let mut words = format!(
+    let words = format!(
         "chargers that have been offline for more than {} days: {}",
         settings.long_offline_days,
-        names[..names.len().min(NAMED_MAX)].join(", ")
+        names_of(&names)
     );
-    if names.len() > NAMED_MAX {
-        words.push_str(&format!(" and {} more", names.len() - NAMED_MAX));
-    }
     found.push(Finding::new("ChargersLongOffline", Severity::Ticket, words));
 }
 

@@ -70,13 +70,13 @@ pub const INHIBITIONS: &[(&str, &[&str])] = &[
 /// While one of this name is pending too, nobody is told of those that it would explain: it has the same time before
 /// firing, and the order in which the two fire is chance.
 const WAITED_FOR: &str = "FleetDrop";
-/// A page that began later than so long after it is not explained by it: the fleet may stay small for hours, and another site
-/// may go offline meanwhile.
+/// It does not explain a page that began more than this time after it: the fleet may stay small for hours, and another site may
+/// go offline meanwhile.
 const WAITED_FOR_MS: i64 = 15 * 60_000;
 
-/// The same for alerts of one site: while one of the first name fires, nobody is told of those of the other names that have
-/// the same site.
-pub const SITE_INHIBITIONS: &[(&str, &[&str])] = &[("SiteOffline", &["ChargerOffline"])];
+/// As [`INHIBITIONS`], for alerts of one site: while one of the first name fires, nobody is told of those of the other names
+/// that have the same site.
+const SITE_INHIBITIONS: &[(&str, &[&str])] = &[("SiteOffline", &["ChargerOffline"])];
 
 /// What identifies an alert while it is not resolved: name, severity, subject.
 pub type Key = (String, Severity, String);
@@ -558,7 +558,7 @@ impl Machine {
             }
             alert.told.firing = Some(now);
             step.told.push((alert.id, Stage::Firing));
-            if is_of_chargers(alert) {
+            if is_of_subject(alert) {
                 let rule = (alert.name.clone(), alert.severity);
                 self.told.entry(rule).or_default().push_back(now);
             }
@@ -587,9 +587,9 @@ impl Machine {
                 Some((*source, alert.site.clone()?))
             })
             .collect();
-        let is_waited_for = self.has(WAITED_FOR, Severity::Page, "");
         let waited_for = (WAITED_FOR.to_owned(), Severity::Page, String::new());
         let waited_for = self.alerts.get(&waited_for).map(|alert| alert.active_at);
+        let is_waited_for = waited_for.is_some();
         for ((name, severity, subject), alert) in &mut self.alerts {
             if alert.state != AlertState::Firing {
                 continue;
@@ -621,7 +621,7 @@ impl Machine {
             // The page says all that the ticket of the same name and subject says.
             let has_page = *severity != Severity::Page
                 && firing.contains(&(name.clone(), Severity::Page, subject.clone()));
-            let is_folded = is_of_chargers(alert)
+            let is_folded = is_of_subject(alert)
                 && alert.told.firing.is_none()
                 && !folded.is_empty()
                 && folded.contains(&(name.clone(), *severity, String::new()));
@@ -634,7 +634,7 @@ impl Machine {
         let mut due: BTreeMap<(&str, Severity), Vec<&str>> = BTreeMap::new();
         for alert in self.alerts.values() {
             if alert.state == AlertState::Firing
-                && is_of_chargers(alert)
+                && is_of_subject(alert)
                 && alert.told.firing.is_none()
                 && !is_quiet(alert)
             {
@@ -686,25 +686,32 @@ const fn is_quiet(alert: &Alert) -> bool {
 }
 
 /// Whether it is about one charger or one site, so that many of its rule are told as one.
-const fn is_of_chargers(alert: &Alert) -> bool {
+const fn is_of_subject(alert: &Alert) -> bool {
     alert.charger_id.is_some() || alert.site.is_some()
 }
 
 /// Whether it is an alert of a charger or a site of this rule that fires.
 fn is_of_rule(alert: &Alert, name: &str, severity: Severity) -> bool {
     alert.state == AlertState::Firing
-        && is_of_chargers(alert)
+        && is_of_subject(alert)
         && alert.name == name
         && alert.severity == severity
 }
 
 /// The summary of the alert that stands for these.
 fn in_words(name: &str, subjects: &[&str]) -> String {
-    let mut words = format!("{} alerts {name} fire: ", subjects.len());
-    let named = &subjects[..subjects.len().min(NAMED_MAX)];
-    words.push_str(&named.join(", "));
-    if subjects.len() > NAMED_MAX {
-        words.push_str(&format!(" and {} more", subjects.len() - NAMED_MAX));
+    format!(
+        "{} alerts {name} fire: {}",
+        subjects.len(),
+        names_of(subjects)
+    )
+}
+
+/// The first [`NAMED_MAX`] of these names, and how many more there are.
+pub(super) fn names_of(names: &[&str]) -> String {
+    let mut words = names[..names.len().min(NAMED_MAX)].join(", ");
+    if names.len() > NAMED_MAX {
+        words.push_str(&format!(" and {} more", names.len() - NAMED_MAX));
     }
     words
 }

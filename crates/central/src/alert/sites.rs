@@ -7,7 +7,7 @@
 //! because their gateway was killed: chargers that come back late after an outage of Wattpost are not a site without power.
 
 use super::chargers::{Known, is_judged, is_long_offline, is_missed};
-use super::machine::{Finding, NAMED_MAX};
+use super::machine::{Finding, names_of};
 use super::{Severity, Thresholds};
 use crate::Timestamp;
 use crate::model::ConnectionState;
@@ -115,17 +115,12 @@ impl<'a> Seen<'a> {
 }
 
 fn in_words(site: &str, seen: &Seen<'_>) -> String {
-    let count = seen.offline.len();
-    let named = &seen.offline[..count.min(NAMED_MAX)];
-    let mut words = format!(
-        "{count} of {} chargers of site {site} are offline: {}",
+    format!(
+        "{} of {} chargers of site {site} are offline: {}",
+        seen.offline.len(),
         seen.chargers,
-        named.join(", ")
-    );
-    if count > NAMED_MAX {
-        words.push_str(&format!(" and {} more", count - NAMED_MAX));
-    }
-    words
+        names_of(&seen.offline)
+    )
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ const RECHECK_MS: i64 = 120_000;
 /// By how much a message of another gateway may seem to be earlier than the claim, which has the database's time: 5 seconds.
 const CLOCKS_DIFFER_MS: i64 = 5_000;
 
-/// How much longer than their time messages are joined with a command, because the clock of
-/// their gateway may be ahead of the database's: 1 hour. What is shown is judged by one clock, see
+/// Messages are joined with a command for an hour longer than they count, because the clock of their gateway may be ahead of
+/// the database's. What is shown is judged by one clock, see
 /// [`StoredCommand::view`](crate::model::StoredCommand::view).
 const CLOCK_AHEAD_MAX_MS: i64 = 3_600_000;
 

@@ -253,8 +253,8 @@ pub struct WebhookRetry {
     pub event: EventId,
     /// Attempts that have failed, at least one.
     pub attempts: u32,
-    /// When the first one was made. If the clock was set since, or no attempt was made at its time, because this system was
-    /// down, it is moved by so much: from it to the last attempt it is as long as the receiver was seen to fail.
+    /// When the first one was made; later if Wattpost was down or its clock was set since. Until the last attempt it is as long
+    /// as the receiver was seen to fail.
     pub since: Timestamp,
 }
 

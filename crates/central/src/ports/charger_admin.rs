@@ -1,7 +1,7 @@
 //! The chargers that the operator sets: the writing side of the directory.
 
 use super::{ChangeRequest, NotChanged, Once, Sites, Unavailable};
-use crate::import::{Line, Verdict};
+use crate::import::{Line, Verdict, verdicts_of};
 use crate::model::{ChargerProfile, ChargerSettings, Origin, SettingsPatch};
 
 /// Creates, changes, lists and removes the settings of chargers. Calls block.
@@ -61,15 +61,8 @@ pub trait ChargerAdmin: Sites {
         origin: &Origin,
     ) -> Result<Vec<Verdict>, Unavailable> {
         let request = ChangeRequest::of(origin.clone());
-        Ok(
-            match self.import_chargers_once(lines, is_dry_run, &request)? {
-                Once::Done(verdicts) | Once::Repeated(verdicts) | Once::Refused(verdicts) => {
-                    verdicts
-                }
-                // Only a request with a key has one of these.
-                Once::Mismatch | Once::InUse => Vec::new(),
-            },
-        )
+        self.import_chargers_once(lines, is_dry_run, &request)
+            .map(verdicts_of)
     }
 
     /// All charger profiles, sorted by identity without regard to case.

@@ -1,7 +1,7 @@
 //! The directory's writing side for tokens: the operator sets, lists, imports and removes them.
 
 use super::{ChangeRequest, Once, QueryError, Unavailable};
-use crate::import::{Line, Verdict};
+use crate::import::{Line, Verdict, verdicts_of};
 use crate::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
 use crate::query::{Page, PageRequest, TokenFilter, UnknownTokenFilter};
 use uuid::Uuid;
@@ -105,15 +105,8 @@ pub trait Tokens: Send + Sync + 'static {
         origin: &Origin,
     ) -> Result<Vec<Verdict>, Unavailable> {
         let request = ChangeRequest::of(origin.clone());
-        Ok(
-            match self.import_tokens_once(lines, is_dry_run, &request)? {
-                Once::Done(verdicts) | Once::Repeated(verdicts) | Once::Refused(verdicts) => {
-                    verdicts
-                }
-                // Only a request with a key has one of these.
-                Once::Mismatch | Once::InUse => Vec::new(),
-            },
-        )
+        self.import_tokens_once(lines, is_dry_run, &request)
+            .map(verdicts_of)
     }
 
     /// Sets a token; replaces an earlier one with the same id.

@@ -657,7 +657,6 @@ fn no_rule_for_prometheus_fires_while_everything_works() {
     promtool(&["test", "rules", path.to_str().expect("UTF-8")]);
 }
 
-/// Each query of the dashboard for Grafana is valid, and reads metrics that are exported.
 #[test]
 fn the_example_for_alertmanager_has_what_one_alert_explains_of_others() {
     let path = root().join("packaging/prometheus/alertmanager.example.yml");
@@ -689,6 +688,7 @@ fn the_example_for_alertmanager_has_what_one_alert_explains_of_others() {
     }
 }
 
+/// Each query of the dashboard for Grafana is valid, and reads metrics that are exported.
 #[test]
 fn queries_of_the_dashboard_for_grafana_are_valid() {
     let text = std::fs::read_to_string(root().join("packaging/grafana/wattpost.json"));

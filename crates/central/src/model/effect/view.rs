@@ -150,7 +150,7 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Whether a message is later. One of another gateway is compared by the database's time of the sending: which of the two
+    /// Whether the command was sent before this message. A message of another gateway is compared by the database's time of the sending: which of the two
     /// gateways has the wrong time is not known.
     fn is_before(&self, moment: Moment) -> bool {
         if moment.record.gateway == self.sent.record.gateway {
