@@ -7,7 +7,7 @@ import ts from 'typescript';
 process.env.TZ = 'Europe/Berlin';
 const source = readFileSync(new URL('../src/lib/format.ts', import.meta.url), 'utf8');
 const { outputText } = ts.transpileModule(source, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 } });
-const { roundTimes, tickTexts } = await import(`data:text/javascript,${encodeURIComponent(outputText)}`);
+const { counted, roundTimes, tickTexts } = await import(`data:text/javascript,${encodeURIComponent(outputText)}`);
 const axis = (from, to) => tickTexts(roundTimes(Date.parse(from), Date.parse(to), 6));
 
 test('an axis has round times, seconds only where they differ, and days where there is more than one', () => {
@@ -19,4 +19,9 @@ test('an axis has round times, seconds only where they differ, and days where th
   assert.deepEqual(axis('2026-10-01T18:20:00+02:00', '2026-10-30T12:00:00+01:00'), ['06 Oct', '11 Oct', '16 Oct', '21 Oct', '26 Oct']);
   assert.deepEqual(tickTexts([Date.parse('2026-10-23T20:00:00+02:00'), Date.parse('2026-10-24T08:00:00+02:00')]), ['23 Oct 20:00', '24 Oct 08:00']);
   assert.deepEqual(tickTexts([]), []);
+});
+
+test('one thing is not told as many', () => {
+  assert.deepEqual([0, 1, 2, 12_300].map((one) => counted(one, 'charger')), ['0 chargers', '1 charger', '2 chargers', '12,300 chargers']);
+  assert.deepEqual([1, 2].map((one) => counted(one, 'message waits', 'messages wait')), ['1 message waits', '2 messages wait']);
 });

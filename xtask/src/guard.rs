@@ -1,10 +1,12 @@
-//! Checks the dependencies without a tool that must be installed first.
+//! Checks the dependencies, and the blanks of the dashboard's markup, without a tool that must be
+//! installed first.
 //!
 //! The rules are in `deny.toml`, in the format of cargo-deny, so that `cargo deny check` reads the
 //! same file. This checks licences, duplicate versions and sources from the output of
 //! `cargo metadata`, and that each declared dependency is used. Security advisories are not checked:
 //! they need a database from the network.
 
+mod blanks;
 mod licence;
 mod usage;
 mod versions;
@@ -85,7 +87,7 @@ struct Edge {
 }
 
 /// Checks the workspace in the folder `root`. Each item of the result is one problem, with the file,
-/// the crate and the remedy; an empty result means that there is none.
+/// the crate or line, and the remedy; an empty result means that there is none.
 ///
 /// # Errors
 ///
@@ -101,6 +103,7 @@ pub fn run(root: &Path) -> Result<Vec<String>> {
     problems.extend(versions::check(&metadata.packages, &deny.bans));
     problems.extend(foreign_sources(&metadata, &deny.sources));
     problems.extend(usage::check(root, &metadata)?);
+    problems.extend(blanks::check(root)?);
     Ok(problems)
 }
 

@@ -4,6 +4,11 @@ export function count(value: number | null | undefined): string {
   return value === null || value === undefined ? '–' : NUMBER.format(value);
 }
 
+/** A number of things, as `1 charger` and `2 chargers`. `many` is the plural, if it is not made with an s; it may be more words. */
+export function counted(value: number, one: string, many = `${one}s`): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
 export function power(watts: number | null | undefined): string {
   if (watts === null || watts === undefined) return '–';
   if (Math.abs(watts) >= 1e6) return `${(watts / 1e6).toFixed(2)} MW`;

@@ -252,7 +252,7 @@ test('a transaction shows the messages that the API lists for it', async () => {
 test('the curve has the current of each phase, and the meter values are a file', async () => {
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/transactions/${running.key}`);
-  await page.getByText('1 of 2 readings arrived more than a minute after they were taken').waitFor();
+  await page.getByText('1 of 2 readings arrived more than a minute after it was taken').waitFor();
   for (const name of ['Current L1 A', 'L2 A', 'L3 A']) await page.getByRole('rowheader', { name }).or(page.locator('.u-legend th', { hasText: name })).first().waitFor();
   // Nothing else was measured.
   assert.equal(await page.locator('main canvas').count(), 1);
