@@ -115,7 +115,8 @@ Columns:
   longest without answer
                    the longer of: the longest time from a call to its answer, and the longest
                    time in which no charger got an answer, although one waited if no
-                   connection was lost. Where the gateway itself is killed or must not
+                   connection was lost; until the load ends, when all chargers end their
+                   transactions at once. Where the gateway itself is killed or must not
                    answer, or the chargers have no network (1a, 1d, 5, 6, 9, 12, 14, 15), this
                    includes that time
   time to recover  from the repair (of a killed process or server: its restart) until all

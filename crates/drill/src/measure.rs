@@ -44,6 +44,16 @@ pub(super) fn read_commands(path: &Path) -> Result<SeenById> {
     Ok(commands)
 }
 
+/// The longest time from a call to its answer, of the calls sent from `from` to `to`. A call that got no answer counts until
+/// `to`. What is sent later belongs to the end of the load, in which all chargers end their transactions at once.
+pub(super) fn longest_wait(lines: &[LedgerEntry], from: TimestampUs, to: TimestampUs) -> Duration {
+    let waits = lines.iter().filter_map(|line| {
+        let sent_at = line.sent_at.filter(|at| (from..=to).contains(at))?;
+        Some(line.acknowledged_at.unwrap_or(to).since(sent_at))
+    });
+    waits.max().unwrap_or_default()
+}
+
 /// The longest time from `from` to `to` in which no charger got an answer; both ends count as answers.
 ///
 /// `waiting_only`: count only time in which at least one charger waited for an answer. Otherwise a pause in which nobody had
@@ -202,6 +212,24 @@ mod tests {
             "outcome": if acknowledged_at.is_some() { "acknowledged" } else { "unanswered" },
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn longest_wait_is_that_of_a_call_of_the_load() {
+        let call = |sent: u64, answered: Option<u64>| {
+            let mut line = line("a", answered);
+            line.sent_at = Some(TimestampUs(sent));
+            line
+        };
+        let wait = |lines: &[LedgerEntry]| {
+            longest_wait(lines, TimestampUs(1_000), TimestampUs(10_000)).as_micros()
+        };
+        let (before, within) = (call(999, Some(9_000)), call(1_000, Some(1_200)));
+        let (at_the_end, after) = (call(10_000, Some(10_500)), call(10_001, Some(19_000)));
+        assert_eq!(wait(&[before.clone(), within.clone(), after.clone()]), 200);
+        assert_eq!(wait(&[within.clone(), at_the_end]), 500);
+        assert_eq!(wait(&[within, call(4_000, None)]), 6_000);
+        assert_eq!(wait(&[before, after]), 0);
     }
 
     #[test]

@@ -8,7 +8,9 @@
 use super::DrillArgs;
 use super::deployment::{Deployment, Durability, ScenarioSettings};
 use super::fault::{self, SMALL_JOURNAL, SMALL_SEGMENTS};
-use super::measure::{NotStored, longest_gap, read_commands, read_ledger, share_answered_within};
+use super::measure::{
+    NotStored, longest_gap, longest_wait, read_commands, read_ledger, share_answered_within,
+};
 use super::scenario::Scenario;
 use super::verdict::{Measured, Outcome};
 use super::watch::{Control, Watch};
@@ -141,7 +143,7 @@ pub(super) fn play(
     let measured = Measured {
         chargers: report.stats.chargers,
         sent: report.stats.total().sent,
-        longest_wait: report.stats.latency.max(),
+        longest_wait: longest_wait(&lines, answering, stopping),
         longest_gap: longest_gap(&lines, answering, stopping, all_stayed),
         recovery: recovery.took,
         unexpected_ends: deployment.supervisor.unexpected_ends() - unexpected_ends,

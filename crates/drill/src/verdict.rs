@@ -30,7 +30,7 @@ pub(super) struct Outcome {
     pub out_of_order: u64,
     /// Records with other content than was sent or answered.
     pub altered: u64,
-    /// The longest time from a call to its answer.
+    /// The longest time from a call to its answer, of the calls until the load ends.
     pub longest_wait_s: f64,
     /// The longest time in which no charger got an answer.
     pub longest_gap_s: f64,
