@@ -304,12 +304,15 @@ impl Deployment {
         }
     }
 
-    /// Waits until the gateway answers requests for its health.
+    /// Waits until the gateway says that it takes chargers.
     pub(super) fn wait_answering(&self, control: &Control) -> Result<()> {
         let server = self.gateway_http();
-        let answers = || http::get(server, "/health/live").is_ok();
-        if !control.pause_until(ACCEPT_TIMEOUT, answers)? {
-            bail!("{} does not answer /health/live", self.gateway().name());
+        let is_ready = || http::get(server, "/health/ready").is_ok_and(|(status, _)| status == 200);
+        if !control.pause_until(ACCEPT_TIMEOUT, is_ready)? {
+            bail!(
+                "{} does not answer /health/ready with 200",
+                self.gateway().name()
+            );
         }
         Ok(())
     }

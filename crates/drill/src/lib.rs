@@ -56,10 +56,11 @@ pub struct DrillArgs {
     /// Run `serve` with SQLite, without RabbitMQ and PostgreSQL; fewer scenarios are possible
     #[arg(long)]
     embedded: bool,
-    /// Number of simulated chargers [default: 50; in the storm 10000, or as many as the limit of open files permits]
+    /// Number of simulated chargers [default: 50; in the upgrade 5000 and in the storm 10000, or as many as the limit of
+    /// open files permits]
     #[arg(long, value_name = "N")]
     chargers: Option<u32>,
-    /// Meter values per second and charger [default: 10; in the storm 0.1]
+    /// Meter values per second and charger [default: 10; in the upgrade and the storm 0.1]
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
     /// Duration of the load in each scenario, in seconds; the fault lasts 40 % of it
@@ -93,7 +94,7 @@ Examples:
   wattpost drill --scenario 2 --scenario database     two scenarios
   wattpost drill --scenario 5 --chargers 500 --keep   keeps the logs
   wattpost drill --embedded                           needs no other programs
-  wattpost drill --scenario upgrade --chargers 5000 --rate 0.1
+  wattpost drill --scenario upgrade                   5000 chargers, 500 messages a second
 
 How it works: the drill starts a private RabbitMQ and a private PostgreSQL from the installed
 programs, on free ports of 127.0.0.1. Gateway, consumer and API run as processes of this
@@ -145,11 +146,16 @@ unavailable so that nothing is delivered; otherwise the journal gets a small lim
 
 /// The default of `--chargers`.
 const CHARGERS: u32 = 50;
+/// The default of `--chargers` in the upgrade.
+const UPGRADE_CHARGERS: u32 = 5_000;
 /// The default of `--chargers` in the storm.
 const STORM_CHARGERS: u32 = 10_000;
-/// Files that a gateway needs in a storm apart from one for each charger: unfinished handshakes, lingering sockets, the
-/// database, HTTP.
-const OTHER_FILES: u64 = 6_000;
+/// The default of `--rate` in these two: one message of each charger every ten seconds.
+const LARGE_FLEET_RATE: f64 = 0.1;
+/// Files that a gateway needs apart from one for each charger: the database, RabbitMQ, HTTP, the journal.
+const OTHER_FILES: u64 = 1_000;
+/// The same in a storm, with unfinished handshakes and lingering sockets.
+const STORM_OTHER_FILES: u64 = 6_000;
 
 /// The values of `--durability`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -183,25 +189,26 @@ impl DrillArgs {
     /// # Errors
     /// When the limit of open files does not permit the number that was given.
     fn chargers(&self, scenario: Scenario) -> Result<u32> {
-        if scenario != Scenario::Storm {
-            return Ok(self.chargers.unwrap_or(CHARGERS));
-        }
-        let limit =
-            open_files::raise(u64::from(self.chargers.unwrap_or(STORM_CHARGERS)) + OTHER_FILES);
-        let most = limit.saturating_sub(OTHER_FILES);
+        let (usual, others) = match scenario {
+            Scenario::Upgrade => (UPGRADE_CHARGERS, OTHER_FILES),
+            Scenario::Storm => (STORM_CHARGERS, STORM_OTHER_FILES),
+            _ => return Ok(self.chargers.unwrap_or(CHARGERS)),
+        };
+        let limit = open_files::raise(u64::from(self.chargers.unwrap_or(usual)) + others);
+        let most = limit.saturating_sub(others);
         match self.chargers {
             Some(wanted) if u64::from(wanted) > most => bail!(
                 "--chargers is {wanted}, but this process may open only {limit} files, enough for {most} chargers; raise \
                  the limit of open files (ulimit -n) to {}, or lower --chargers",
-                u64::from(wanted) + OTHER_FILES
+                u64::from(wanted) + others
             ),
             Some(wanted) => Ok(wanted),
             None => {
-                let fitting = u32::try_from(most).unwrap_or(u32::MAX).min(STORM_CHARGERS);
+                let fitting = u32::try_from(most).unwrap_or(u32::MAX).min(usual);
                 ensure!(
                     fitting > 0,
-                    "this process may open only {limit} files, too few for a storm; raise the limit of open files (ulimit -n) \
-                     above {OTHER_FILES}"
+                    "this process may open only {limit} files, too few for scenario {scenario}; raise the limit of open files \
+                     (ulimit -n) above {others}"
                 );
                 Ok(fitting)
             }
@@ -211,7 +218,7 @@ impl DrillArgs {
     /// Meter values per second and charger in `scenario`.
     fn rate(&self, scenario: Scenario) -> f64 {
         self.rate.unwrap_or(match scenario {
-            Scenario::Storm => 0.1,
+            Scenario::Upgrade | Scenario::Storm => LARGE_FLEET_RATE,
             _ => 10.0,
         })
     }

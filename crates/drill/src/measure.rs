@@ -125,46 +125,82 @@ pub(super) fn share_answered_within(
     all.get(index.min(all.len().saturating_sub(1))).copied()
 }
 
+/// By how much the times of chargers and of records may differ, in milliseconds: all are of this machine's clock.
+const CLOCKS_MS: i64 = 5_000;
+
 /// Acknowledged messages that were not found in the database yet.
 pub(super) struct NotStored {
-    /// The index in `is_found` by charger and message id. A resent message may have several ids.
+    /// The index in `sought` by charger and message id. A resent message may have several ids.
     ids: HashMap<(ChargerKey, String), usize>,
-    is_found: Vec<bool>,
+    sought: Vec<Sought>,
     left: usize,
+    /// All of them were received from this time on.
     from: Timestamp,
+    /// And before this one.
+    to: Timestamp,
+}
+
+struct Sought {
+    /// When its charger sent it for the first time.
+    sent_at: Option<Timestamp>,
+    is_found: bool,
+}
+
+fn millis(at: TimestampUs) -> Timestamp {
+    Timestamp(i64::try_from(at.0 / 1_000).unwrap_or(i64::MAX))
 }
 
 impl NotStored {
     /// The messages acknowledged until `until`, all of them received after `from`.
     pub(super) fn new(lines: &[LedgerEntry], until: TimestampUs, from: Timestamp) -> Self {
         let mut ids = HashMap::new();
-        let mut is_found = Vec::new();
+        let mut sought = Vec::new();
+        let mut last = from;
         for line in lines {
-            let is_acknowledged = line.outcome == Outcome::Acknowledged
-                && line.acknowledged_at.is_some_and(|at| at <= until);
-            if !is_acknowledged {
+            let acknowledged_at = line.acknowledged_at.filter(|at| *at <= until);
+            let (Outcome::Acknowledged, Some(acknowledged_at)) = (line.outcome, acknowledged_at)
+            else {
                 continue;
-            }
+            };
             let charger = ChargerKey::of(&line.charger_id);
             for id in &line.message_ids {
-                ids.insert((charger.clone(), id.clone()), is_found.len());
+                ids.insert((charger.clone(), id.clone()), sought.len());
             }
-            is_found.push(false);
+            sought.push(Sought {
+                sent_at: line.sent_at.map(millis),
+                is_found: false,
+            });
+            last = last.max(millis(acknowledged_at));
         }
         Self {
-            left: is_found.len(),
+            left: sought.len(),
             ids,
-            is_found,
+            sought,
             from,
+            to: last.plus_millis(CLOCKS_MS),
         }
     }
 
-    /// Reads the stored messages once; returns how many are still missing. If the database is unavailable, that is the
-    /// number before.
+    /// The times between which the missing messages were received. What is stored while this is read, and what was received
+    /// before all of them, is outside: a load that fills the database faster than it is read has no influence.
+    fn range(&self) -> Option<(Timestamp, Timestamp)> {
+        let missing = self.sought.iter().filter(|sought| !sought.is_found);
+        let oldest = missing.map(|sought| sought.sent_at).min()?;
+        // None is less than each time: of this message it is not known.
+        let from = oldest.map_or(self.from, |sent_at| sent_at.plus_millis(-CLOCKS_MS));
+        Some((from.max(self.from), self.to))
+    }
+
+    /// Reads the stored messages of [`NotStored::range`] once; returns how many are still missing. If the database is
+    /// unavailable, that is the number before.
     pub(super) fn count(&mut self, database: &dyn QueryStore) -> usize {
+        let Some((from, to)) = self.range() else {
+            return 0;
+        };
         let filter = MessageFilter {
             kind: Some(RecordKind::Call),
-            from: Some(self.from),
+            from: Some(from),
+            to: Some(to),
             ..MessageFilter::default()
         };
         let mut page = PageRequest {
@@ -190,10 +226,10 @@ impl NotStored {
         let Some(&index) = self.ids.get(&(ChargerKey::of(charger), id)) else {
             return;
         };
-        if let Some(is_found) = self.is_found.get_mut(index)
-            && !*is_found
+        if let Some(sought) = self.sought.get_mut(index)
+            && !sought.is_found
         {
-            *is_found = true;
+            sought.is_found = true;
             self.left -= 1;
         }
     }
@@ -306,6 +342,32 @@ mod tests {
             (Some(100), Some(10))
         );
         assert_eq!(within(&[], 0.99), None);
+    }
+
+    #[test]
+    fn only_the_time_of_the_missing_messages_is_read() {
+        let call = |id: &str, sent_s: u64| {
+            let mut line = line(id, Some((sent_s + 1) * 1_000_000));
+            line.sent_at = Some(TimestampUs(sent_s * 1_000_000));
+            line
+        };
+        let mut lines = vec![call("a", 100), call("b", 200), call("c", 300)];
+        let until = TimestampUs(1_000 * 1_000_000);
+        let begun = Timestamp(90_000);
+        let seconds = |range: Option<(Timestamp, Timestamp)>| {
+            range.map(|(from, to)| (from.0 / 1_000, to.0 / 1_000))
+        };
+        let mut not_stored = NotStored::new(&lines, until, begun);
+        assert_eq!(seconds(not_stored.range()), Some((95, 306)));
+        not_stored.found("DRILL-1", "a".into());
+        not_stored.found("DRILL-1", "c".into());
+        assert_eq!(seconds(not_stored.range()), Some((195, 306)));
+        not_stored.found("DRILL-1", "b".into());
+        assert_eq!(not_stored.range(), None);
+        // Of one it is not known when it was sent, and no other was received before the run.
+        lines[1].sent_at = None;
+        let not_stored = NotStored::new(&lines, until, begun);
+        assert_eq!(seconds(not_stored.range()), Some((90, 306)));
     }
 
     #[test]

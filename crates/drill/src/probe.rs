@@ -21,7 +21,7 @@ const PATHS: [&str; 2] = ["/health/ready", "/metrics"];
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Asked {
     pub(super) answered: u64,
-    /// Requests without an answer.
+    /// Requests without an answer with 200. A gateway whose chargers come back is ready: it takes them.
     pub(super) failed: u64,
     /// The longest time to a whole answer.
     pub(super) slowest: Duration,
@@ -103,8 +103,8 @@ impl Shared {
                 state.asked.slowest_of_idle = state.asked.slowest_of_idle.max(took);
                 let (answer, took) = timed(|| http::get(self.server, path));
                 match answer {
-                    Ok(_) => state.asked.answered += 1,
-                    Err(_) => state.asked.failed += 1,
+                    Ok((200, _)) => state.asked.answered += 1,
+                    Ok(_) | Err(_) => state.asked.failed += 1,
                 }
                 state.asked.slowest = state.asked.slowest.max(took);
             }
@@ -165,18 +165,22 @@ mod tests {
         const SLOW: Duration = Duration::from_millis(50);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let probe = Probe::start(listener.local_addr().unwrap()).unwrap();
-        for number in 0..4 {
-            let (socket, _) = listener.accept().unwrap();
+        for number in 0..5 {
+            let (mut socket, _) = listener.accept().unwrap();
             std::thread::sleep(SLOW);
             match number {
                 0..3 => answer_one(socket).unwrap(),
+                3 => socket
+                    .write_all(b"HTTP/1.0 503 Service Unavailable\r\n\r\n")
+                    .unwrap(),
                 _ => socket.shutdown(Shutdown::Both).unwrap(),
             }
         }
         drop(listener);
         probe.pause();
         let asked = probe.asked();
-        assert!(asked.answered >= 3 && asked.failed >= 1, "{asked:?}");
+        assert_eq!(asked.answered, 3, "{asked:?}");
+        assert!(asked.failed >= 2, "{asked:?}");
         assert!(asked.slowest >= SLOW, "{asked:?}");
         assert!(asked.slowest_of_idle > Duration::ZERO, "{asked:?}");
         std::thread::sleep(INTERVAL * 3);

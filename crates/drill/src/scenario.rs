@@ -262,6 +262,29 @@ mod tests {
         assert_eq!(chosen(&["1", "all-roles"], true), ["1d"]);
     }
 
+    /// The table of README.md has each scenario, in their order; those of 1 are one row.
+    #[test]
+    fn the_readme_lists_each_scenario() {
+        let text = include_str!("../../../README.md");
+        let (_, table) = text.split_once("| # | scenario |").unwrap();
+        let rows = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let listed: Vec<(&str, &str)> = rows
+            .map(|row| {
+                let mut cells = row.split('|').skip(1).map(str::trim);
+                (cells.next().unwrap(), cells.next().unwrap())
+            })
+            .collect();
+        let mut expected = vec![("1", "gateway, consumer, API, or all of them killed")];
+        let alone = Scenario::ALL
+            .into_iter()
+            .filter(|one| !one.number().starts_with("1") || one.number().parse::<u32>().is_ok());
+        expected.extend(alone.map(|one| (one.number(), one.title())));
+        assert_eq!(listed, expected);
+    }
+
     #[test]
     fn unknown_and_impossible_scenarios_are_errors() {
         let error = |word: &str, embedded| {

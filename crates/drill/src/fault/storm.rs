@@ -203,7 +203,7 @@ impl Storm<'_> {
         ));
         if asked.failed > 0 || asked.answered == 0 {
             self.repair.broken_promises.push(format!(
-                "/health/ready and /metrics were not answered {} times",
+                "/health/ready and /metrics were not answered with 200 {} times",
                 asked.failed
             ));
         }
