@@ -8,6 +8,8 @@
 //! `repeat_interval_s` between two without. Above `per_hour_max` mails within an hour, the rest is told by a digest every
 //! [`DIGEST_MS`].
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use central::Timestamp;
 use central::alert::{Severity, rule};
 use central::model::{Alert, AlertState};
@@ -476,6 +478,8 @@ pub struct Mailer {
     from: Mailbox,
     to: Vec<Mailbox>,
     server: String,
+    /// The password in the forms in which SMTP sends it: a server may repeat what it refuses.
+    secrets: Vec<String>,
     /// Of mails that some recipients have not got yet: those that have.
     partly: Arc<Mutex<BTreeMap<String, BTreeSet<usize>>>>,
 }
@@ -517,6 +521,7 @@ impl Mailer {
                 .port(config.port)
                 .tls(tls)
                 .timeout(Some(Duration::from_millis(config.timeout_ms)));
+        let mut secrets = Vec::new();
         if !config.user.is_empty() {
             let password = match &config.password_file {
                 None => config.password.clone(),
@@ -530,6 +535,7 @@ impl Mailer {
                     text.lines().next().unwrap_or_default().to_owned()
                 }
             };
+            secrets = forms_of(&config.user, &password);
             builder = builder.credentials(Credentials::new(config.user.clone(), password));
         }
         let to = config.to.iter().map(|to| address("to", to));
@@ -538,6 +544,7 @@ impl Mailer {
             from: address("from", &config.from)?,
             to: to.collect::<Result<_, _>>()?,
             server: format!("{}:{}", config.server, config.port),
+            secrets,
             partly: Arc::default(),
         }))
     }
@@ -594,11 +601,22 @@ impl Mailer {
         let bytes = message.formatted();
         let got = lock(&self.partly).get(id).cloned().unwrap_or_default();
         let left: Vec<usize> = (0..self.to.len()).filter(|no| !got.contains(no)).collect();
-        let result = self.send_to_each(id, &left, &bytes).await;
-        if result.is_ok() {
-            lock(&self.partly).remove(id);
+        match self.send_to_each(id, &left, &bytes).await {
+            Ok(refused) => {
+                lock(&self.partly).remove(id);
+                Ok(refused.iter().map(|words| self.hide_in(words)).collect())
+            }
+            Err(refused) => Err(Refused {
+                words: self.hide_in(&refused.words),
+                ..refused
+            }),
         }
-        result
+    }
+
+    /// What a server said, without the password.
+    fn hide_in(&self, words: &str) -> String {
+        let hide = |text: String, secret: &String| text.replace(secret.as_str(), "***");
+        self.secrets.iter().fold(words.to_owned(), hide)
     }
 
     /// Sends to these recipients: to all at once, and one by one if the server refuses that, because it may refuse only one
@@ -671,6 +689,18 @@ impl Mailer {
         }
         partly.entry(id.to_owned()).or_default().insert(no);
     }
+}
+
+/// What the commands of SMTP's mechanisms PLAIN and LOGIN have of a password (RFC 4616), the longest first.
+fn forms_of(user: &str, password: &str) -> Vec<String> {
+    if password.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        BASE64.encode(format!("\0{user}\0{password}")),
+        BASE64.encode(password),
+        password.to_owned(),
+    ]
 }
 
 fn in_words(error: &lettre::transport::smtp::Error) -> String {

@@ -9,6 +9,7 @@ mod charger;
 
 mod deployment;
 mod handshake;
+mod mail_receiver;
 mod metrics_page;
 mod octt;
 mod passwords;

@@ -4,6 +4,7 @@
 use crate::charger::{Charger, Incoming};
 use crate::deployment::{Deployment, until};
 use crate::handshake::{handshake_status_with, send_handshake};
+use crate::mail_receiver::MailReceiver;
 use crate::role::Role;
 use crate::webhook_receiver::{Receiver, SETTINGS};
 use base64::Engine as _;
@@ -24,6 +25,7 @@ const ROTATED_PASSWORD: &str = "Xq2rotated-pass-Zt";
 const DIRECT_PASSWORD: &str = "Xq1direct-password-Zt";
 const DATABASE_PASSWORD: &str = "Xq5database-password-Zt";
 const BROKER_PASSWORD: &str = "Xq6broker-password-Zt";
+const MAIL_PASSWORD: &str = "Xq0mail-password-Zt";
 
 /// What was written or answered, with where it was found.
 #[derive(Default)]
@@ -416,6 +418,84 @@ fn passwords_of_servers_are_in_no_log_error_or_health_page_while_the_servers_are
     }
     texts.assert_without(DATABASE_PASSWORD, "wattpost");
     texts.assert_without(BROKER_PASSWORD, "wattpost");
+}
+
+/// A server refuses the password and repeats it, as it is and as it was sent; then nothing listens there.
+#[test]
+fn the_password_of_the_mail_server_is_in_no_log_alert_answer_or_error() {
+    let dir = tempfile::tempdir().expect("create a temporary directory");
+    let receiver = MailReceiver::start(dir.path());
+    let settings = |port: u16| {
+        format!(
+            r#"
+[log]
+level = "trace"
+[alerts]
+interval_ms = 200
+charger_interval_ms = 200
+[alerts.rules]
+off = ["DiskLow"]
+for_s = {{ ChargerOffline = 0, NotifierFailing = 0 }}
+charger_known_s = 0
+[alerts.mail]
+server = "localhost"
+port = {port}
+user = "wattpost"
+password = "{MAIL_PASSWORD}"
+ca_file = "{}"
+from = "wattpost@example.com"
+to = ["ops@example.com"]
+group_wait_s = 0
+group_interval_s = 0
+"#,
+            receiver.ca_file.display()
+        )
+    };
+    let mut deployment = Deployment::start(&settings(receiver.port));
+    let mut texts = Texts::default();
+    drop(Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6"));
+    // What the server says is shown, without what it repeats.
+    let said = "wrong: *** is wattpost ***, ***";
+    let alerts = "/api/v1/alerts?name=NotifierFailing&state=firing";
+    let is_said = until(WAIT, || deployment.get(alerts).1.contains(said));
+    assert!(is_said, "{}", deployment.get("/api/v1/alerts").1);
+    for path in [
+        "/api/v1/alerts",
+        "/api/v1/events?types=alert.*",
+        "/api/v1/support-bundle",
+        "/health",
+        "/metrics",
+    ] {
+        assert_eq!(texts.ask(deployment.http, "GET", path, "", ""), 200);
+    }
+    let mut is_told = |deployment: &Deployment, why: &str| {
+        let tested = deployment.command("alerts test-mail").output();
+        let tested = tested.expect("run wattpost");
+        assert!(!tested.status.success(), "{tested:?}");
+        let said = String::from_utf8_lossy(&tested.stdout).into_owned();
+        assert!(said.contains(why), "{said}");
+        texts.add("alerts test-mail", said);
+        texts.add("alerts test-mail", String::from_utf8_lossy(&tested.stderr));
+    };
+    is_told(&deployment, said);
+    deployment.stop();
+    deployment.write_settings(&settings(1));
+    deployment.restart();
+    is_told(&deployment, "refused");
+    assert!(until(WAIT, || deployment
+        .log()
+        .contains("Connection refused")));
+    for (command, arguments) in [("check", vec!["--show"]), ("alerts list", vec![])] {
+        let said = deployment.run(command, &arguments);
+        texts.add(command, said);
+    }
+    texts.ask(deployment.http, "GET", "/api/v1/support-bundle", "", "");
+    deployment.stop();
+    let log = deployment.log();
+    assert!(log.contains("DEBUG"), "the log is not at its lowest level");
+    texts.add("the log", log);
+    texts.assert_without(MAIL_PASSWORD, "wattpost");
+    texts.assert_without(&format!("\0wattpost\0{MAIL_PASSWORD}"), "wattpost");
 }
 
 /// Metrics and the description of the API have nothing about a charger or a person (docs/api.md).
