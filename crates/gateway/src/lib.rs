@@ -293,7 +293,8 @@ impl Gateway {
                 })));
             }
             lock(&tasks).append(&mut started);
-            tracing::info!(addresses = ?local_addrs, took = ?began.elapsed(), "listening for chargers");
+            let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(addresses = ?local_addrs, took_ms, "listening for chargers");
             Ok(())
         };
         Ok((gateway, Box::new(begin), memories))

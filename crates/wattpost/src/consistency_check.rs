@@ -191,7 +191,7 @@ impl Found {
         if self.missing == 0 {
             self.first_missing = first.seq;
             tracing::warn!(
-                first = %first.seq,
+                first = first.seq.0,
                 "the database lacks records that were delivered before: it is an older copy, or they are \
                  still in RabbitMQ. Those that the journal still keeps are delivered again"
             );
@@ -211,8 +211,8 @@ impl Found {
         tracing::warn!(
             compared = self.compared,
             delivered_again = self.missing,
-            first = %self.first_missing,
-            last = %self.last_missing,
+            first = self.first_missing.0,
+            last = self.last_missing.0,
             "records that the database lacked were delivered again; the journal keeps only the last \
              journal.retain_bytes of them"
         );

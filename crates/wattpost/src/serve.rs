@@ -18,7 +18,7 @@ mod reporting;
 mod status_requests;
 mod take_over;
 
-use crate::config::Settings;
+use crate::config::{LogFormat, Settings};
 use crate::database::{self, Database, Use};
 use crate::disk::DiskWatch;
 use crate::migrate::PendingMigration;
@@ -118,10 +118,22 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
         settings.health.consumer_listen = listen;
     }
     telemetry::start_logging(&settings.log)?;
+    let ended = run_with(&mut settings, args.take_over, roles);
+    match (ended, settings.log.format) {
+        // Where the log has no errors it must be said nevertheless.
+        (Err(error), LogFormat::Json) if tracing::enabled!(tracing::Level::ERROR) => {
+            tracing::error!(error = format!("{error:#}"), "the process ends");
+            Ok(ExitCode::FAILURE)
+        }
+        (ended, _) => ended,
+    }
+}
+
+fn run_with(settings: &mut Settings, take_over: bool, roles: Roles) -> Result<ExitCode> {
     without_huge_pages();
-    open_files::fit(&mut settings, roles)?;
+    open_files::fit(settings, roles)?;
     anyhow::ensure!(
-        !args.take_over || roles.has_gateway(),
+        !take_over || roles.has_gateway(),
         "--take-over is for processes with chargers, `wattpost serve` and `gateway`; restart the others"
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -137,7 +149,7 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
         .thread_name("wattpost-http")
         .build()
         .context("start the runtime for HTTP")?;
-    let serving = run_all(&settings, roles, args.take_over, for_http.handle());
+    let serving = run_all(settings, roles, take_over, for_http.handle());
     let code = runtime.block_on(serving);
     for_http.shutdown_background();
     // Blocking calls, such as to a database that hangs, are abandoned: the journal is synced already.
@@ -252,12 +264,12 @@ async fn serve(
     // A server that does not answer must not delay a stop.
     let (mut database, pending_migration) = tokio::select! {
         opened = open_database(settings, roles) => opened?,
-        () = stop.recv() => return Ok(Ended::Exit(stopped_early(roles))),
+        () = stop.recv() => return Ok(Ended::Exit(stopped_early(settings, roles))),
     };
     if settings.has_broker() {
         tokio::select! {
             checked = check_broker(settings) => checked?,
-            () = stop.recv() => return Ok(Ended::Exit(stopped_early(roles))),
+            () = stop.recv() => return Ok(Ended::Exit(stopped_early(settings, roles))),
         }
     }
     // One connection for publishing and one for consuming: RabbitMQ blocks a connection that publishes during an alarm,
@@ -436,7 +448,7 @@ async fn serve(
         let _ = tokio::task::spawn_blocking(move || giver.say_serving()).await;
     }
 
-    print(&start_message(settings, roles, gateway.as_ref(), &api));
+    say_started(settings, roles, gateway.as_ref(), &api);
     let watchdog = notify::ready(gateway.as_ref().map(GatewayRole::journal));
 
     let end = tokio::select! {
@@ -452,7 +464,7 @@ async fn serve(
         End::Successor(successor) => {
             reporting.abort();
             let given = match gateway {
-                Some(gateway) => give(gateway, successor, &api).await?,
+                Some(gateway) => give(settings, gateway, successor, &api).await?,
                 // There are successors only with a gateway.
                 None => return Ok(Ended::Exit(ExitCode::FAILURE)),
             };
@@ -523,11 +535,14 @@ async fn serve(
         );
     }
     match left.transpose()? {
-        Some(records) => print(&format!(
-            "wattpost {} stopped; {records} records wait in the journal for the next start\n",
-            roles.name()
-        )),
-        None => print(&format!("wattpost {} stopped\n", roles.name())),
+        Some(records) => say(
+            settings,
+            &format!(
+                "wattpost {} stopped; {records} records wait in the journal for the next start",
+                roles.name()
+            ),
+        ),
+        None => say(settings, &format!("wattpost {} stopped", roles.name())),
     }
     Ok(Ended::Exit(ExitCode::SUCCESS))
 }
@@ -561,7 +576,12 @@ async fn next(successors: &mut Option<Successors>) -> Successor {
 ///
 /// # Errors
 /// When this process cannot give it, or the other one has died with it: then a new start serves the chargers.
-async fn give(gateway: GatewayRole, successor: Successor, api: &api::Api) -> Result<Ended> {
+async fn give(
+    settings: &Settings,
+    gateway: GatewayRole,
+    successor: Successor,
+    api: &api::Api,
+) -> Result<Ended> {
     let pid = successor.pid();
     tracing::info!(
         pid,
@@ -576,14 +596,14 @@ async fn give(gateway: GatewayRole, successor: Successor, api: &api::Api) -> Res
         closed_at,
         http,
     };
-    let stopped_ms = began.elapsed().as_millis();
+    let stopped_ms = millis(began.elapsed());
     let (connections, closed) = (carried.gateway.connections.len(), carried.gateway.closed);
     let giving = tokio::task::spawn_blocking(move || {
         let given = successor.give(&carried);
         (given, carried)
     });
     let (given, carried) = giving.await.context("give everything to the new process")?;
-    let took_ms = began.elapsed().as_millis();
+    let took_ms = millis(began.elapsed());
     match given {
         Given::Serving => {
             notify::replaced_by(pid);
@@ -595,7 +615,7 @@ async fn give(gateway: GatewayRole, successor: Successor, api: &api::Api) -> Res
                 took_ms,
                 "the new process serves"
             );
-            print(&format!("wattpost: process {pid} has taken over\n"));
+            say(settings, &format!("wattpost: process {pid} has taken over"));
             Ok(Ended::Exit(ExitCode::SUCCESS))
         }
         Given::Failed(error) => {
@@ -614,11 +634,11 @@ async fn give(gateway: GatewayRole, successor: Successor, api: &api::Api) -> Res
 }
 
 /// The result of a stop during the start.
-fn stopped_early(roles: Roles) -> ExitCode {
-    print(&format!(
-        "wattpost {} stopped before it was ready\n",
-        roles.name()
-    ));
+fn stopped_early(settings: &Settings, roles: Roles) -> ExitCode {
+    say(
+        settings,
+        &format!("wattpost {} stopped before it was ready", roles.name()),
+    );
     ExitCode::SUCCESS
 }
 
@@ -713,6 +733,47 @@ async fn failed(gateway: Option<&GatewayRole>) -> String {
         Some(gateway) => gateway.failed().await,
         None => std::future::pending().await,
     }
+}
+
+/// Says where the process serves and what it uses.
+fn say_started(settings: &Settings, roles: Roles, gateway: Option<&GatewayRole>, api: &api::Api) {
+    if settings.log.format == LogFormat::Text {
+        print(&start_message(settings, roles, gateway, api));
+        return;
+    }
+    let chargers = gateway.map(|gateway| {
+        let addresses = gateway.local_addrs().iter();
+        let urls = addresses.map(|address| format!("ws://{address}/ocpp/IDENTITY"));
+        urls.collect::<Vec<_>>().join(" ")
+    });
+    let broker = settings
+        .has_broker()
+        .then(|| crate::config::without_password(&settings.broker.url));
+    tracing::info!(
+        role = roles.name(),
+        version = env!("CARGO_PKG_VERSION"),
+        chargers,
+        http = format!("http://{}", api.local_addr()),
+        data_dir = gateway.map(|_| settings.data_dir.display().to_string()),
+        gateway.id = gateway.map(|gateway| gateway.id().to_string()),
+        database = settings.redacted_database(),
+        broker,
+        "the process runs"
+    );
+}
+
+/// Tells the person who has started this process, on stdout. Where logs are JSON it is an event of the log, so that each line
+/// of both streams is JSON.
+fn say(settings: &Settings, sentence: &str) {
+    match settings.log.format {
+        LogFormat::Text => print(&format!("{sentence}\n")),
+        LogFormat::Json => tracing::info!("{sentence}"),
+    }
+}
+
+/// Whole milliseconds, as a number of the log.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn start_message(

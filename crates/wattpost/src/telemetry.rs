@@ -39,7 +39,11 @@ pub(crate) fn start_logging(settings: &LogSettings) -> Result<()> {
         .with_writer(std::io::stderr);
     let stderr = match settings.format {
         LogFormat::Text => stderr.compact().boxed(),
-        LogFormat::Json => stderr.json().boxed(),
+        LogFormat::Json => {
+            // Otherwise a panic is printed as several lines of text.
+            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+            stderr.json().boxed()
+        }
     };
     let last = tracing_subscriber::fmt::layer()
         .compact()

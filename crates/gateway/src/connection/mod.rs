@@ -237,7 +237,7 @@ impl Connection {
             self.parts.metrics.unfinished_timeout.increment(1);
             tracing::debug!(
                 charger.id = self.key.as_str(),
-                timeout_ms = timeout.as_millis(),
+                timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
                 "closing: a message was not finished within gateway.unfinished_timeout_ms"
             );
             return Err(CloseReason::Unfinished);

@@ -228,7 +228,7 @@ impl State {
             let why = self.broker_refusal.as_ref().map(ToString::to_string);
             tracing::warn!(
                 why,
-                unavailable_ms = failing_for.as_millis(),
+                unavailable_ms = u64::try_from(failing_for.as_millis()).unwrap_or(u64::MAX),
                 "RabbitMQ has been unavailable for longer than gateway.broker_grace_s: records are delivered directly \
                  to the database"
             );

@@ -47,10 +47,13 @@ pub(crate) fn open(settings: &Settings, closed_at: Option<Seq>) -> Result<Opened
     };
     let (journal, recovery) =
         opened.with_context(|| format!("open the journal in {}", data.journal().display()))?;
+    let truncated = recovery.truncated_tail.as_ref();
     tracing::info!(
         records_waiting = recovery.durable_seq - recovery.cursor,
-        took_ms = recovery.took.as_millis(),
-        truncated_tail = ?recovery.truncated_tail,
+        took_ms = u64::try_from(recovery.took.as_millis()).unwrap_or(u64::MAX),
+        truncated_file = truncated.map(|tail| tail.file.display().to_string()),
+        truncated_at = truncated.map(|tail| tail.offset),
+        truncated_bytes = truncated.map(|tail| tail.bytes),
         "journal opened"
     );
     let id = data.gateway_id()?;

@@ -28,6 +28,7 @@ mod cluster;
 mod commands;
 mod database_hangs;
 mod dead_letters;
+mod json_log;
 mod long_messages;
 mod maintenance;
 mod metrics;
