@@ -7,13 +7,19 @@ use std::io::{self, Write};
 /// Writes a line to stdout; a reader that has closed the pipe is no error. If the output cannot be written, the process
 /// ends with exit code 1, so that a full disk does not look like a complete list.
 pub(crate) fn write_line(text: Arguments<'_>) {
+    try_write_line(text);
+}
+
+/// As [`write_line`]; returns whether the line was written: false if the reader has closed the pipe.
+pub(crate) fn try_write_line(text: Arguments<'_>) -> bool {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => false,
+        Err(error) => {
             eprintln!("wattpost: write to stdout: {error}");
             std::process::exit(1);
         }
-        Ok(()) | Err(_) => {}
     }
 }
 

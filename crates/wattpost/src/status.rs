@@ -7,7 +7,8 @@
 use crate::SettingsArgs;
 use crate::config::Settings;
 use crate::database::{self, Use};
-use crate::output::print_line;
+use crate::output::{print_line, try_write_line};
+use crate::serve::StopSignals;
 use anyhow::{Context, Result, bail};
 use central::model::ProcessReport;
 use central::pipeline::{Observed, ProcessState};
@@ -94,22 +95,33 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode> {
             false => ExitCode::FAILURE,
         });
     };
-    runtime.block_on(async {
-        loop {
-            let found = look(&settings, &args.health).await;
-            let text = match found.processes.is_empty() {
-                true => found.nothing(),
-                false => found.text(),
-            };
-            print_line!("{CLEAR}{}", text.trim_end());
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => break,
-                () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
-            }
-        }
-    });
+    let watching = watch(&settings, &args.health, Duration::from_secs(seconds));
+    let watched = runtime.block_on(watching);
     runtime.shutdown_background();
-    Ok(ExitCode::SUCCESS)
+    watched.map(|()| ExitCode::SUCCESS)
+}
+
+/// Shows it again and again until Ctrl-C, SIGTERM, or until nobody reads it any more.
+async fn watch(settings: &Settings, more: &[SocketAddr], pause: Duration) -> Result<()> {
+    // From the beginning, so that a signal counts also while the processes are asked.
+    let mut stop = StopSignals::listen()?;
+    loop {
+        let found = tokio::select! {
+            found = look(settings, more) => found,
+            () = stop.recv() => return Ok(()),
+        };
+        let text = match found.processes.is_empty() {
+            true => found.nothing(),
+            false => found.text(),
+        };
+        if !try_write_line(format_args!("{CLEAR}{}", text.trim_end())) {
+            return Ok(());
+        }
+        tokio::select! {
+            () = stop.recv() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
 }
 
 /// Asks all processes and the database at the same time.

@@ -3,7 +3,10 @@
 
 use crate::charger::Charger;
 use crate::deployment::{Deployment, Role, TIMEOUT, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Stdio};
 
 /// What `wattpost status --json` says, and whether it succeeded.
 fn status(deployment: &Deployment, roles: &[&Role]) -> (bool, Value) {
@@ -45,6 +48,56 @@ fn wait_for(deployment: &Deployment, roles: &[&Role], is_so: impl Fn(bool, &Valu
         is_so(last.0, &last.1)
     });
     assert!(happened, "{last:#?}");
+}
+
+/// `wattpost status --watch` shows the state again and again, until Ctrl-C, or until nobody reads it any more.
+fn is_watched(deployment: &Deployment, gateway: &Role) {
+    let start = || {
+        let mut command = deployment.command("status", "command");
+        let child = command
+            .args(["--watch", "1", "--health", &gateway.http.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.expect("run wattpost");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        (child, output)
+    };
+    let ends_well = |mut child: Child| {
+        let mut status = None;
+        let has_ended = until(TIMEOUT, || {
+            status = child.try_wait().expect("its status");
+            status.is_some()
+        });
+        if !has_ended {
+            child.kill().expect("it runs");
+        }
+        let mut errors = String::new();
+        let mut stderr = child.stderr.take().expect("a pipe");
+        stderr.read_to_string(&mut errors).expect("text");
+        assert!(has_ended, "it goes on; {errors}");
+        assert_eq!(
+            (status.and_then(|status| status.code()), errors.as_str()),
+            (Some(0), "")
+        );
+    };
+    let shows = |output: &mut BufReader<ChildStdout>| {
+        let mut line = String::new();
+        while !line.starts_with("gateway ") {
+            line.clear();
+            assert_ne!(output.read_line(&mut line).expect("a line"), 0);
+        }
+    };
+    let (child, mut output) = start();
+    shows(&mut output);
+    shows(&mut output);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("an id"), Signal::INT).expect("it runs");
+    ends_well(child);
+    let (child, mut output) = start();
+    shows(&mut output);
+    drop(output);
+    ends_well(child);
 }
 
 #[test]
@@ -123,6 +176,8 @@ fn the_status_of_all_processes_is_shown_whatever_is_unavailable() {
     postgres.restore();
     rabbit.restore();
     wait_for(&deployment, &roles, |is_ok, _| is_ok);
+
+    is_watched(&deployment, &gateway);
 
     // A process that has stopped is known to the database, and is no fault.
     consumer.stop();
