@@ -327,6 +327,33 @@ async fn with_a_full_journal_connections_close_until_it_has_room() {
     Charger::connect(&world, "idle").await.heartbeat().await;
 }
 
+/// Chargers that are closed together come back together, at other gateways that have work already.
+#[tokio::test]
+async fn a_stop_closes_many_connections_in_groups_over_the_first_half_of_its_time() {
+    const CHARGERS: usize = 330;
+    const GRACE: Duration = Duration::from_secs(2);
+    let world = World::start().await;
+    let mut reading = tokio::task::JoinSet::new();
+    for number in 0..CHARGERS {
+        let mut charger = Charger::connect(&world, &format!("CP-{number}")).await;
+        reading.spawn(async move {
+            let code = charger.closed().await;
+            (std::time::Instant::now(), code)
+        });
+    }
+    let begun = std::time::Instant::now();
+    world.gateway.shutdown(GRACE).await;
+    let ended = soon("all ends", reading.join_all()).await;
+    let mut times: Vec<Duration> = ended.iter().map(|(at, _)| *at - begun).collect();
+    times.sort_unstable();
+    assert!(ended.iter().all(|(_, code)| *code == Some(1001)));
+    // Groups of 32, one each 50 ms.
+    let (first, half, last) = (times[0], times[CHARGERS / 2], times[CHARGERS - 1]);
+    let apart = Duration::from_millis(200);
+    assert!(half - first >= apart && last - half >= apart, "{times:?}");
+    assert!(last < GRACE, "{last:?}");
+}
+
 #[tokio::test]
 async fn a_graceful_stop_finishes_answers_and_closes_with_1001() {
     let world = World::start().await;

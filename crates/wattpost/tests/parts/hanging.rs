@@ -3,39 +3,48 @@
 use crate::role::Role;
 use std::time::{Duration, Instant};
 
-/// The answer comes from memory: on an idle machine it takes a millisecond, on one that runs many tests up to a second. A
-/// connection to a database that hangs is given up after five.
+/// The promise for health and metrics. The answer comes from memory: on an idle machine it takes a millisecond. Half of the
+/// answers must keep it also on a machine that runs many tests.
+const PROMISED: Duration = Duration::from_millis(100);
+/// The slowest answer on such a machine. A connection to a database that hangs is given up after five seconds.
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// Clients that ask for data at the same time, ten for each call that may run in the database.
 const CLIENTS: usize = 40;
 /// What the machine may add to the time of a request.
 const MARGIN: Duration = Duration::from_secs(4);
 
-/// The slowest answer with health or metrics of these processes while `asking` runs; each must come at once.
+/// Asks these processes for health and metrics while `asking` runs; the answers must come at once.
 pub(crate) fn health_comes_at_once<T>(roles: &[&Role], asking: impl FnOnce() -> T + Send) -> T
 where
     T: Send,
 {
     std::thread::scope(|scope| {
         let work = scope.spawn(asking);
-        let mut slowest = (Duration::ZERO, "nothing");
-        let mut rounds = 0;
-        while rounds == 0 || !work.is_finished() {
-            rounds += 1;
+        let mut answers = Vec::new();
+        while answers.is_empty() || !work.is_finished() {
             for role in roles {
                 for path in ["/health/ready", "/health", "/metrics"] {
                     let asked = Instant::now();
                     let (status, body) = role.get(path);
-                    slowest = slowest.max((asked.elapsed(), path));
+                    answers.push((asked.elapsed(), path));
                     // Chargers are served, so the process stays in service.
                     assert_eq!(status, 200, "{path}: {body}");
                 }
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let (took, path) = slowest;
-        assert!(took < AT_ONCE, "{path} took {took:?}");
-        println!("{rounds} rounds, the slowest answer took {took:?} ({path})");
+        answers.sort_unstable();
+        let (half, _) = answers[answers.len() / 2];
+        let (slowest, path) = answers[answers.len() - 1];
+        println!(
+            "{} answers, half of them within {half:?}, the slowest took {slowest:?} ({path})",
+            answers.len()
+        );
+        assert!(
+            half < PROMISED,
+            "half of the answers took {half:?} and more"
+        );
+        assert!(slowest < AT_ONCE, "{path} took {slowest:?}");
         match work.join() {
             Ok(found) => found,
             Err(panic) => std::panic::resume_unwind(panic),
