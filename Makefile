@@ -83,10 +83,19 @@ drill: setup ## every failure scenario with real servers, with both durability s
 	$(CARGO) build --release -p wattpost
 	target/release/wattpost drill $(DRILL)
 
-stories: setup ## tests at full length: 100 rounds of kill -9, 200 of commands, lists over a million messages
+stories: setup ## tests at full length: 100 rounds of kill -9, 200 of commands, lists over a million messages; the package
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test stories -- --nocapture --test-threads 1
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test parts -- --nocapture --test-threads 1 no_outcome_differs official_test_tool
 	WATTPOST_FULL=1 $(CARGO) test -p store $(PROFILE) --test it -- --nocapture no_list_reads_a_whole_large_table
+	@if [ "$$(id -u)" -ne 0 ]; then \
+		echo "stories: the Debian package was NOT tested: \`make deb-test\` needs root"; \
+	elif ! command -v apt-get >/dev/null; then \
+		echo "stories: the Debian package was NOT tested: \`make deb-test\` needs Debian"; \
+	elif ! unshare --mount --pid --fork true 2>/dev/null; then \
+		echo "stories: the Debian package was NOT tested: \`make deb-test\` may start no container here"; \
+	else \
+		$(MAKE) deb-test; \
+	fi
 
 codegen: setup ## regenerate the actions and schema facts in crates/ocpp/src/tables
 	$(CARGO) run -q -p xtask -- codegen --python $(PYTHON)
