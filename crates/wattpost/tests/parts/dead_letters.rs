@@ -1,6 +1,7 @@
 //! A message that is no record becomes a dead letter, which can be listed, retried and discarded.
 
 use crate::deployment::{Deployment, TIMEOUT, until};
+use crate::pipeline::{ALERTS_AT_ONCE, wait_for_alert};
 use std::process::Command;
 
 /// Publishes a message that is no record, as another program might by mistake. Returns false while no queue is bound.
@@ -26,10 +27,11 @@ fn publish_nonsense(deployment: &Deployment) -> bool {
 
 #[test]
 fn message_that_is_no_record_is_listed_retried_and_discarded() {
-    let deployment = Deployment::new("");
+    let deployment = Deployment::new(ALERTS_AT_ONCE);
     let _consumer = deployment.start("consumer", "consumer");
     let api = deployment.start("api", "api");
     assert!(until(TIMEOUT, || publish_nonsense(&deployment)));
+    wait_for_alert(&api, "DeadLetters", true);
     let mut listed = String::new();
     assert!(until(TIMEOUT, || {
         listed = deployment.run("deadletters list", &[]);

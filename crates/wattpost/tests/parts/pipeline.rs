@@ -72,13 +72,13 @@ const WORKING: [(&str, &str); 7] = [
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Alerts are judged twice a second, and fire and end at once.
-const ALERTS_AT_ONCE: &str = r#"
+pub(crate) const ALERTS_AT_ONCE: &str = r#"
 [alerts]
 interval_ms = 500
 charger_interval_ms = 1000
 [alerts.rules]
-for_s = { "BrokerLost/ticket" = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, ChargerOffline = 0 }
-keep_firing_s = { BrokerLost = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0 }
+for_s = { "BrokerLost/ticket" = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, ChargerOffline = 0, BrokerQueueDeep = 0, BrokerRefuses = 0 }
+keep_firing_s = { BrokerLost = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, BrokerQueueDeep = 0, BrokerRefuses = 0 }
 charger_known_s = 0
 "#;
 
@@ -91,7 +91,7 @@ fn alerts(api: &Role, parameters: &str) -> Vec<Value> {
 }
 
 /// Waits until an alert of this name fires, or none does.
-fn wait_for_alert(api: &Role, name: &str, fires: bool) {
+pub(crate) fn wait_for_alert(api: &Role, name: &str, fires: bool) {
     let parameters = format!("name={name}&state=firing");
     let is_so = until(GONE_WITHIN, || alerts(api, &parameters).is_empty() != fires);
     assert!(
@@ -195,6 +195,47 @@ fn each_part_is_shown_as_down_while_it_fails_and_as_working_after_that() {
     wait_for_alert(&api, "PartGone", false);
     // It has not come back to the gateway that runs again.
     wait_for_alert(&api, "ChargerOffline", true);
+}
+
+#[test]
+fn a_queue_that_fills_up_without_a_consumer_is_told_and_ends_when_it_is_emptied() {
+    let settings = format!("[gateway]\nbroker_grace_s = 1\n{ALERTS_AT_ONCE}");
+    let deployment = Deployment::new(&settings);
+    let start = |role: &str| {
+        let mut command = deployment.command(role, role);
+        command
+            .env("WATTPOST__BROKER__PARTITIONS", "1")
+            .env("WATTPOST__BROKER__QUEUE_RECORDS_MAX", "1000");
+        deployment.start_command(command, role)
+    };
+    let gateway = start("gateway");
+    let mut consumer = start("consumer");
+    let mut api = start("api");
+    heartbeats(&gateway, "A", 5);
+    wait_for(&api, &WORKING, TIMEOUT);
+    consumer.stop();
+    wait_for_alert(&api, "NoConsumer", true);
+    // More than the queue takes.
+    std::thread::scope(|threads| {
+        for name in ["B", "C", "D", "E", "F", "G", "H", "I"] {
+            let gateway = &gateway;
+            threads.spawn(move || heartbeats(gateway, name, 150));
+        }
+    });
+    let is_refused = until(GONE_WITHIN, || {
+        heartbeats(&gateway, "J", 1);
+        gateway.metric("wattpost_broker_refusals_total") > 0.0
+    });
+    assert!(is_refused);
+    wait_for_alert(&api, "BrokerRefuses", true);
+    wait_for_alert(&api, "BrokerQueueDeep", true);
+    consumer.restart();
+    wait_for_alert(&api, "NoConsumer", false);
+    wait_for_alert(&api, "BrokerQueueDeep", false);
+    // It has grown within the last 5 minutes; another evaluation has not seen that.
+    api.stop();
+    api.restart();
+    wait_for_alert(&api, "BrokerRefuses", false);
 }
 
 #[test]

@@ -8,6 +8,40 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use testbed::SmallDisk;
 
+/// Alerts are judged twice a second, and fire and end at once.
+const ALERTS: &str = r#"
+[alerts]
+interval_ms = 500
+[alerts.rules]
+for_s = { DatabaseLost = 0, JournalFilling = 0, DiskLow = 0 }
+keep_firing_s = { DatabaseLost = 0, JournalFull = 0, JournalFilling = 0, DiskLow = 0, NotDurableClosed = 0 }
+"#;
+
+/// Waits until the log says that this alert fires: it cannot be stored now.
+fn wait_for_alert(deployment: &Deployment, name: &str) {
+    let name = format!("name=\"{name}\"");
+    let is_told = until(Duration::from_secs(30), || {
+        let log = deployment.log();
+        let mut lines = log.lines();
+        lines.any(|line| line.contains("an alert fires") && line.contains(&name))
+    });
+    assert!(is_told, "no {name}; log:\n{}", deployment.log_tail());
+}
+
+/// Waits until this alert has been stored, and has ended.
+fn wait_for_end(deployment: &Deployment, name: &str) {
+    let items = |state: &str| -> usize {
+        let (_, body) = deployment.get(&format!("/api/v1/alerts?name={name}&state={state}"));
+        let page: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        page["items"].as_array().map_or(0, Vec::len)
+    };
+    let has_ended = until(Duration::from_secs(30), || {
+        items("resolved") > 0 && items("firing") == 0
+    });
+    let (_, all) = deployment.get("/api/v1/alerts");
+    assert!(has_ended, "{name} has not ended: {all}");
+}
+
 /// How long the database is unavailable: as long as an operator's `VACUUM` or backup may take.
 const OUTAGE: Duration = Duration::from_secs(60);
 
@@ -90,7 +124,7 @@ fn answers_continue_during(disable: impl FnOnce(&Deployment) -> Box<dyn FnOnce()
 /// With the database available again, chargers are accepted again and nothing acknowledged is lost.
 #[test]
 fn full_journal_closes_connections_and_refuses_handshakes_until_there_is_space() {
-    let mut deployment = Deployment::start("[journal]\nbytes_max = \"2 MiB\"\n");
+    let mut deployment = Deployment::start(&format!("[journal]\nbytes_max = \"2 MiB\"\n{ALERTS}"));
     let ledger = deployment.path("ledger.ndjson");
     let fleet = fleet(&deployment, &ledger, &[]);
     deployment.wait_for_answers(500.0);
@@ -113,6 +147,9 @@ fn full_journal_closes_connections_and_refuses_handshakes_until_there_is_space()
         are_closed,
         "connections stay open although nothing can be made durable"
     );
+    for name in ["DatabaseLost", "JournalFull", "NotDurableClosed"] {
+        wait_for_alert(&deployment, name);
+    }
 
     drop(lock);
     let is_accepted = until(Duration::from_secs(60), || {
@@ -124,8 +161,14 @@ fn full_journal_closes_connections_and_refuses_handshakes_until_there_is_space()
         deployment.log_tail()
     );
     let report = fleet.end();
+    for name in ["DatabaseLost", "JournalFull", "JournalFilling"] {
+        wait_for_end(&deployment, name);
+    }
     deployment.stop_when_stored();
     println!("{report}\n{}", deployment.audit(&ledger));
+    // Connections were closed within the last 15 minutes; the evaluation that begins anew has not seen that.
+    deployment.restart();
+    wait_for_end(&deployment, "NotDurableClosed");
 }
 
 /// The disk is a small file system that the test fills up.
@@ -134,8 +177,9 @@ fn full_disk_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().expect("create a temporary directory");
     let disk = SmallDisk::mount(&dir.path().join("disk"), 96)
         .expect("this test needs root to mount a tmpfs");
-    let settings = "[journal]\nsegment_bytes = \"1 MiB\"\nretain_bytes = \"2 MiB\"\n";
-    let mut deployment = Deployment::start_in(dir, disk.path().join("data"), settings);
+    let settings =
+        format!("[journal]\nsegment_bytes = \"1 MiB\"\nretain_bytes = \"2 MiB\"\n{ALERTS}");
+    let mut deployment = Deployment::start_in(dir, disk.path().join("data"), &settings);
     let ledger = deployment.path("ledger.ndjson");
     let fleet = fleet(&deployment, &ledger, &[]);
     deployment.wait_for_answers(500.0);
@@ -155,6 +199,9 @@ fn full_disk_loses_nothing_acknowledged() {
         "it ended because the disk is full; log:\n{}",
         deployment.log_tail()
     );
+    for name in ["DiskLow", "JournalFull"] {
+        wait_for_alert(&deployment, name);
+    }
 
     disk.free().expect("free the disk");
     let is_accepted = until(Duration::from_secs(60), || {
@@ -166,6 +213,9 @@ fn full_disk_loses_nothing_acknowledged() {
         deployment.log_tail()
     );
     let report = fleet.end();
+    for name in ["DiskLow", "JournalFull"] {
+        wait_for_end(&deployment, name);
+    }
     deployment.stop_when_stored();
     println!("{report}\n{}", deployment.audit(&ledger));
     drop(deployment);
