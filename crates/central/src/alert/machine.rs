@@ -61,11 +61,33 @@ pub const INHIBITIONS: &[(&str, &[&str])] = &[
     ),
     (
         "BrokerLost",
-        &["BypassActive", "DurabilityFallback", "NoConsumer"],
+        &[
+            "StoredTooLate",
+            "BypassActive",
+            "DurabilityFallback",
+            "NoConsumer",
+        ],
     ),
-    ("BrokerBlocked", &["BypassActive", "DurabilityFallback"]),
+    (
+        "BrokerBlocked",
+        &["StoredTooLate", "BypassActive", "DurabilityFallback"],
+    ),
+    ("PartGone", &["FleetDrop", "NoConsumer"]),
     ("FleetDrop", &["SiteOffline", "ChargerOffline"]),
 ];
+
+/// A process that is gone explains only what its role causes: the first words of the subject, by the name of the alert that
+/// it explains.
+const GONE_ROLES: &[(&str, &[&str])] = &[
+    ("FleetDrop", &["gateway ", "serve "]),
+    ("NoConsumer", &["consumer ", "serve "]),
+];
+
+/// An alert of these names is explained for [`LINGER_MS`] longer: a message that was late counts when it is stored, which is
+/// after the end of the outage.
+const LINGERING: &[&str] = &["StoredTooLate"];
+/// Twice the short window of these alerts.
+const LINGER_MS: i64 = 10 * 60_000;
 
 /// While one of this name is pending too, nobody is told of those that it would explain: it has the same time before
 /// firing, and the order in which the two fire is chance.
@@ -576,6 +598,16 @@ impl Machine {
             .map(|(key, _)| key.clone())
             .collect();
         let names: BTreeSet<&str> = firing.iter().map(|(name, _, _)| name.as_str()).collect();
+        let is_just_over = |source: &str| {
+            self.ended.iter().any(|((name, _, _), (at, _, _))| {
+                name == source && now.0.saturating_sub(at.0) < LINGER_MS
+            })
+        };
+        let just_over: BTreeSet<&str> = INHIBITIONS
+            .iter()
+            .map(|(source, _)| *source)
+            .filter(|source| is_just_over(source))
+            .collect();
         let sites: BTreeSet<(&str, String)> = self
             .alerts
             .values()
@@ -605,8 +637,12 @@ impl Machine {
                 .find(|(source, targets)| {
                     let counts = names.contains(source)
                         || (is_waited_for && !is_told && *source == WAITED_FOR);
-                    counts
+                    let lingers = just_over.contains(source)
+                        && !is_told
+                        && LINGERING.contains(&name.as_str());
+                    (counts || lingers)
                         && targets.contains(&name.as_str())
+                        && (*source != "PartGone" || has_gone(&firing, name))
                         && !(is_later && *source == WAITED_FOR)
                 })
                 .map(|(source, _)| (*source).to_owned());
@@ -677,6 +713,15 @@ impl Machine {
             });
         }
     }
+}
+
+/// Whether a process is gone whose role explains this alert.
+fn has_gone(firing: &BTreeSet<Key>, explained: &str) -> bool {
+    let roles = GONE_ROLES.iter().find(|(name, _)| *name == explained);
+    let roles = roles.map_or(&[][..], |(_, roles)| roles);
+    firing.iter().any(|(name, _, subject)| {
+        name == "PartGone" && roles.iter().any(|role| subject.starts_with(role))
+    })
 }
 
 /// Whether nobody is told of it now: a silence selects it, another alert explains it, or its condition has ended before
@@ -1017,6 +1062,65 @@ mod tests {
             world.stages(),
             [Stage::Firing, Stage::Resolved, Stage::Firing]
         );
+    }
+
+    /// Whether somebody was told of this alert, while the others of these fire and were told before.
+    fn is_told_beside(causes: &[Finding], explained: &Finding) -> bool {
+        let mut world = World::new();
+        let names: Vec<&'static str> = causes.iter().map(|one| one.name).collect();
+        for name in names.iter().chain([&explained.name]) {
+            world.settings.for_s.insert((*name).to_owned(), 0);
+        }
+        let judged: Vec<&'static str> = names.into_iter().chain([explained.name]).collect();
+        world.round(causes.to_vec(), &judged);
+        let all = causes.iter().chain([explained]).cloned().collect();
+        world.round(all, &judged);
+        let told = world.told.iter().map(|(id, _)| &world.stored[id].name);
+        told.filter(|name| **name == explained.name).count() == 1
+    }
+
+    #[test]
+    fn a_process_that_is_gone_explains_what_its_role_causes() {
+        let gone = |role: &str| {
+            let subject = format!("{role} 1 on a");
+            Finding::new("PartGone", Severity::Page, "gone".to_owned()).about(subject)
+        };
+        let fleet = Finding::new("FleetDrop", Severity::Page, "few".to_owned());
+        let consumer = Finding::new("NoConsumer", Severity::Page, "none".to_owned());
+        for (role, explains_fleet, explains_consumer) in [
+            ("gateway", true, false),
+            ("serve", true, true),
+            ("consumer", false, true),
+            ("api", false, false),
+        ] {
+            let is_told = |explained| is_told_beside(&[gone(role)], explained);
+            assert_eq!(!is_told(&fleet), explains_fleet, "{role}");
+            assert_eq!(!is_told(&consumer), explains_consumer, "{role}");
+        }
+        assert!(!is_told_beside(&[gone("api"), gone("gateway")], &fleet));
+        assert!(is_told_beside(&[], &fleet));
+    }
+
+    #[test]
+    fn messages_that_an_outage_made_late_are_no_alert_while_they_are_stored() {
+        let late = Finding::new("StoredTooLate", Severity::Page, "late".to_owned());
+        for cause in ["DatabaseLost", "BrokerLost", "BrokerBlocked"] {
+            let mut world = World::new();
+            let judged = [cause, "StoredTooLate"];
+            let lost = Finding::new(cause, Severity::Page, "away".to_owned());
+            world.settings.for_s.insert(cause.to_owned(), 0);
+            world.settings.keep_firing_s.insert(cause.to_owned(), 0);
+            world.round(vec![lost], &judged);
+            world.now += MINUTE;
+            // What waited is stored now.
+            world.round(vec![late.clone()], &judged);
+            assert_eq!(world.stages(), [Stage::Firing, Stage::Resolved], "{cause}");
+            let explained = world.machine.alerts().next().expect("it fires");
+            assert_eq!(explained.inhibited_by.as_deref(), Some(cause));
+            world.now += LINGER_MS;
+            world.round(vec![late.clone()], &judged);
+            assert_eq!(world.stages().len(), 3, "{cause}: it has another cause");
+        }
     }
 
     #[test]
