@@ -553,6 +553,7 @@ mod tests {
                 consumed_records: None,
                 queues: None,
                 figures_milli: std::collections::BTreeMap::new(),
+                restarts: Vec::new(),
             },
             heard: Instant::now(),
             earlier: VecDeque::new(),

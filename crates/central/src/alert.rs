@@ -8,6 +8,9 @@
 //! decides which alerts are pending, fire and end, and who is told. None of them does I/O: the process that evaluates
 //! hands in what it has read.
 
+#[macro_use]
+mod limits;
+
 pub mod charger;
 pub mod chargers;
 pub mod figures;
@@ -173,11 +176,31 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "StoredTooLate",
         severity: Page,
-        condition: "of the messages of the last hour, and of the last 5 minutes, more than 1.44 % were stored later than 10 s after their reception",
-        expr: "(\n  1 - sum(rate(wattpost_consumer_stored_after_seconds_bucket{le=\"10\"}[1h])) / sum(rate(wattpost_consumer_stored_after_seconds_count[1h]))\n) > 14.4 * 0.001\nand (\n  1 - sum(rate(wattpost_consumer_stored_after_seconds_bucket{le=\"10\"}[5m])) / sum(rate(wattpost_consumer_stored_after_seconds_count[5m]))\n) > 14.4 * 0.001",
+        condition: "of the messages of the last hour, and of the last 5 minutes, more than 1.44 % were stored later than 10 s after their reception. Not in the first 15 minutes of the evaluation",
+        expr: concat!(
+            late!(
+                "wattpost_consumer_stored_after_seconds",
+                "10",
+                limit!(burn),
+                "1h",
+                "5m"
+            ),
+            "\n",
+            after!(limit!(burn_after_s)),
+            "\nor ",
+            late!(
+                "wattpost_consumer_stored_after_seconds",
+                "10",
+                limit!(burn_slow),
+                "6h",
+                "30m"
+            ),
+            "\n",
+            after!(3_600)
+        ),
         for_s: 0,
         keep_firing_s: 15 * MINUTE,
-        summary: "{{ $value | humanizePercentage }} of the messages of the last hour were stored later than 10 seconds after their reception",
+        summary: "{{ $value | humanizePercentage }} of the messages of the last hour, or of the last 6 hours, were stored later than 10 seconds after their reception",
         at_stake: "At this rate, the month's allowance of late messages (0.1 %) is used up in two days. Nothing is lost.",
         to_do: "The longest bar on the page Pipeline of the dashboard says where messages wait.",
     },
@@ -185,7 +208,13 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "StoredTooLateSlow",
         severity: Ticket,
         condition: "",
-        expr: "(\n  1 - sum(rate(wattpost_consumer_stored_after_seconds_bucket{le=\"10\"}[3d])) / sum(rate(wattpost_consumer_stored_after_seconds_count[3d]))\n) > 0.001\nand (\n  1 - sum(rate(wattpost_consumer_stored_after_seconds_bucket{le=\"10\"}[6h])) / sum(rate(wattpost_consumer_stored_after_seconds_count[6h]))\n) > 0.001",
+        expr: late!(
+            "wattpost_consumer_stored_after_seconds",
+            "10",
+            0.001,
+            "3d",
+            "6h"
+        ),
         for_s: 0,
         keep_firing_s: HOUR,
         summary: "{{ $value | humanizePercentage }} of the messages of three days were stored later than 10 seconds after their reception",
@@ -195,11 +224,31 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "AnsweredTooLate",
         severity: Page,
-        condition: "of the answers of the last hour, and of the last 5 minutes, more than 1.44 % took longer than a second",
-        expr: "(\n  1 - sum(rate(wattpost_gateway_answer_seconds_bucket{le=\"1\"}[1h])) / sum(rate(wattpost_gateway_answer_seconds_count[1h]))\n) > 14.4 * 0.001\nand (\n  1 - sum(rate(wattpost_gateway_answer_seconds_bucket{le=\"1\"}[5m])) / sum(rate(wattpost_gateway_answer_seconds_count[5m]))\n) > 14.4 * 0.001",
+        condition: "of the answers of the last hour, and of the last 5 minutes, more than 1.44 % took longer than a second. Not in the first 15 minutes of the evaluation",
+        expr: concat!(
+            late!(
+                "wattpost_gateway_answer_seconds",
+                "1",
+                limit!(burn),
+                "1h",
+                "5m"
+            ),
+            "\n",
+            after!(limit!(burn_after_s)),
+            "\nor ",
+            late!(
+                "wattpost_gateway_answer_seconds",
+                "1",
+                limit!(burn_slow),
+                "6h",
+                "30m"
+            ),
+            "\n",
+            after!(3_600)
+        ),
         for_s: 0,
         keep_firing_s: 15 * MINUTE,
-        summary: "{{ $value | humanizePercentage }} of the answers of the last hour took longer than a second",
+        summary: "{{ $value | humanizePercentage }} of the answers of the last hour, or of the last 6 hours, took longer than a second",
         at_stake: "Drivers wait at the chargers; above 30 seconds, chargers send their messages again.",
         to_do: "Look at `wattpost_journal_sync_seconds` (disk) and the CPU of the gateways; `wattpost_gateway_paced_total` that grows means that storing does not keep up.",
     },
@@ -207,7 +256,10 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "DeadLetters",
         severity: Page,
         condition: "more than 100 messages became dead letters within 15 minutes",
-        expr: "sum(increase(wattpost_store_dead_letters_total[15m])) > 100",
+        expr: concat!(
+            "sum(increase(wattpost_store_dead_letters_total[15m])) > ",
+            limit!(dead_letters)
+        ),
         for_s: 0,
         keep_firing_s: HOUR,
         summary: "{{ $value | humanize }} messages became dead letters within 15 minutes",
@@ -252,7 +304,15 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "JournalFilling",
         severity: Page,
         condition: "the journal of a gateway is half full, or it is a tenth full and at the rate of the last 15 minutes full within 4 hours",
-        expr: "wattpost_journal_used_bytes / wattpost_journal_max_bytes > 0.5\nor (\n  predict_linear(wattpost_journal_used_bytes[15m], 4 * 3600) > wattpost_journal_max_bytes\n  and wattpost_journal_used_bytes / wattpost_journal_max_bytes > 0.1\n)",
+        expr: concat!(
+            "wattpost_journal_used_bytes / wattpost_journal_max_bytes > ",
+            limit!(journal_share),
+            "\nor (\n  predict_linear(wattpost_journal_used_bytes[15m], ",
+            limit!(journal_full_in_s),
+            ") > wattpost_journal_max_bytes\n  and wattpost_journal_used_bytes / wattpost_journal_max_bytes > ",
+            limit!(journal_share_soon),
+            "\n)"
+        ),
         for_s: 5 * MINUTE,
         keep_firing_s: 10 * MINUTE,
         summary: "messages wait in the journal of {{ $labels.instance }}, and it is half full or will be full within 4 hours",
@@ -263,7 +323,10 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "JournalOld",
         severity: Page,
         condition: "a message has waited in the journal of a gateway for more than 10 minutes",
-        expr: "wattpost_journal_oldest_record_seconds > 600",
+        expr: concat!(
+            "wattpost_journal_oldest_record_seconds > ",
+            limit!(journal_very_old_s)
+        ),
         for_s: MINUTE,
         keep_firing_s: 5 * MINUTE,
         summary: "a message has waited in the journal of {{ $labels.instance }} for {{ $value | humanizeDuration }}",
@@ -274,7 +337,10 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "JournalOld",
         severity: Ticket,
         condition: "a message has waited in the journal of a gateway for more than a minute",
-        expr: "wattpost_journal_oldest_record_seconds > 60",
+        expr: concat!(
+            "wattpost_journal_oldest_record_seconds > ",
+            limit!(journal_old_s)
+        ),
         for_s: MINUTE,
         keep_firing_s: 5 * MINUTE,
         summary: "a message has waited in the journal of {{ $labels.instance }} for {{ $value | humanizeDuration }}",
@@ -295,11 +361,18 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "SyncSlow",
         severity: Ticket,
-        condition: "of the syncs of a journal in the last 5 minutes, more than 1 % took longer than 25 ms",
-        expr: "histogram_quantile(0.99, sum by (instance, le) (rate(wattpost_journal_sync_seconds_bucket[5m]))) > 0.02",
+        condition: "of the syncs of a journal in the last 5 minutes, which were 10 or more, more than 1 % took longer than 25 ms",
+        expr: concat!(
+            "1 - sum by (instance) (rate(wattpost_journal_sync_seconds_bucket{le=\"",
+            limit!(sync_bucket),
+            "\"}[5m])) / sum by (instance) (rate(wattpost_journal_sync_seconds_count[5m])) > ",
+            limit!(sync_share),
+            "\nand sum by (instance) (increase(wattpost_journal_sync_seconds_count[5m])) >= ",
+            limit!(syncs)
+        ),
         for_s: 10 * MINUTE,
         keep_firing_s: 10 * MINUTE,
-        summary: "one in a hundred syncs of the journal of {{ $labels.instance }} takes longer than {{ $value | humanizeDuration }}",
+        summary: "{{ $value | humanizePercentage }} of the syncs of the journal of {{ $labels.instance }} take longer than 25 ms",
         at_stake: "Every answer to a charger waits for a sync.",
         to_do: "Look at the disk: another program writes, the volume is limited, or it is about to fail.",
     },
@@ -307,7 +380,10 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "DiskLow",
         severity: Page,
         condition: "less than 5 % of the disk of a process is free",
-        expr: "wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < 0.05",
+        expr: concat!(
+            "wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < ",
+            limit!(disk_share_page)
+        ),
         for_s: 5 * MINUTE,
         keep_firing_s: 10 * MINUTE,
         summary: "{{ $value | humanizePercentage }} of the disk of {{ $labels.instance }} is free",
@@ -317,8 +393,16 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "DiskLow",
         severity: Ticket,
-        condition: "less than 15 % of the disk of a process is free, or less than half and at the rate of the last hour none within a day",
-        expr: "wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < 0.15\nor (\n  predict_linear(wattpost_process_data_dir_free_bytes[6h], 24 * 3600) < 0\n  and wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < 0.5\n)",
+        condition: "less than 15 % of the disk of a process is free, or less than half and at the rate of the last day, or of the time since its start if that is an hour or more, none within a day",
+        expr: concat!(
+            "wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < ",
+            limit!(disk_share),
+            "\nor (\n  wattpost_process_data_dir_full_in_seconds < ",
+            limit!(disk_full_in_s),
+            "\n  and wattpost_process_data_dir_free_bytes / wattpost_process_data_dir_bytes < ",
+            limit!(disk_share_soon),
+            "\n)"
+        ),
         for_s: 30 * MINUTE,
         keep_firing_s: HOUR,
         summary: "the disk of {{ $labels.instance }} is nearly full, or will be within a day",
@@ -374,7 +458,13 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "BrokerQueueDeep",
         severity: Ticket,
         condition: "the queues of RabbitMQ are half full, or they hold more than 10,000 messages and more than 30 minutes ago",
-        expr: "max(wattpost_broker_queued_records) > 0.5 * max(wattpost_broker_queued_records_max)\nor (\n  min_over_time(max(deriv(wattpost_broker_queued_records[10m]))[30m:5m]) > 0\n  and max(wattpost_broker_queued_records) > 10000\n)",
+        expr: concat!(
+            "max(wattpost_broker_queued_records) > ",
+            limit!(queue_share),
+            " * max(wattpost_broker_queued_records_max)\nor (\n  max(deriv(wattpost_broker_queued_records[30m])) > 0\n  and max(wattpost_broker_queued_records) > ",
+            limit!(queue_records),
+            "\n)"
+        ),
         for_s: 5 * MINUTE,
         keep_firing_s: 10 * MINUTE,
         summary: "{{ $value | humanize }} messages wait in RabbitMQ, and they do not become fewer",
@@ -463,7 +553,10 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "MaintenanceOverdue",
         severity: Ticket,
         condition: "the maintenance of the database has not succeeded for a day",
-        expr: "time() - max(wattpost_maintenance_last_success_seconds) > 86400",
+        expr: concat!(
+            "time() - max(wattpost_maintenance_last_success_seconds) > ",
+            limit!(maintenance_s)
+        ),
         for_s: 10 * MINUTE,
         keep_firing_s: 0,
         summary: "the maintenance of the database has not succeeded for {{ $value | humanizeDuration }}",
@@ -474,7 +567,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "EventsLate",
         severity: Ticket,
         condition: "10,000 changes or more are not in the log of events",
-        expr: "max(wattpost_events_queued) >= 10000",
+        expr: concat!("max(wattpost_events_queued) >= ", limit!(events)),
         for_s: 10 * MINUTE,
         keep_firing_s: 10 * MINUTE,
         summary: "10,000 changes or more are not in the log of events yet",
@@ -507,12 +600,15 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "RestartLoop",
         severity: Page,
-        condition: "a gateway was started more than 3 times within 15 minutes",
-        expr: "changes(wattpost_process_start_time_seconds[15m]) > 3",
+        condition: "within `restarts_within_s` (15 minutes), a gateway was restarted more than `restarts` (3) times after it was killed or had failed, or as many processes of another role on one machine have ended so soon after their starts. Neither a take-over nor a stop counts",
+        expr: concat!(
+            "changes(wattpost_process_start_time_seconds[15m]) > ",
+            limit!(restarts)
+        ),
         for_s: 0,
         keep_firing_s: 30 * MINUTE,
         summary: "{{ $labels.instance }} was started {{ $value }} times within 15 minutes",
-        at_stake: "The chargers of a gateway reconnect at each start.",
+        at_stake: "Each time, the chargers of a gateway reconnect; a consumer stores nothing, and the API does not answer, until it has started.",
         to_do: "The last lines of its log, and whether it is killed for its memory (`dmesg`).",
     },
     PipelineAlert {
@@ -530,7 +626,10 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "DirectoryOld",
         severity: Ticket,
         condition: "a gateway has not read chargers and tokens for more than 5 minutes",
-        expr: "wattpost_gateway_directory_age_seconds > 300",
+        expr: concat!(
+            "wattpost_gateway_directory_age_seconds > ",
+            limit!(directory_age_s)
+        ),
         for_s: 5 * MINUTE,
         keep_firing_s: 5 * MINUTE,
         summary: "{{ $labels.instance }} has known of no change to chargers and tokens for {{ $value | humanizeDuration }}",
@@ -553,10 +652,15 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "FleetDrop",
         severity: Page,
         condition: "fewer chargers are connected than 80 % of the most of the last 30 minutes, which were 20 or more",
-        expr: "sum(wattpost_gateway_connections) < 0.8 * max_over_time(sum(wattpost_gateway_connections)[30m:1m])\nand max_over_time(sum(wattpost_gateway_connections)[30m:1m]) >= 20",
+        expr: concat!(
+            "100 * sum(wattpost_gateway_connections) < (100 - ",
+            limit!(fleet_drop_percent),
+            ") * max_over_time(sum(wattpost_gateway_connections)[30m:1m])\nand max_over_time(sum(wattpost_gateway_connections)[30m:1m]) >= ",
+            limit!(fleet_min)
+        ),
         for_s: 2 * MINUTE,
         keep_firing_s: 5 * MINUTE,
-        summary: "only {{ $value }} chargers are connected; more than a fifth has gone within half an hour",
+        summary: "too few chargers are connected: more than a fifth has gone within half an hour",
         at_stake: "Chargers that are offline are not controlled, and their drivers may not be able to charge.",
         to_do: "Look at the load balancer, its certificate and the mobile provider; `wattpost status` for the gateways.",
     },
@@ -564,7 +668,10 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "ConnectStorm",
         severity: Ticket,
         condition: "more than 10 % of the handshakes of the last 5 minutes were put off with 503",
-        expr: "sum(rate(wattpost_gateway_handshakes_total{result=\"503\"}[5m])) / sum(rate(wattpost_gateway_handshakes_total[5m])) > 0.1",
+        expr: concat!(
+            "sum(rate(wattpost_gateway_handshakes_total{result=\"503\"}[5m])) / sum(rate(wattpost_gateway_handshakes_total[5m])) > ",
+            limit!(storm_share)
+        ),
         for_s: 2 * MINUTE,
         keep_firing_s: 5 * MINUTE,
         summary: "{{ $value | humanizePercentage }} of the handshakes are put off with 503",
@@ -575,7 +682,10 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         name: "WrongPasswords",
         severity: Info,
         condition: "more than 0.2 handshakes a second of the last 15 minutes had a wrong or no password",
-        expr: "sum(rate(wattpost_gateway_auth_failures_total[15m])) > 0.2",
+        expr: concat!(
+            "sum(rate(wattpost_gateway_auth_failures_total[15m])) > ",
+            limit!(wrong_passwords)
+        ),
         for_s: 15 * MINUTE,
         keep_firing_s: HOUR,
         summary: "{{ $value | humanize }} handshakes a second have a wrong or no password",
@@ -585,13 +695,32 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
     PipelineAlert {
         name: "ApiErrors",
         severity: Ticket,
-        condition: "of the answers of the API in the last hour, and in the last 5 minutes, more than 1.44 % were errors of the server",
-        expr: "sum(rate(wattpost_api_requests_total{status=~\"5..\"}[1h])) / sum(rate(wattpost_api_requests_total[1h])) > 14.4 * 0.001\nand sum(rate(wattpost_api_requests_total{status=~\"5..\"}[5m])) / sum(rate(wattpost_api_requests_total[5m])) > 14.4 * 0.001",
+        condition: "of the answers of the API in the last hour, and in the last 5 minutes, more than 1.44 % were errors of the server. Not in the first 15 minutes of the evaluation",
+        expr: concat!(
+            "sum(rate(wattpost_api_requests_total{status=~\"5..\"}[1h])) / sum(rate(wattpost_api_requests_total[1h])) > ",
+            limit!(burn),
+            "\nand sum(rate(wattpost_api_requests_total{status=~\"5..\"}[5m])) / sum(rate(wattpost_api_requests_total[5m])) > ",
+            limit!(burn),
+            "\n",
+            after!(limit!(burn_after_s))
+        ),
         for_s: 5 * MINUTE,
         keep_firing_s: 15 * MINUTE,
         summary: "{{ $value | humanizePercentage }} of the API's answers of the last hour were errors of the server",
         at_stake: "Programs that use the API must try again. Chargers notice nothing.",
         to_do: "The log of the API processes; 503 `away` means that the database is unavailable.",
+    },
+    // The evaluation itself
+    PipelineAlert {
+        name: "Watchdog",
+        severity: Info,
+        condition: "",
+        expr: "vector(1)",
+        for_s: 0,
+        keep_firing_s: 0,
+        summary: "this alert fires as long as Prometheus evaluates alerts, so that something outside can notice when it does not arrive",
+        at_stake: "Nothing. Without it, nobody is told of any alert.",
+        to_do: "Nothing. Let Alertmanager send it every few minutes to a service that pages when it does not come (a dead man's switch), and to nobody else.",
     },
 ];
 

@@ -83,14 +83,18 @@ impl Observed {
         self.state() == ProcessState::Running
     }
 
-    pub(crate) fn name(&self) -> String {
-        let role = match self.report.role {
+    /// The role, as its command is called.
+    pub(crate) const fn role(&self) -> &'static str {
+        match self.report.role {
             ProcessRole::Serve => "serve",
             ProcessRole::Gateway => "gateway",
             ProcessRole::Consumer => "consumer",
             ProcessRole::Api => "api",
-        };
-        format!("{role} {} on {}", self.report.id, self.report.host)
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("{} {} on {}", self.role(), self.report.id, self.report.host)
     }
 
     /// The growth of a figure per second. Not known if it fell: the process has started again meanwhile.

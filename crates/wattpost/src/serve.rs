@@ -15,6 +15,7 @@ mod expiring;
 mod gateway_role;
 mod notify;
 mod reporting;
+mod restarts;
 mod status_requests;
 mod take_over;
 
@@ -33,6 +34,7 @@ use consumer_role::ConsumerRole;
 use events::{Events, NotifyingStore};
 use gateway_role::GatewayRole;
 use reporting::{Reporter, Sources};
+use restarts::Restarts;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -261,15 +263,24 @@ async fn serve(
         }
         false => None,
     };
+    let data_dir = &settings.data_dir;
+    let mut restarts = opened.as_ref().map(|_| match carried {
+        None => Restarts::started(data_dir, database::now()),
+        Some(_) => Restarts::taken_over(data_dir),
+    });
     // A server that does not answer must not delay a stop.
     let (mut database, pending_migration) = tokio::select! {
         opened = open_database(settings, roles) => opened?,
-        () = stop.recv() => return Ok(Ended::Exit(stopped_early(settings, roles))),
+        () = stop.recv() => {
+            return Ok(Ended::Exit(stopped_early(settings, roles, restarts.as_ref())));
+        }
     };
     if settings.has_broker() {
         tokio::select! {
             checked = check_broker(settings) => checked?,
-            () = stop.recv() => return Ok(Ended::Exit(stopped_early(settings, roles))),
+            () = stop.recv() => {
+                return Ok(Ended::Exit(stopped_early(settings, roles, restarts.as_ref())));
+            }
         }
     }
     // One connection for publishing and one for consuming: RabbitMQ blocks a connection that publishes during an alarm,
@@ -298,6 +309,7 @@ async fn serve(
         let giver = Arc::clone(predecessor);
         let given = tokio::task::spawn_blocking(move || giver.receive_all()).await??;
         opened = Some(gateway_role::open(settings, Some(given.closed_at))?);
+        restarts = Some(Restarts::taken_over(data_dir));
         carried = Some(given);
     }
     let (from, mut http) = match carried {
@@ -360,6 +372,7 @@ async fn serve(
         gateway.as_ref(),
         consumer.as_ref(),
         brokers.iter().flatten().next(),
+        restarts.as_ref(),
         Arc::clone(&metrics),
     ));
     let reporting = reporter.start(&database, &events);
@@ -489,7 +502,12 @@ async fn serve(
     };
     notify::stopping();
     match &failure {
-        None => tracing::info!("stopping"),
+        None => {
+            tracing::info!("stopping");
+            if let Some(restarts) = &restarts {
+                restarts.stopped();
+            }
+        }
         Some(why) => tracing::error!(%why, "stopping: records can no longer be made durable"),
     }
     drop(maintenance);
@@ -634,7 +652,10 @@ async fn give(
 }
 
 /// The result of a stop during the start.
-fn stopped_early(settings: &Settings, roles: Roles) -> ExitCode {
+fn stopped_early(settings: &Settings, roles: Roles, restarts: Option<&Restarts>) -> ExitCode {
+    if let Some(restarts) = restarts {
+        restarts.stopped();
+    }
     say(
         settings,
         &format!("wattpost {} stopped before it was ready", roles.name()),

@@ -596,10 +596,7 @@ impl Evaluator {
         chargers::of_long_offline(&details, has_alert, rules, now, found);
         let fires = |site: &str| held.machine.fires("SiteOffline", Severity::Page, site);
         sites::of_sites(&details, &known, fires, rules, now, found);
-        if let Some(why) = &known.why_not {
-            let words = format!("alerts of chargers are not judged: {why}");
-            found.push(Finding::new("ChargersNotJudged", Severity::Ticket, words));
-        }
+        chargers::of_unjudged(&known, found);
         let by_key: HashMap<ChargerKey, &ChargerDetail> = details
             .iter()
             .map(|detail| (ChargerKey::of(&detail.charger.charger_id), detail))
@@ -661,8 +658,7 @@ impl Evaluator {
                 .keys()
                 .filter_map(|key| Some((key.clone(), report.figure(key)?)))
                 .collect();
-            held.history
-                .note(report.id, report.started_at, at, &figures);
+            held.history.note(report.id, at, &figures);
         }
         held.history.forget(now);
         held.memory.mails.forget(&self.config.mail, now);

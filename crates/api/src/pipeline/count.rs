@@ -197,6 +197,7 @@ mod tests {
                     consumed_records: None,
                     queues: None,
                     figures_milli: std::collections::BTreeMap::new(),
+                    restarts: Vec::new(),
                 },
                 age_ms: 0,
                 all_stored: Seq(*lock(&self.1)),

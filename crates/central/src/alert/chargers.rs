@@ -233,6 +233,14 @@ pub fn of_long_offline<'a>(
     found.push(Finding::new("ChargersLongOffline", Severity::Ticket, words));
 }
 
+/// That alerts of chargers are not judged, and why.
+pub fn of_unjudged(known: &Known, found: &mut Vec<Finding>) {
+    if let Some(why) = &known.why_not {
+        let words = format!("alerts of chargers are not judged: {why}");
+        found.push(Finding::new("ChargersNotJudged", Severity::Ticket, words));
+    }
+}
+
 /// The findings of one charger; none of one that has never connected, or that is rejected or removed. `has_alert` says
 /// whether an alert `ChargerOffline` of a charger is pending or fires.
 pub fn of_charger(

@@ -3,6 +3,7 @@
 //! A process reports its own metrics, a few of them, with its report. So the evaluation sees the same numbers as
 //! Prometheus, and needs no other way to the processes.
 
+use super::limits::SYNC_BUCKET;
 use crate::Timestamp;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use uuid::Uuid;
@@ -78,14 +79,18 @@ pub const FIGURES: &[Figure] = &[
     sum("journal_oldest_s", "wattpost_journal_oldest_record_seconds"),
     sum("journal_damaged", "wattpost_gateway_journal_damaged_places"),
     only(
-        "synced_25ms",
+        "synced_fast",
         "wattpost_journal_sync_seconds_bucket",
         "le",
-        "0.025",
+        SYNC_BUCKET,
     ),
     sum("synced", "wattpost_journal_sync_seconds_count"),
     sum("disk_free", "wattpost_process_data_dir_free_bytes"),
     sum("disk", "wattpost_process_data_dir_bytes"),
+    sum(
+        "disk_full_in_s",
+        "wattpost_process_data_dir_full_in_seconds",
+    ),
     largest("broker_connected", "wattpost_broker_connected"),
     largest("broker_blocked", "wattpost_broker_blocked"),
     sum("broker_refusals", "wattpost_broker_refusals_total"),
@@ -179,8 +184,6 @@ struct Sample {
 #[derive(Default)]
 struct Series {
     samples: VecDeque<Sample>,
-    /// The starts of the process that were seen, and when.
-    starts: VecDeque<(Timestamp, Timestamp)>,
 }
 
 /// The figures of the last hour, by process. Memory: 340 bytes for each sample of a process, so 125 KB for an hour.
@@ -191,27 +194,11 @@ pub struct History {
 
 impl History {
     /// Keeps what a process has reported. `at` is when it reported, by the clock of the one who evaluates.
-    pub fn note(
-        &mut self,
-        process: Uuid,
-        started_at: Timestamp,
-        at: Timestamp,
-        figures: &BTreeMap<String, f64>,
-    ) {
+    pub fn note(&mut self, process: Uuid, at: Timestamp, figures: &BTreeMap<String, f64>) {
         if !self.processes.contains_key(&process) && self.processes.len() >= PROCESSES_MAX {
             return;
         }
         let series = self.processes.entry(process).or_default();
-        if series
-            .starts
-            .back()
-            .is_none_or(|(started, _)| *started < started_at)
-        {
-            series.starts.push_back((started_at, at));
-            while series.starts.len() > 20 {
-                series.starts.pop_front();
-            }
-        }
         let last = series.samples.back().map(|sample| sample.at);
         if last.is_some_and(|last| at.0 - last.0 < SAMPLE_MS_MIN) {
             return;
@@ -241,19 +228,12 @@ impl History {
             .retain(|_, series| !series.samples.is_empty());
     }
 
-    /// How often a process was seen to start within the last `ms`. The start at which it was first seen does not count.
+    /// For how long figures are kept by now, in milliseconds: since the oldest sample of any process.
     #[must_use]
-    pub fn starts(&self, process: Uuid, now: Timestamp, ms: i64) -> usize {
-        let Some(series) = self.processes.get(&process) else {
-            return 0;
-        };
-        let since = now.plus_millis(-ms);
-        series
-            .starts
-            .iter()
-            .skip(1)
-            .filter(|(_, seen)| *seen >= since)
-            .count()
+    pub fn span_ms(&self, now: Timestamp) -> i64 {
+        let first = |series: &Series| series.samples.front().map(|sample| sample.at);
+        let oldest = self.processes.values().filter_map(first).min();
+        oldest.map_or(0, |at| now.0.saturating_sub(at.0))
     }
 
     /// By how much a figure that only grows has grown in a process within the last `ms`; a restart sets it to 0. 0 if it is
@@ -357,22 +337,22 @@ mod tests {
     #[test]
     fn a_counter_grows_over_a_restart_and_what_is_old_is_forgotten() {
         let (mut history, process) = (History::default(), Uuid::from_u128(1));
-        let note = |history: &mut History, started: i64, at_s: i64, paced: f64| {
+        let note = |history: &mut History, at_s: i64, paced: f64| {
             history.note(
                 process,
-                Timestamp(started),
                 Timestamp(at_s * 1_000),
                 &[("paced".to_owned(), paced)].into(),
             );
         };
-        note(&mut history, 0, 0, 5.0);
-        note(&mut history, 0, 60, 8.0);
-        note(&mut history, 1, 120, 2.0);
+        note(&mut history, 0, 5.0);
+        note(&mut history, 60, 8.0);
+        note(&mut history, 120, 2.0);
         let now = Timestamp(130_000);
         assert!((history.grown(process, "paced", 2.5, now, 3_600_000) - 5.5).abs() < 1e-9);
         assert!((history.grown(process, "paced", 2.5, now, 60_000) - 0.5).abs() < 1e-9);
-        assert_eq!(history.starts(process, now, 60_000), 1);
+        assert_eq!(history.span_ms(now), 130_000);
         history.forget(Timestamp(4_000_000));
         assert!(history.processes.is_empty());
+        assert_eq!(history.span_ms(now), 0);
     }
 }

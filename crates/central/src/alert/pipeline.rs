@@ -3,19 +3,23 @@
 //! The conditions are those of the catalogue in words; each is as near to the query of Prometheus as reports allow.
 
 use super::figures::History;
+use super::limits::{
+    BURN, BURN_AFTER_MS, DEAD_LETTERS, DIRECTORY_AGE_S, DISK_FULL_IN_S, DISK_SHARE,
+    DISK_SHARE_PAGE, DISK_SHARE_SOON, EVENTS, JOURNAL_FULL_IN_S, JOURNAL_OLD_S, JOURNAL_SHARE,
+    JOURNAL_SHARE_SOON, JOURNAL_VERY_OLD_S, MAINTENANCE_S, QUEUE_RECORDS, QUEUE_SHARE, STORM_SHARE,
+    SYNC_SHARE, SYNCS, WRONG_PASSWORDS,
+};
 use super::machine::Finding;
 use super::{PIPELINE_ALERTS, Severity, Thresholds};
 use crate::Timestamp;
 use crate::model::ProcessRole;
 use crate::pipeline::{DatabaseSeen, Observed, ProcessState, is_replaced};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
-/// The share of late messages, or of errors, that uses up the month's allowance (0.1 %) in two days.
-const BURN: f64 = 14.4 * 0.001;
 
 /// What is known of the pipeline.
 pub struct Seen<'a> {
@@ -65,6 +69,7 @@ pub fn findings(seen: &Seen<'_>, fleet: &Fleet, settings: &Thresholds) -> Vec<Fi
             ProcessState::Gone | ProcessState::Stopped | ProcessState::Retired => {}
         }
     }
+    seen.of_restarts(settings, &mut found);
     seen.of_storing(&mut found);
     if let Some(connected) = fleet.dropped(settings) {
         let words = format!(
@@ -95,8 +100,12 @@ impl Seen<'_> {
         self.running().map(|one| self.grown(one, key, ms)).sum()
     }
 
-    /// The share of a figure in another one, over both windows; `None` while it is at most [`BURN`] in one of them.
+    /// The share of a figure in another one, over both windows; `None` while it is at most [`BURN`] in one of them, or the
+    /// figures are of less than [`BURN_AFTER_MS`].
     fn burns(&self, part: &str, all: &str, is_good: bool) -> Option<f64> {
+        if self.history.span_ms(self.now) < BURN_AFTER_MS {
+            return None;
+        }
         let share = |ms| {
             let all = self.grown_in_all(all, ms);
             let part = self.grown_in_all(part, ms);
@@ -139,7 +148,7 @@ impl Seen<'_> {
         }
         if let Some(letters) = self.dead_letters.filter(|letters| *letters > 0) {
             let words = format!("{letters} messages became dead letters within 15 minutes");
-            if letters > 100 {
+            if letters > DEAD_LETTERS {
                 page("DeadLetters", words.clone());
             }
             found.push(Finding::new("DeadLetters", Severity::Ticket, words));
@@ -153,7 +162,7 @@ impl Seen<'_> {
         }
         let handshakes = self.grown_in_all("handshakes", 5 * MINUTE);
         let put_off = self.grown_in_all("handshakes_503", 5 * MINUTE);
-        if handshakes > 0.0 && put_off / handshakes > 0.1 {
+        if handshakes > 0.0 && put_off / handshakes > STORM_SHARE {
             let words = format!(
                 "{} of the handshakes are put off with 503",
                 percent(put_off / handshakes)
@@ -161,7 +170,7 @@ impl Seen<'_> {
             found.push(Finding::new("ConnectStorm", Severity::Ticket, words));
         }
         let wrong = self.grown_in_all("auth_failures", 15 * MINUTE) / (15.0 * 60.0);
-        if wrong > 0.2 {
+        if wrong > WRONG_PASSWORDS {
             let words = format!("{wrong:.1} handshakes a second have a wrong or no password");
             found.push(Finding::new("WrongPasswords", Severity::Info, words));
         }
@@ -200,8 +209,9 @@ impl Seen<'_> {
             let slope =
                 self.history
                     .slope(one.report.id, "journal_used", used, self.now, 15 * MINUTE);
-            let is_full_soon = slope.is_some_and(|slope| used + slope * 4.0 * 3_600.0 > max);
-            if share > 0.5 || (share > 0.1 && is_full_soon) {
+            let is_full_soon =
+                slope.is_some_and(|slope| used + slope * f64::from(JOURNAL_FULL_IN_S) > max);
+            if share > JOURNAL_SHARE || (share > JOURNAL_SHARE_SOON && is_full_soon) {
                 let words = format!(
                     "messages wait in the journal of {name}, and it is {} full",
                     percent(share)
@@ -211,10 +221,10 @@ impl Seen<'_> {
         }
         if let Some(oldest) = figure("journal_oldest_s") {
             let words = format!("a message has waited in the journal of {name} for {oldest:.0} s");
-            if oldest > 600.0 {
+            if oldest > f64::from(JOURNAL_VERY_OLD_S) {
                 add("JournalOld", Page, words.clone());
             }
-            if oldest > 60.0 {
+            if oldest > f64::from(JOURNAL_OLD_S) {
                 add("JournalOld", Ticket, words);
             }
         }
@@ -226,8 +236,8 @@ impl Seen<'_> {
             );
         }
         let synced = self.grown(one, "synced", 5 * MINUTE);
-        let fast = self.grown(one, "synced_25ms", 5 * MINUTE);
-        if synced >= 10.0 && (synced - fast) / synced > 0.01 {
+        let fast = self.grown(one, "synced_fast", 5 * MINUTE);
+        if synced >= f64::from(SYNCS) && (synced - fast) / synced > SYNC_SHARE {
             let words = format!(
                 "{} of the syncs of the journal of {name} took longer than 25 ms",
                 percent((synced - fast) / synced)
@@ -239,14 +249,12 @@ impl Seen<'_> {
         {
             let share = free / all;
             let words = format!("{} of the disk of {name} is free", percent(share));
-            if share < 0.05 {
+            if share < DISK_SHARE_PAGE {
                 add("DiskLow", Page, words.clone());
             }
-            let slope = self
-                .history
-                .slope(one.report.id, "disk_free", free, self.now, HOUR);
-            let is_full_soon = slope.is_some_and(|slope| free + slope * 24.0 * 3_600.0 < 0.0);
-            if share < 0.15 || (share < 0.5 && is_full_soon) {
+            let full_in = figure("disk_full_in_s");
+            let is_full_soon = full_in.is_some_and(|full_in| full_in < f64::from(DISK_FULL_IN_S));
+            if share < DISK_SHARE || (share < DISK_SHARE_SOON && is_full_soon) {
                 add("DiskLow", Ticket, words);
             }
         }
@@ -263,16 +271,12 @@ impl Seen<'_> {
             let words = format!("{name} delays answers, because storing does not keep up");
             add("Paced", Ticket, words);
         }
-        let starts = self.history.starts(one.report.id, self.now, 15 * MINUTE);
-        if starts > 3 {
-            let words = format!("{name} was started {starts} times within 15 minutes");
-            add("RestartLoop", Page, words);
-        }
         if is("directory_loaded", 0.0) {
             let words = format!("{name} does not know which chargers there are, and refuses all");
             add("DirectoryUnknown", Page, words);
         }
-        if let Some(age) = figure("directory_age_s").filter(|age| *age > 300.0) {
+        if let Some(age) = figure("directory_age_s").filter(|age| *age > f64::from(DIRECTORY_AGE_S))
+        {
             let words =
                 format!("{name} has known of no change to chargers and tokens for {age:.0} s");
             add("DirectoryOld", Ticket, words);
@@ -318,6 +322,45 @@ impl Seen<'_> {
         }
     }
 
+    /// Processes that end and are started again and again.
+    fn of_restarts(&self, settings: &Thresholds, found: &mut Vec<Finding>) {
+        let within_ms = i64::from(settings.restarts_within_s) * SECOND;
+        let mut add = |subject: String, count: usize| {
+            if count > settings.restarts as usize {
+                let words = format!(
+                    "{subject} was restarted {count} times within {} s after it was killed or had failed",
+                    settings.restarts_within_s
+                );
+                found.push(Finding::new("RestartLoop", Severity::Page, words).about(subject));
+            }
+        };
+        // A process without a gateway has a new id at each start.
+        let mut ended: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for one in self.processes {
+            let report = &one.report;
+            // Differences of the process's own clock.
+            let is_within = |at: &Timestamp| {
+                one.age_ms
+                    .saturating_add(report.at.0.saturating_sub(at.0))
+                    .le(&within_ms)
+            };
+            match (one.state(), &report.gateway) {
+                (ProcessState::Running | ProcessState::Gone, Some(_)) => {
+                    let count = report.restarts.iter().filter(|at| is_within(at)).count();
+                    add(one.name(), count);
+                }
+                // Several on one machine may run for days, and a power cut ends all: only short lives count.
+                (ProcessState::Gone, None) if is_within(&report.started_at) => {
+                    *ended.entry((one.role(), &report.host)).or_default() += 1;
+                }
+                _ => {}
+            }
+        }
+        for ((role, host), count) in ended {
+            add(format!("{role} on {host}"), count);
+        }
+    }
+
     /// What is known only of all processes together.
     fn of_storing(&self, found: &mut Vec<Finding>) {
         use Severity::{Page, Ticket};
@@ -351,7 +394,7 @@ impl Seen<'_> {
                     );
                     slope.is_some_and(|slope| slope > 0.0)
                 });
-                if queued > 0.5 * bound || (queued > 10_000.0 && grows) {
+                if queued > QUEUE_SHARE * bound || (queued > f64::from(QUEUE_RECORDS) && grows) {
                     let words = format!(
                         "{queued:.0} messages wait in RabbitMQ, and they do not become fewer"
                     );
@@ -375,14 +418,16 @@ impl Seen<'_> {
             found.push(Finding::new("DatabaseLost", Page, words));
         }
         let now_s = self.now.0 as f64 / 1_000.0;
-        if let Some(at) = most("maintained_at_s").filter(|at| *at > 0.0 && now_s - at > 86_400.0) {
+        if let Some(at) =
+            most("maintained_at_s").filter(|at| *at > 0.0 && now_s - at > f64::from(MAINTENANCE_S))
+        {
             let words = format!(
                 "the maintenance of the database has not succeeded for {:.0} hours",
                 (now_s - at) / 3_600.0
             );
             found.push(Finding::new("MaintenanceOverdue", Ticket, words));
         }
-        if most("events_queued").is_some_and(|queued| queued >= 10_000.0) {
+        if most("events_queued").is_some_and(|queued| queued >= f64::from(EVENTS)) {
             let words = "10,000 changes or more are not in the log of events yet".to_owned();
             found.push(Finding::new("EventsLate", Ticket, words));
         }
@@ -450,7 +495,6 @@ mod tests {
     use super::*;
     use crate::GatewayId;
     use crate::model::{GatewayReport, ProcessReport};
-    use std::collections::BTreeMap;
     use uuid::Uuid;
 
     fn process(role: ProcessRole, age_ms: i64, figures: &[(&str, f64)]) -> Observed {
@@ -485,6 +529,7 @@ mod tests {
                         .map(|(key, value)| ((*key).to_owned(), *value))
                         .collect(),
                 ),
+                restarts: Vec::new(),
             },
             before: None,
             age_ms,
@@ -493,150 +538,396 @@ mod tests {
         }
     }
 
-    fn names(processes: &[Observed], history: &History) -> Vec<(&'static str, Severity)> {
-        let database = DatabaseSeen {
-            up: Some(true),
-            ..DatabaseSeen::default()
-        };
-        let seen = Seen {
-            now: Timestamp(100_000_000),
-            has_broker: true,
-            processes,
-            database: &database,
-            missing: Some(0),
-            dead_letters: Some(0),
-            history,
-        };
-        findings(&seen, &Fleet::default(), &Thresholds::default())
-            .into_iter()
-            .map(|finding| (finding.name, finding.severity))
-            .collect()
+    const NOW: Timestamp = Timestamp(100_000_000);
+
+    /// What a gateway and a consumer report, and what they reported before.
+    struct World {
+        gateway: Vec<(&'static str, f64)>,
+        /// Figures of the gateway, and how many seconds ago it reported them.
+        before: Vec<(i64, Vec<(&'static str, f64)>)>,
+        /// How many seconds ago the gateway reported.
+        silent_s: i64,
+        /// How many seconds before its report the gateway was restarted.
+        restarted_s: Vec<i64>,
+        /// Consumers that are gone, and for how many seconds each ran.
+        gone_consumers_s: Vec<i64>,
+        consuming: f64,
+        missing: u64,
+        dead_letters: usize,
+        is_database_up: bool,
+        fleet: Fleet,
     }
 
-    #[test]
-    fn each_condition_on_figures_of_now_is_found() {
-        let none = History::default();
-        let consumer = process(
-            ProcessRole::Consumer,
-            0,
-            &[("consuming", 10.0), ("database_up", 1.0)],
-        );
-        assert_eq!(names(std::slice::from_ref(&consumer), &none), []);
-        for (figures, name) in [
-            (vec![("journal_full", 1.0)], "JournalFull"),
-            (
-                vec![("journal_used", 6.0), ("journal_max", 10.0)],
-                "JournalFilling",
-            ),
-            (vec![("journal_damaged", 1.0)], "JournalDamaged"),
-            (vec![("durable", 0.0)], "DatabaseNotDurable"),
-            (vec![("fallback", 1.0)], "DurabilityFallback"),
-            (vec![("direct", 1.0)], "BypassActive"),
-            (vec![("broker_blocked", 1.0)], "BrokerBlocked"),
-            (vec![("directory_loaded", 0.0)], "DirectoryUnknown"),
-            (vec![("directory_age_s", 301.0)], "DirectoryOld"),
-            (vec![("clock_wrong", 1.0)], "ClockWrong"),
-            (vec![("events_queued", 10_000.0)], "EventsLate"),
-            (vec![("maintained_at_s", 1.0)], "MaintenanceOverdue"),
-            (
-                vec![("broker_queued", 6.0), ("broker_queued_max", 10.0)],
-                "BrokerQueueDeep",
-            ),
-            (vec![("disk_free", 1.0), ("disk", 8.0)], "DiskLow"),
-        ] {
-            let gateway = process(ProcessRole::Gateway, 0, &figures);
-            let found = names(&[gateway, consumer.clone()], &none);
-            let found: Vec<&str> = found.into_iter().map(|(name, _)| name).collect();
-            assert_eq!(found, [name]);
+    impl World {
+        fn new() -> Self {
+            Self {
+                gateway: Vec::new(),
+                before: Vec::new(),
+                silent_s: 0,
+                restarted_s: Vec::new(),
+                gone_consumers_s: Vec::new(),
+                consuming: 10.0,
+                missing: 0,
+                dead_letters: 0,
+                is_database_up: true,
+                fleet: Fleet::default(),
+            }
         }
-        let lost = process(ProcessRole::Gateway, 0, &[("broker_connected", 0.0)]);
-        assert_eq!(
-            names(&[lost, consumer.clone()], &none),
-            [
-                ("BrokerLost", Severity::Page),
-                ("BrokerLost", Severity::Ticket)
-            ]
-        );
-        let gone = process(ProcessRole::Gateway, 30_000, &[("journal_full", 1.0)]);
-        assert_eq!(
-            names(&[gone, consumer], &none),
-            [("PartGone", Severity::Page)]
-        );
-        assert_eq!(names(&[], &none), [("NoConsumer", Severity::Page)]);
-    }
 
-    #[test]
-    fn conditions_on_what_has_grown_are_found_from_the_history() {
-        for (before, now, name) in [
-            (
-                vec![("closed_not_durable", 1.0)],
-                vec![("closed_not_durable", 2.0)],
-                "NotDurableClosed",
-            ),
-            (
-                vec![("synced", 0.0), ("synced_25ms", 0.0)],
-                vec![("synced", 100.0), ("synced_25ms", 90.0)],
-                "SyncSlow",
-            ),
-            (
-                vec![("broker_refusals", 1.0)],
-                vec![("broker_refusals", 2.0)],
-                "BrokerRefuses",
-            ),
-            (
-                vec![("broker_returned", 1.0)],
-                vec![("broker_returned", 2.0)],
-                "Unroutable",
-            ),
-            (vec![("paced", 1.0)], vec![("paced", 2.0)], "Paced"),
-            (
-                vec![("webhooks_off", 0.0)],
-                vec![("webhooks_off", 1.0)],
-                "WebhookSwitchedOff",
-            ),
-            (
-                vec![("answered", 0.0), ("answered_1s", 0.0)],
-                vec![("answered", 100.0), ("answered_1s", 90.0)],
-                "AnsweredTooLate",
-            ),
-            (
-                vec![("stored", 0.0), ("stored_10s", 0.0)],
-                vec![("stored", 100.0), ("stored_10s", 90.0)],
-                "StoredTooLate",
-            ),
-            (
-                vec![("api_requests", 0.0), ("api_5xx", 0.0)],
-                vec![("api_requests", 100.0), ("api_5xx", 5.0)],
-                "ApiErrors",
-            ),
-            (
-                vec![("handshakes", 0.0), ("handshakes_503", 0.0)],
-                vec![("handshakes", 100.0), ("handshakes_503", 20.0)],
-                "ConnectStorm",
-            ),
-            (
-                vec![("auth_failures", 0.0)],
-                vec![("auth_failures", 1_000.0)],
-                "WrongPasswords",
-            ),
-        ] {
+        fn found(&self) -> Vec<Finding> {
+            let gateway = Observed {
+                report: ProcessReport {
+                    at: NOW,
+                    restarts: self
+                        .restarted_s
+                        .iter()
+                        .map(|ago| NOW.plus_millis(-ago * SECOND))
+                        .collect(),
+                    ..process(ProcessRole::Gateway, 0, &self.gateway).report
+                },
+                ..process(ProcessRole::Gateway, self.silent_s * SECOND, &[])
+            };
             let mut history = History::default();
-            let before: BTreeMap<String, f64> = before
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect();
-            let gateway = process(ProcessRole::Gateway, 0, &now);
-            history.note(
-                gateway.report.id,
-                Timestamp(1),
-                Timestamp(99_900_000),
-                &before,
-            );
-            let consumer = process(ProcessRole::Consumer, 0, &[("consuming", 1.0)]);
-            let found = names(&[gateway, consumer], &history);
-            let found: Vec<&str> = found.into_iter().map(|(name, _)| name).collect();
-            assert_eq!(found, [name]);
+            for (ago, figures) in &self.before {
+                let figures = figures
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), *value))
+                    .collect();
+                history.note(gateway.report.id, NOW.plus_millis(-ago * SECOND), &figures);
+            }
+            let figures = [("consuming", self.consuming), ("database_up", 1.0)];
+            let mut processes = vec![gateway, process(ProcessRole::Consumer, 0, &figures)];
+            processes[1].report.started_at = NOW;
+            for (number, ran_s) in self.gone_consumers_s.iter().enumerate() {
+                let mut gone = process(ProcessRole::Consumer, 30_000, &[]);
+                gone.report.id = Uuid::from_u128(100 + number as u128);
+                gone.report.at = NOW.plus_millis(-30_000);
+                gone.report.started_at = gone.report.at.plus_millis(-ran_s * SECOND);
+                processes.push(gone);
+            }
+            let database = DatabaseSeen {
+                up: Some(self.is_database_up),
+                ..DatabaseSeen::default()
+            };
+            let seen = Seen {
+                now: NOW,
+                has_broker: true,
+                processes: &processes,
+                database: &database,
+                missing: Some(self.missing),
+                dead_letters: Some(self.dead_letters),
+                history: &history,
+            };
+            findings(&seen, &self.fleet, &Thresholds::default())
         }
+
+        fn names(&self) -> Vec<(&'static str, Severity)> {
+            let found = self.found().into_iter();
+            found.map(|one| (one.name, one.severity)).collect()
+        }
+    }
+
+    /// A change of the world, and all alerts that follow from it.
+    type Case = (fn(&mut World), &'static [(&'static str, Severity)]);
+
+    /// Causes that figures of now show.
+    const CASES_OF_NOW: &[Case] = {
+        use Severity::{Page, Ticket};
+        &[
+            (|w| w.missing = 1, &[("MessagesMissing", Page)]),
+            (|w| w.dead_letters = 1, &[("DeadLetters", Ticket)]),
+            (|w| w.dead_letters = 100, &[("DeadLetters", Ticket)]),
+            (
+                |w| w.dead_letters = 101,
+                &[("DeadLetters", Page), ("DeadLetters", Ticket)],
+            ),
+            (
+                |w| w.gateway = vec![("journal_full", 1.0)],
+                &[("JournalFull", Page)],
+            ),
+            (
+                |w| w.gateway = vec![("journal_used", 5.0), ("journal_max", 10.0)],
+                &[],
+            ),
+            (
+                |w| w.gateway = vec![("journal_used", 5.1), ("journal_max", 10.0)],
+                &[("JournalFilling", Page)],
+            ),
+            (|w| w.gateway = vec![("journal_oldest_s", 60.0)], &[]),
+            (
+                |w| w.gateway = vec![("journal_oldest_s", 61.0)],
+                &[("JournalOld", Ticket)],
+            ),
+            (
+                |w| w.gateway = vec![("journal_oldest_s", 601.0)],
+                &[("JournalOld", Page), ("JournalOld", Ticket)],
+            ),
+            (
+                |w| w.gateway = vec![("journal_damaged", 1.0)],
+                &[("JournalDamaged", Page)],
+            ),
+            (
+                |w| w.gateway = vec![("disk_free", 15.0), ("disk", 100.0)],
+                &[],
+            ),
+            (
+                |w| w.gateway = vec![("disk_free", 14.0), ("disk", 100.0)],
+                &[("DiskLow", Ticket)],
+            ),
+            (
+                |w| w.gateway = vec![("disk_free", 4.0), ("disk", 100.0)],
+                &[("DiskLow", Page), ("DiskLow", Ticket)],
+            ),
+            (
+                |w| {
+                    w.gateway = vec![("disk_free", 49.0), ("disk", 100.0)];
+                    w.gateway.push(("disk_full_in_s", 86_399.0));
+                },
+                &[("DiskLow", Ticket)],
+            ),
+            (
+                |w| {
+                    w.gateway = vec![("disk_free", 51.0), ("disk", 100.0)];
+                    w.gateway.push(("disk_full_in_s", 86_399.0));
+                },
+                &[],
+            ),
+            (
+                |w| w.gateway = vec![("broker_connected", 0.0)],
+                &[("BrokerLost", Page), ("BrokerLost", Ticket)],
+            ),
+            (
+                |w| w.gateway = vec![("broker_blocked", 1.0)],
+                &[("BrokerBlocked", Page)],
+            ),
+            (
+                |w| w.gateway = vec![("broker_queued", 5.1), ("broker_queued_max", 10.0)],
+                &[("BrokerQueueDeep", Ticket)],
+            ),
+            (|w| w.consuming = 0.0, &[("NoConsumer", Page)]),
+            (
+                |w| w.gateway = vec![("fallback", 1.0)],
+                &[("DurabilityFallback", Ticket)],
+            ),
+            (
+                |w| w.gateway = vec![("direct", 1.0)],
+                &[("BypassActive", Ticket)],
+            ),
+            (|w| w.is_database_up = false, &[("DatabaseLost", Page)]),
+            (
+                |w| w.gateway = vec![("durable", 0.0)],
+                &[("DatabaseNotDurable", Page)],
+            ),
+            (|w| w.gateway = vec![("maintained_at_s", 13_600.0)], &[]),
+            (
+                |w| w.gateway = vec![("maintained_at_s", 13_599.0)],
+                &[("MaintenanceOverdue", Ticket)],
+            ),
+            (|w| w.gateway = vec![("events_queued", 9_999.0)], &[]),
+            (
+                |w| w.gateway = vec![("events_queued", 10_000.0)],
+                &[("EventsLate", Ticket)],
+            ),
+            (
+                |w| w.gateway = vec![("directory_loaded", 0.0)],
+                &[("DirectoryUnknown", Page)],
+            ),
+            (|w| w.gateway = vec![("directory_age_s", 300.0)], &[]),
+            (
+                |w| w.gateway = vec![("directory_age_s", 301.0)],
+                &[("DirectoryOld", Ticket)],
+            ),
+            (
+                |w| w.gateway = vec![("clock_wrong", 1.0)],
+                &[("ClockWrong", Page)],
+            ),
+            (
+                // What it said last is not so now.
+                |w| (w.silent_s, w.gateway) = (21, vec![("journal_full", 1.0)]),
+                &[("PartGone", Page)],
+            ),
+            (
+                |w| {
+                    let settings = Thresholds::default();
+                    w.fleet.note(NOW.plus_millis(-MINUTE), 100, &settings);
+                    w.fleet.note(NOW, 79, &settings);
+                },
+                &[("FleetDrop", Page)],
+            ),
+            (|w| w.restarted_s = vec![901, 900, 2, 1], &[]),
+            (
+                |w| w.restarted_s = vec![900, 3, 2, 1],
+                &[("RestartLoop", Page)],
+            ),
+            (|w| w.gone_consumers_s = vec![1, 1, 1, 900], &[]),
+            (
+                |w| w.gone_consumers_s = vec![1, 1, 1, 100],
+                &[("RestartLoop", Page)],
+            ),
+        ]
+    };
+
+    /// Causes that figures of now and of before show.
+    const CASES_OF_GROWTH: &[Case] = {
+        use Severity::{Info, Page, Ticket};
+        &[
+            (
+                |w| late(w, "stored", "stored_10s", 98.0),
+                &[("StoredTooLate", Page)],
+            ),
+            (|w| late(w, "stored", "stored_10s", 99.0), &[]),
+            (
+                |w| late(w, "answered", "answered_1s", 98.0),
+                &[("AnsweredTooLate", Page)],
+            ),
+            (
+                |w| late(w, "api_requests", "api_5xx", 2.0),
+                &[("ApiErrors", Ticket)],
+            ),
+            (
+                |w| grown(w, "closed_not_durable", 1.0),
+                &[("NotDurableClosed", Page)],
+            ),
+            (
+                |w| {
+                    w.gateway = vec![("synced", 100.0), ("synced_fast", 98.0)];
+                    w.before = vec![(100, vec![("synced", 0.0), ("synced_fast", 0.0)])];
+                },
+                &[("SyncSlow", Ticket)],
+            ),
+            (
+                |w| {
+                    w.gateway = vec![("synced", 9.0), ("synced_fast", 0.0)];
+                    w.before = vec![(100, vec![("synced", 0.0), ("synced_fast", 0.0)])];
+                },
+                &[],
+            ),
+            (
+                // 20 of 100 bytes, and 114 more in 4 hours.
+                |w| {
+                    w.gateway = vec![("journal_used", 20.0), ("journal_max", 100.0)];
+                    w.before = vec![(600, vec![("journal_used", 15.0)])];
+                },
+                &[("JournalFilling", Page)],
+            ),
+            (
+                |w| {
+                    w.gateway = vec![("journal_used", 20.0), ("journal_max", 100.0)];
+                    w.before = vec![(600, vec![("journal_used", 17.0)])];
+                },
+                &[],
+            ),
+            (
+                |w| {
+                    w.gateway = vec![("broker_queued", 10_001.0), ("broker_queued_max", 1e6)];
+                    w.before = vec![(1_200, vec![("broker_queued", 10_000.0)])];
+                },
+                &[("BrokerQueueDeep", Ticket)],
+            ),
+            (
+                |w| {
+                    w.gateway = vec![("broker_queued", 10_001.0), ("broker_queued_max", 1e6)];
+                    w.before = vec![(1_200, vec![("broker_queued", 10_002.0)])];
+                },
+                &[],
+            ),
+            (
+                |w| grown(w, "broker_refusals", 1.0),
+                &[("BrokerRefuses", Page)],
+            ),
+            (
+                |w| grown(w, "broker_returned", 1.0),
+                &[("Unroutable", Ticket)],
+            ),
+            (|w| grown(w, "paced", 1.0), &[("Paced", Ticket)]),
+            (
+                |w| grown(w, "webhooks_off", 1.0),
+                &[("WebhookSwitchedOff", Ticket)],
+            ),
+            (
+                |w| {
+                    grown(w, "handshakes_503", 11.0);
+                    w.gateway.push(("handshakes", 101.0));
+                    w.before[0].1.push(("handshakes", 1.0));
+                },
+                &[("ConnectStorm", Ticket)],
+            ),
+            (|w| grown(w, "auth_failures", 180.0), &[]),
+            (
+                |w| grown(w, "auth_failures", 181.0),
+                &[("WrongPasswords", Info)],
+            ),
+        ]
+    };
+
+    /// A figure of the gateway has grown by so much since a minute and a half.
+    fn grown(world: &mut World, key: &'static str, by: f64) {
+        world.gateway.push((key, 7.0 + by));
+        world.before.push((90, vec![(key, 7.0)]));
+    }
+
+    /// Of 100 of `all` in the last 5 minutes, so many are in `part`; the figures are known for a quarter of an hour.
+    fn late(world: &mut World, all: &'static str, part: &'static str, so_many: f64) {
+        world.gateway = vec![(all, 100.0), (part, so_many)];
+        let none = vec![(all, 0.0), (part, 0.0)];
+        world.before = vec![(900, none.clone()), (240, none)];
+    }
+
+    #[test]
+    fn each_condition_is_found_from_its_cause_and_no_other_one() {
+        assert_eq!(World::new().names(), []);
+        let mut covered = BTreeSet::new();
+        let cases = CASES_OF_NOW.iter().chain(CASES_OF_GROWTH);
+        for (number, (cause, expected)) in cases.enumerate() {
+            let mut world = World::new();
+            cause(&mut world);
+            assert_eq!(world.names(), *expected, "case {number}");
+            covered.extend(expected.iter().copied());
+        }
+        let evaluated = PIPELINE_ALERTS
+            .iter()
+            .filter(|alert| !alert.condition.is_empty())
+            .map(|alert| (alert.name, alert.severity))
+            .collect();
+        assert_eq!(covered, evaluated, "each alert needs a case");
+    }
+
+    #[test]
+    fn a_share_of_late_messages_is_not_judged_from_the_first_minutes() {
+        let mut world = World::new();
+        late(&mut world, "stored", "stored_10s", 0.0);
+        world.before[0].0 = 899;
+        assert_eq!(world.names(), []);
+    }
+
+    #[test]
+    fn a_loop_of_consumers_names_their_role_and_machine() {
+        let mut world = World::new();
+        world.gone_consumers_s = vec![1; 4];
+        let found = world.found();
+        assert_eq!(found[0].subject, "consumer on a");
+        assert_eq!(
+            found[0].summary,
+            "consumer on a was restarted 4 times within 900 s after it was killed or had failed"
+        );
+    }
+
+    #[test]
+    fn without_any_process_nothing_consumes() {
+        let seen = Seen {
+            now: NOW,
+            has_broker: true,
+            processes: &[],
+            database: &DatabaseSeen::default(),
+            missing: None,
+            dead_letters: None,
+            history: &History::default(),
+        };
+        let found = findings(&seen, &Fleet::default(), &Thresholds::default());
+        let names: Vec<_> = found.iter().map(|one| one.name).collect();
+        assert_eq!(names, ["NoConsumer"]);
+        let judged = judged(&seen);
+        assert!(!judged.contains("MessagesMissing") && !judged.contains("DeadLetters"));
     }
 
     #[test]

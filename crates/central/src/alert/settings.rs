@@ -1,5 +1,6 @@
 //! Which alerts Wattpost evaluates, and their thresholds.
 
+use super::limits::{FLEET_DROP_PERCENT, FLEET_MIN, RESTARTS, RESTARTS_WITHIN_S};
 use super::{RULES_KEEP_S_MAX, Rule, Severity, rule, rules};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +45,10 @@ pub struct Thresholds {
     pub site_offline_percent: u32,
     /// `SiteOffline`: seconds within which they have gone. Default 300; 10 to 86,400.
     pub site_offline_within_s: u32,
+    /// `RestartLoop`: restarts after ends that were not in order. Default 3; 1 to 15.
+    pub restarts: u32,
+    /// `RestartLoop`: seconds within which they are. Default 900; 10 to 86,400.
+    pub restarts_within_s: u32,
     /// `FleetDrop`: percent of the chargers of the last 30 minutes that are gone. Default 20; 1 to 99.
     pub fleet_drop_percent: u32,
     /// `FleetDrop`: chargers of the last 30 minutes below which it is not judged. Default 20; 1 to 1,000,000.
@@ -73,8 +78,10 @@ impl Default for Thresholds {
             site_offline_min: 3,
             site_offline_percent: 50,
             site_offline_within_s: 300,
-            fleet_drop_percent: 20,
-            fleet_min: 20,
+            restarts: RESTARTS,
+            restarts_within_s: RESTARTS_WITHIN_S,
+            fleet_drop_percent: FLEET_DROP_PERCENT,
+            fleet_min: FLEET_MIN,
             lag_s_max: 30,
         }
     }
@@ -123,6 +130,8 @@ impl Thresholds {
                 10,
                 86_400,
             ),
+            ("restarts", self.restarts, 1, 15),
+            ("restarts_within_s", self.restarts_within_s, 10, 86_400),
             ("fleet_drop_percent", self.fleet_drop_percent, 1, 99),
             ("fleet_min", self.fleet_min, 1, 1_000_000),
             ("lag_s_max", self.lag_s_max, 1, 3_600),

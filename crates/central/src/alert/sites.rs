@@ -184,7 +184,8 @@ mod tests {
         of_sites(details, known, |_| fires, &settings, NOW, &mut found);
         assert!(found.len() <= 1, "{found:?}");
         let one = found.pop()?;
-        assert_eq!((one.name, one.subject.as_str()), (NAME, "depot"));
+        assert_eq!((one.name, one.severity), ("SiteOffline", Severity::Page));
+        assert_eq!(one.subject, "depot");
         assert_eq!(one.site.as_deref(), Some("depot"));
         Some(one.holds)
     }

@@ -64,6 +64,10 @@ pub struct ProcessReport {
     /// The figures of [`crate::alert::figures::FIGURES`] that it exports, in thousandths; empty from an older version.
     #[serde(default)]
     pub figures_milli: BTreeMap<String, i64>,
+    /// Of a process with a gateway: when it was restarted within the last day after it had been killed or had failed, the
+    /// oldest first, 20 at most. A take-over and a start after a stop are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<Timestamp>,
 }
 
 impl ProcessReport {

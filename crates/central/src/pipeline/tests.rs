@@ -32,6 +32,7 @@ fn report(id: u128, role: ProcessRole, parts: &[(&str, bool)]) -> ProcessReport 
         consumed_records: None,
         queues: None,
         figures_milli: std::collections::BTreeMap::new(),
+        restarts: Vec::new(),
     }
 }
 

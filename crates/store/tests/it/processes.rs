@@ -37,6 +37,7 @@ fn report(id: u128, at: i64) -> ProcessReport {
         consumed_records: None,
         queues: None,
         figures_milli: std::collections::BTreeMap::new(),
+        restarts: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@
 use super::consumer_role::ConsumerRole;
 use super::events::Events;
 use super::gateway_role::GatewayRole;
+use super::restarts::Restarts;
 use crate::database::{self, Database};
 use broker::Broker;
 use central::Timestamp;
@@ -41,6 +42,8 @@ pub(super) struct Sources {
     pub(super) gateway: Option<GatewaySources>,
     pub(super) applier: Option<Arc<Applier>>,
     pub(super) broker: Option<Arc<Broker>>,
+    /// When this process was restarted after an end that was not in order.
+    pub(super) restarts: Vec<Timestamp>,
     /// All metrics, in the Prometheus text format.
     pub(super) metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -73,6 +76,7 @@ impl Sources {
         gateway: Option<&GatewayRole>,
         consumer: Option<&ConsumerRole>,
         broker: Option<&Arc<Broker>>,
+        restarts: Option<&Restarts>,
         metrics: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
         Self {
@@ -81,6 +85,7 @@ impl Sources {
             gateway: gateway.map(GatewayRole::sources),
             applier: consumer.map(ConsumerRole::applier),
             broker: broker.map(Arc::clone),
+            restarts: restarts.map_or_else(Vec::new, |restarts| restarts.times().to_vec()),
             metrics,
         }
     }
@@ -120,6 +125,7 @@ impl Reporter {
                 .map(|applier| applier.applied_records()),
             queues: self.queues(now),
             figures_milli: lock(&self.figures_milli).clone(),
+            restarts: self.sources.restarts.clone(),
         }
     }
 

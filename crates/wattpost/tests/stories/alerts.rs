@@ -3,7 +3,9 @@
 use crate::charger::Charger;
 use crate::deployment::{Deployment, until};
 use crate::independent_client::python;
+use crate::webhook_receiver::{Receiver, SETTINGS as WEBHOOKS};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -284,4 +286,90 @@ fn a_site_whose_chargers_go_together_is_one_page_and_a_restart_of_ours_is_none()
     for one in explained {
         assert_eq!(told(&deployment, &one), [""; 0], "{one:#}");
     }
+}
+
+#[test]
+fn webhooks_get_an_alert_and_its_end_although_their_receivers_failed_at_first() {
+    let settings = SETTINGS.replace("keep_firing_s = {", "keep_firing_s = { WebhookFailing = 0,");
+    let deployment = Deployment::start(&format!("{settings}webhook_failing_s = 1\n{WEBHOOKS}"));
+    let port = free_port();
+    let refusing = Receiver::start();
+    refusing.answer_with("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+    let add = |url: &str| -> String {
+        let added = deployment.run("webhook add", &[url, "--type", "alert.*", "--json"]);
+        let added: Value = serde_json::from_str(&added).expect("JSON");
+        added["id"].as_str().expect("an id").to_owned()
+    };
+    let down = format!("http://127.0.0.1:{port}/hook");
+    let ids = [add(&down), add(&refusing.url())];
+    drop(Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6"));
+    let fires = alert(&deployment, "name=ChargerOffline&state=firing");
+    let failing = || {
+        let all = items(
+            &deployment,
+            "/api/v1/alerts?name=WebhookFailing&state=firing",
+        );
+        let mut subjects: Vec<String> = all
+            .iter()
+            .map(|one| one["subject"].as_str().expect("a subject").to_owned())
+            .collect();
+        subjects.sort();
+        subjects
+    };
+    let mut both = ids.to_vec();
+    both.sort();
+    assert!(until(WITHIN, || failing() == both), "{:?}", failing());
+
+    let started = Receiver::start_at(port);
+    refusing.answer_with("HTTP/1.1 204 No Content\r\n\r\n");
+    let _charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
+    alert(&deployment, "name=ChargerOffline&state=resolved");
+    for receiver in [&started, &refusing] {
+        // What was refused comes again with the same id, and counts once.
+        let told = || {
+            let all: BTreeMap<String, String> = receiver
+                .received()
+                .iter()
+                .filter(|message| message.event()["data"]["id"] == fires["id"])
+                .map(|message| {
+                    (
+                        message.event()["id"].as_str().expect("an id").to_owned(),
+                        message.kind(),
+                    )
+                })
+                .collect();
+            let mut kinds: Vec<String> = all.into_values().collect();
+            kinds.sort();
+            kinds
+        };
+        let is_told = until(WITHIN, || told() == ["alert.firing", "alert.resolved"]);
+        assert!(is_told, "{:?}\n{}", told(), deployment.log_tail());
+    }
+    assert!(until(WITHIN, || failing().is_empty()), "{:?}", failing());
+}
+
+#[test]
+fn a_loop_of_kills_is_an_alert_and_a_stop_is_no_part_of_it() {
+    let rules = |within_s: u32| {
+        let settings = SETTINGS.replace("keep_firing_s = {", "keep_firing_s = { RestartLoop = 0,");
+        format!("{settings}restarts = 2\nrestarts_within_s = {within_s}\n")
+    };
+    let mut deployment = Deployment::start(&rules(600));
+    deployment.stop();
+    deployment.restart();
+    for _ in 0..3 {
+        deployment.kill();
+        deployment.restart();
+    }
+    // The evaluation goes on when the lease of a process that was killed has ended.
+    let fires = alert(&deployment, "name=RestartLoop&state=firing");
+    assert_eq!(fires["severity"], "page", "{fires:#}");
+    let summary = fires["summary"].as_str().expect("a text");
+    assert!(summary.contains(" was restarted 3 times "), "{summary}");
+    // A stop gives the lease back; ten seconds is the least that can be set.
+    deployment.stop();
+    deployment.write_settings(&rules(10));
+    deployment.restart();
+    let ended = alert(&deployment, "name=RestartLoop&state=resolved");
+    assert_eq!(ended["id"], fires["id"]);
 }

@@ -211,6 +211,12 @@ fn no_charger_notices_upgrades_also_to_programs_that_fail() {
     let messages = world.nothing_is_lost(&ledger);
     assert_eq!(count(&messages, "connected"), CHARGERS as usize);
     assert_eq!(count(&messages, "gateway_started"), 1);
+    let restarts = std::fs::read_to_string(world.deployment.data_dir().join("restarts.json"));
+    assert_eq!(
+        restarts.expect("it is kept"),
+        r#"{"runs":false,"restarts":[]}"#,
+        "an upgrade is no restart"
+    );
     let log = world.deployment.log();
     for line in log
         .lines()

@@ -44,7 +44,12 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Answers with 204, until [`Receiver::answer_with`] says something else. Its thread ends with the process of the test.
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::start_at(0)
+    }
+
+    /// As [`Receiver::start`], on this port.
+    pub(crate) fn start_at(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
         let receiver = Self {
             port: listener.local_addr().expect("an address").port(),
             received: Arc::default(),

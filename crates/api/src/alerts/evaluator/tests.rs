@@ -176,6 +176,7 @@ impl World {
                 consumed_records: None,
                 queues: None,
                 figures_milli: ProcessReport::in_milli(&figures.into()),
+                restarts: Vec::new(),
             }
         };
         Sources {
@@ -279,15 +280,17 @@ fn accept(evaluator: &mut Evaluator, mails: Vec<Mail>) {
 
 /// Other rules may find something in a world with one process.
 fn of_journal(world: &World) -> Vec<Alert> {
+    of_name(world, "JournalFull")
+}
+
+fn of_name(world: &World, name: &str) -> Vec<Alert> {
     let page = PageRequest {
         after: None,
         limit: PAGE_MAX,
     };
     let all = world.store.alerts(&AlertFilter::default(), &page);
     let all = all.expect("it answers").items;
-    all.into_iter()
-        .filter(|one| one.name == "JournalFull")
-        .collect()
+    all.into_iter().filter(|one| one.name == name).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -436,4 +439,56 @@ async fn the_end_of_what_was_mailed_while_the_database_was_away_is_mailed_by_the
     one.turn();
     assert!(one.held.is_none(), "nothing is left");
     assert_eq!(of_journal(&world), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_accepts_no_mail_is_a_page_and_one_that_refuses_a_recipient_a_ticket() {
+    let world = World::new();
+    let (way, is_full) = (world.way(Duration::ZERO), Arc::new(AtomicBool::new(true)));
+    let mut one = evaluator(&world, &way, &is_full);
+    for table in [
+        &mut one.config.rules.for_s,
+        &mut one.config.rules.keep_firing_s,
+    ] {
+        table.insert("NotifierFailing".to_owned(), 0);
+    }
+    one.turn();
+    let mail = mails(&one).remove(0);
+    let mut sent = |result: Result<Vec<String>, String>| {
+        one.mailed(vec![Attempt {
+            mail: mail.clone(),
+            at: Timestamp(now_ms()),
+            result,
+        }]);
+        one.turn();
+        let mut found: Vec<_> = of_name(&world, "NotifierFailing")
+            .into_iter()
+            .map(|one| (one.severity, one.state, one.summary))
+            .collect();
+        found.sort();
+        found
+    };
+    let firing = |severity, words: &str| (severity, AlertState::Firing, words.to_owned());
+    let page = "no mail of an alert is accepted: no route";
+    assert_eq!(
+        sent(Err("no route".to_owned())),
+        [firing(Severity::Page, page)]
+    );
+    let ticket = "the mail server refuses recipients: ops@example.com: no mailbox";
+    let refused = "ops@example.com: no mailbox".to_owned();
+    assert_eq!(
+        sent(Ok(vec![refused])),
+        [
+            (Severity::Page, AlertState::Resolved, page.to_owned()),
+            firing(Severity::Ticket, ticket)
+        ]
+    );
+    let all = sent(Ok(Vec::new()));
+    assert!(
+        all.len() == 2
+            && all
+                .iter()
+                .all(|(_, state, _)| *state == AlertState::Resolved),
+        "{all:?}"
+    );
 }

@@ -96,5 +96,6 @@ pub(crate) fn process_report(id: u128, role: ProcessRole) -> ProcessReport {
         consumed_records: (role == ProcessRole::Consumer).then_some(1),
         queues: None,
         figures_milli: std::collections::BTreeMap::new(),
+        restarts: Vec::new(),
     }
 }

@@ -340,7 +340,7 @@ fn refused_handshakes_are_counted_per_identity() {
         recent.of_handshakes(rows, &settings, now, &mut found);
         found
             .iter()
-            .map(|one| (one.name, one.subject.clone()))
+            .map(|one| (one.name, one.severity, one.subject.clone()))
             .collect::<Vec<_>>()
     };
     let long_ago = NOW.plus_millis(-5 * HOUR);
@@ -351,7 +351,7 @@ fn refused_handshakes_are_counted_per_identity() {
             row(3, "wrong password", count, long_ago),
         ]
     };
-    let unknown = ("UnknownCharger", "CP-1".to_owned());
+    let unknown = ("UnknownCharger", Severity::Info, "CP-1".to_owned());
     assert_eq!(of(&rows(1_000), NOW), std::slice::from_ref(&unknown));
     assert_eq!(
         of(&rows(1_005), NOW.plus_millis(MINUTE)),
@@ -359,7 +359,10 @@ fn refused_handshakes_are_counted_per_identity() {
     );
     assert_eq!(
         of(&rows(1_006), NOW.plus_millis(2 * MINUTE)),
-        [unknown.clone(), ("WrongPassword", "CP-3".to_owned())]
+        [
+            unknown.clone(),
+            ("WrongPassword", Severity::Ticket, "CP-3".to_owned())
+        ]
     );
     assert_eq!(
         of(&rows(1_006), NOW.plus_millis(13 * MINUTE)),
@@ -369,7 +372,7 @@ fn refused_handshakes_are_counted_per_identity() {
     let new = row(9, "wrong password", 6, NOW.plus_millis(13 * MINUTE));
     assert_eq!(
         of(&[new], NOW.plus_millis(14 * MINUTE)),
-        [("WrongPassword", "CP-9".to_owned())]
+        [("WrongPassword", Severity::Ticket, "CP-9".to_owned())]
     );
 }
 
@@ -384,6 +387,8 @@ fn an_uncertain_command_is_found_until_its_outcome_is_known_or_a_day_has_passed(
     let of = |recent: &Recent, is_done: bool| {
         let mut found = Vec::new();
         recent.of_commands(|_| is_done, &mut found);
+        let uncertain = ("CommandUncertain", Severity::Ticket, true);
+        assert!(names(&found).iter().all(|one| *one == uncertain));
         found.len()
     };
     recent.finished(id, Some(uncertain.clone()));
@@ -393,6 +398,91 @@ fn an_uncertain_command_is_found_until_its_outcome_is_known_or_a_day_has_passed(
     recent.finished(id, Some(uncertain));
     recent.forget(NOW.plus_millis(UNCERTAIN_MS + 1));
     assert_eq!(of(&recent, false), 0);
+}
+
+#[test]
+fn a_webhook_that_delivers_nothing_for_an_hour_or_was_switched_off_is_found() {
+    use crate::model::{EventId, WebhookId, WebhookProgress, WebhookRetry, WebhookSettings};
+    let webhook = |failing_for_ms: Option<i64>, enabled: bool, is_switched_off: bool| Webhook {
+        id: WebhookId(Uuid::from_u128(5)),
+        settings: WebhookSettings {
+            url: "https://x.example/hook".to_owned(),
+            types: Vec::new(),
+            charger_id: None,
+            description: String::new(),
+            enabled,
+        },
+        version: 1,
+        created_at: NOW,
+        former_secret_until: None,
+        progress: WebhookProgress {
+            cursor: EventId::START,
+            retry: failing_for_ms.map(|ms| WebhookRetry {
+                event: EventId::START,
+                attempts: 1,
+                since: NOW.plus_millis(-ms),
+            }),
+            due_at: NOW,
+            last_success_at: None,
+            last_error: Some((NOW, "no route".to_owned())),
+        },
+        switched_off: is_switched_off.then(|| (NOW, "5 days".to_owned())),
+        waiting: 1,
+    };
+    let of = |webhook: Webhook| {
+        let mut found = Vec::new();
+        of_webhooks(&[webhook], &Thresholds::default(), NOW, &mut found);
+        found
+    };
+    let failing = [("WebhookFailing", Severity::Ticket, true)];
+    let found = of(webhook(Some(HOUR), true, false));
+    assert_eq!(names(&found), failing);
+    assert_eq!(
+        found[0].summary,
+        "the webhook to https://x.example has delivered nothing for 60 min: no route"
+    );
+    assert_eq!(names(&of(webhook(Some(HOUR), false, true))), failing);
+    assert_eq!(names(&of(webhook(Some(HOUR - 1), true, false))), []);
+    assert_eq!(names(&of(webhook(None, true, false))), []);
+    // A person has disabled it.
+    assert_eq!(names(&of(webhook(Some(HOUR), false, false))), []);
+}
+
+#[test]
+fn that_chargers_are_not_judged_is_found_with_the_reason() {
+    let of = |why_not: Option<&str>| {
+        let known = Known {
+            is_current: false,
+            why_not: why_not.map(str::to_owned),
+            ..Known::default()
+        };
+        let mut found = Vec::new();
+        of_unjudged(&known, &mut found);
+        found
+    };
+    let found = of(Some("the database is behind"));
+    let expected = [("ChargersNotJudged", Severity::Ticket, true)];
+    assert_eq!(names(&found), expected);
+    assert!(found[0].summary.ends_with(": the database is behind"));
+    assert_eq!(of(None), []);
+}
+
+/// An alert whose name and severity no test of this file or of the sites expects was added without a test.
+#[test]
+fn each_alert_that_only_wattpost_evaluates_is_expected_by_a_test() {
+    // It is about mails: crates/api/src/alerts/evaluator/tests.rs.
+    const ELSEWHERE: &str = "NotifierFailing";
+    let (_, of_sites) = include_str!("../sites.rs")
+        .split_once("mod tests {")
+        .expect("the tests of sites");
+    let texts = [include_str!("tests.rs"), of_sites];
+    for alert in crate::alert::CHARGER_ALERTS {
+        let expected = format!("(\"{}\", Severity::{:?}", alert.name, alert.severity);
+        assert!(
+            alert.name == ELSEWHERE || texts.iter().any(|text| text.contains(&expected)),
+            "{expected}"
+        );
+    }
 }
 
 #[test]
