@@ -85,10 +85,13 @@ async fn page_of(headers: HeaderMap) -> Response {
 
 /// The HTML of every page.
 pub(crate) fn page(headers: &HeaderMap) -> Response {
-    let mut response = match file("index.html", headers) {
-        Some(response) => response,
-        None => with_type(Body::from(NOT_BUILT), "text/html; charset=utf-8"),
-    };
+    html(file("index.html", headers))
+}
+
+/// A page with the headers of all pages: the built one, or without it the text that says how to build it.
+fn html(built: Option<Response>) -> Response {
+    let mut response =
+        built.unwrap_or_else(|| with_type(Body::from(NOT_BUILT), "text/html; charset=utf-8"));
     let answer = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -241,6 +244,45 @@ mod tests {
         let policy = policy.to_str().expect("a text");
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"));
         assert!(!policy.contains("http:") && !policy.contains("https:"));
+    }
+
+    #[tokio::test]
+    async fn a_binary_without_the_dashboard_says_how_to_build_it() {
+        let response = html(None);
+        assert_eq!(response.status(), StatusCode::OK);
+        let headers = response.headers().clone();
+        assert_eq!(headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        let built = page(&HeaderMap::new());
+        for name in [
+            header::CONTENT_SECURITY_POLICY,
+            header::REFERRER_POLICY,
+            HeaderName::from_static("cross-origin-opener-policy"),
+            header::VARY,
+        ] {
+            assert!(headers.contains_key(&name), "{name}");
+            assert_eq!(headers[&name], built.headers()[&name], "{name}");
+        }
+        // The text changes with the next build, so no browser may keep it.
+        assert!(
+            !headers.contains_key(header::ETAG) && !headers.contains_key(header::CACHE_CONTROL)
+        );
+        let body = axum::body::to_bytes(response.into_body(), 64 * 1024).await;
+        let text = String::from_utf8(body.expect("a body").to_vec()).expect("UTF-8");
+        for part in [
+            "Wattpost runs",
+            "without the dashboard",
+            "<code>make build</code>",
+            "Node.js (20.19, or 22.12 or newer)",
+            "href=\"/docs\"",
+            "href=\"/api/v1/pipeline\"",
+            "href=\"/health/ready\"",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
+        // The policy permits neither a script nor a style in the page, nor another host.
+        for forbidden in ["<script", "<style", " style=", "http:", "https:"] {
+            assert!(!text.contains(forbidden), "{forbidden}");
+        }
     }
 
     #[test]
