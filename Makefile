@@ -35,7 +35,7 @@ deb-test: ## install, upgrade under load, remove and purge the Debian package in
 	@test -x target/release/wattpost || $(MAKE) build
 	scripts/deb-test.sh
 
-demo: dashboard ## build, then run the whole system in one process with 20 simulated chargers (Ctrl-C ends it)
+demo: dashboard ## build, then run gateway and API with 20 simulated chargers, each to be killed (SHAPE=rabbitmq adds two more; Ctrl-C ends it)
 	@$(CARGO) build $(PROFILE) -p wattpost
 	@bash scripts/demo.sh
 

@@ -1,15 +1,18 @@
 // An installation with keys that knows no charger yet: sign-in, scopes, the first charger, and outages.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Charger, Wattpost, launch, openPage, tabTo, until, violations } from './support.mjs';
+import { Charger, HOSTILE, Receiver, Wattpost, assertHarmless, handshake, launch, openPage, picture, tabTo, until, violations } from './support.mjs';
 
 const REFUSED = [/status of 40[13]/];
 let wattpost;
 let browser;
+let receiver;
 const keys = {};
 
 before(async () => {
-  wattpost = await Wattpost.start({ WATTPOST__POLICY__UNKNOWN_CHARGER: 'reject' });
+  receiver = await Receiver.start();
+  const webhooks = { WATTPOST__WEBHOOKS__ALLOW_HTTP: 'true', WATTPOST__WEBHOOKS__ALLOWED_NETWORKS: '["127.0.0.1/32"]' };
+  wattpost = await Wattpost.start({ WATTPOST__POLICY__UNKNOWN_CHARGER: 'reject', ...webhooks });
   for (const scope of ['read', 'operate', 'admin']) keys[scope] = await wattpost.key(scope, scope);
   await until('a key is needed', async () => (await fetch(`${wattpost.url}/api/v1/chargers`)).status === 401);
   browser = await launch();
@@ -18,7 +21,17 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await wattpost?.stop();
+  receiver?.stop();
 });
+
+/** A change with a key, that of the administrator by default. Returns the answer's body. */
+async function change(method, path, body, key = keys.admin) {
+  const headers = { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json', 'Idempotency-Key': `${path} ${Date.now()}` };
+  const answer = await fetch(wattpost.url + path, { method, headers, body: JSON.stringify(body) });
+  const text = await answer.text();
+  assert.ok(answer.ok, `${method} ${path}: ${text}`);
+  return JSON.parse(text);
+}
 
 async function signIn(page, key) {
   await page.goto(wattpost.url);
@@ -314,6 +327,164 @@ test('the keyboard alone signs in, filters, opens, commands, accepts, retries an
   charger.close();
   page.assertClean();
   await page.context().close();
+});
+
+test('the keyboard alone adds a token, a key and a webhook, and starts and stops a charge', async () => {
+  await change('POST', '/api/v1/chargers', { charger_id: 'IDLE-00001' });
+  wattpost.simulate('--chargers', '1', '--id-prefix', 'IDLE-', '--transactions-per-hour', '0.001', '--versions', '1.6:1');
+  const page = await openPage(browser);
+  const { keyboard } = page;
+  const dialog = page.getByRole('dialog');
+  const press = async (target) => {
+    await tabTo(page, target);
+    await keyboard.press('Enter');
+  };
+  const fill = async (target, text) => {
+    await tabTo(page, target);
+    await keyboard.type(text);
+  };
+  const open = (name) => press(page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name, exact: true }));
+  await page.goto(wattpost.url);
+  await page.getByLabel('API key').waitFor();
+  await keyboard.type(keys.admin);
+  await keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+
+  await open('Tokens');
+  await press(page.getByRole('button', { name: 'Add a token' }));
+  await fill(dialog.getByLabel('Id', { exact: true }), 'KEYBOARD-1');
+  await fill(dialog.getByLabel('Status'), 'B');
+  await press(dialog.getByRole('button', { name: 'Save' }));
+  await page.getByRole('row', { name: /KEYBOARD-1 Blocked/ }).waitFor();
+
+  await open('API keys');
+  await press(page.getByRole('button', { name: 'Add a key' }));
+  await fill(dialog.getByLabel('Name'), 'of-the-keyboard');
+  await fill(dialog.getByLabel('Scope'), 'op');
+  await press(dialog.getByRole('button', { name: 'Add', exact: true }));
+  await page.getByText(/^wp_live_/).waitFor();
+  await press(page.getByRole('button', { name: 'I have it' }));
+  await page.getByRole('row', { name: /of-the-keyboard operate/ }).waitFor();
+  assert.equal(await page.getByText(/^wp_live_/).count(), 0);
+
+  await open('Webhooks');
+  await press(page.getByRole('button', { name: 'Add a webhook' }));
+  await fill(dialog.getByLabel('URL'), `${receiver.url}/keyboard`);
+  await press(dialog.getByRole('button', { name: 'transaction.*' }));
+  await press(dialog.getByRole('button', { name: 'Add', exact: true }));
+  await page.getByText(/^whsec_/).waitFor();
+  await press(page.getByRole('link', { name: `${receiver.url}/keyboard` }));
+  await page.waitForURL(/\/webhooks\/[0-9a-f]/);
+  await page.getByRole('button', { name: 'Send a test' }).waitFor();
+
+  await open('Chargers');
+  await press(page.getByRole('link', { name: 'IDLE-00001' }));
+  await press(page.getByRole('link', { name: 'Start a session' }));
+  await fill(page.getByLabel('Token'), 'SIMTAG0001');
+  const connector = page.getByRole('combobox', { name: /^Connector/ });
+  await until('the connector is known', async () => (await connector.locator('option').count()) > 1);
+  await tabTo(page, connector);
+  await keyboard.press('ArrowDown');
+  await press(page.getByRole('button', { name: 'Send', exact: true }));
+  await page.getByText('answered: Accepted').waitFor();
+  await press(page.getByRole('link', { name: 'this transaction' }));
+  await page.getByRole('heading', { name: 'Session at IDLE-00001' }).waitFor();
+  await press(page.getByRole('button', { name: 'Ask the charger to stop' }));
+  await press(dialog.getByRole('button', { name: 'Ask to stop' }));
+  await page.waitForURL(/\/commands\/[0-9a-f]{8}/);
+  await press(page.getByRole('link', { name: 'this transaction' }));
+  await page.getByRole('heading', { name: 'Session at IDLE-00001' }).waitFor();
+  await until('it has ended', () => page.getByRole('button', { name: 'Ask the charger to stop' }).count().then((found) => found === 0));
+});
+
+test('a wrong password is shown as the reason; a new one is set from there, and the charger connects', async () => {
+  // Entries of the tests before: a gateway learns of a new charger a moment after it was added.
+  for (const one of (await wattpost.get('/api/v1/handshakes', { Authorization: `Bearer ${keys.operate}` })).items) {
+    await fetch(`${wattpost.url}/api/v1/handshakes/${one.no}`, { method: 'DELETE', headers: { Authorization: `Bearer ${keys.operate}` } });
+  }
+  // It was added without a password. Until the gateway knows of one, the charger is let in whatever it says.
+  const headers = { Authorization: `Bearer ${keys.operate}`, 'Content-Type': 'application/merge-patch+json', 'If-Match': '*' };
+  const set = await fetch(`${wattpost.url}/api/v1/chargers/CP-18`, { method: 'PATCH', headers, body: '{"password":"the-first-password"}' });
+  assert.equal(set.status, 200);
+  const connect = (password) => Charger.connect(wattpost, 'CP-18', { password });
+  await until('a wrong password is refused', () => connect('another-password').then((one) => one.close(), (why) => /401/.test(why)));
+  await assert.rejects(Charger.connect(wattpost, 'GARAGE-7'), /404/);
+  assert.equal(await handshake(wattpost, '/ocpp/CP-17', 'ocpp1.5'), 400);
+  const page = await openPage(browser);
+  await signIn(page, keys.operate);
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  await page.goto(`${wattpost.url}/chargers/CP-18`);
+  await page.getByText(/^CP-18 tried at .*wrong password/).waitFor();
+  await page.goto(`${wattpost.url}/waiting-room`);
+  const entry = (id) => page.getByRole('listitem').filter({ hasText: id });
+  const wrong = entry('CP-18').filter({ hasText: 'wrong password' });
+  const shows = async () => {
+    await wrong.waitFor();
+    await entry('GARAGE-7').getByRole('button', { name: 'Accept' }).waitFor();
+    await entry('CP-17').getByText('ocpp1.5').first().waitFor();
+  };
+  await shows();
+  await picture(page, 'dashboard-waiting-room', shows);
+  await wrong.getByRole('button', { name: 'Set password' }).click();
+  await page.getByRole('dialog').getByLabel('Password').fill('another-password');
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('dialog').getByRole('button', { name: 'Set password' }).click();
+  await wrong.waitFor({ state: 'detached' });
+  const charger = await until('the charger connects', () => connect('another-password').catch(() => null));
+  await charger.call('BootNotification', { chargePointVendor: 'V', chargePointModel: 'M' });
+  await page.getByRole('navigation').getByRole('link', { name: 'Chargers' }).click();
+  await page.getByRole('row', { name: /CP-18 .*since/ }).filter({ hasNotText: 'gone since' }).waitFor();
+  charger.close();
+});
+
+test('when a session expires, the open page asks to sign in, and is then at the same address', async () => {
+  const { secret } = await change('POST', '/api/v1/api-keys', { name: 'short', scope: 'read', expires_at: new Date(Date.now() + 3000).toISOString() });
+  const page = await openPage(browser, { allowed: REFUSED });
+  await signIn(page, secret);
+  await page.getByRole('heading', { name: 'Now' }).waitFor();
+  const address = `${wattpost.url}/chargers?q=cp-1&online=false`;
+  await page.goto(address);
+  await page.getByRole('link', { name: 'CP-17' }).waitFor();
+  // Nobody touches the page.
+  await page.getByLabel('API key').waitFor();
+  assert.equal(page.url(), address);
+  await page.getByLabel('API key').fill(keys.read);
+  await page.keyboard.press('Enter');
+  await page.getByRole('link', { name: 'CP-17' }).waitFor();
+  assert.equal(page.url(), address);
+  assert.equal(await page.locator('main input[type=search]').inputValue(), 'cp-1');
+  await page.getByRole('button', { name: /^Live/ }).waitFor();
+});
+
+test('no text of a stranger runs or becomes an element: refused handshakes, dead letters, keys, silences, batches, tokens, audit', async () => {
+  const { secret } = await change('POST', '/api/v1/api-keys', { name: HOSTILE, scope: 'admin' });
+  const page = await openPage(browser);
+  await signIn(page, secret);
+  await page.getByRole('navigation', { name: 'Pages' }).getByText('<img src=x').waitFor();
+  // Who did it is the key with the hostile name.
+  const by = (method, path, body) => change(method, path, body, secret);
+  assert.ok((await handshake(wattpost, `/ocpp/${encodeURIComponent(HOSTILE)}`, HOSTILE)) >= 400);
+  assert.ok((await handshake(wattpost, '/<img/src=x/onerror=window.hacked=3>', 'ocpp1.6')) >= 400);
+  const letter = `db.execute("INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES (0, 2, ?, ?, 1769860800000)", (${JSON.stringify(HOSTILE)}.encode(), ${JSON.stringify(HOSTILE)}))`;
+  await new Promise((done) => wattpost.python(letter).once('exit', done));
+  await by('PUT', '/api/v1/tokens/HOSTILE-1', { note: HOSTILE, group: '<b>x</b>' });
+  const charger = await Charger.connect(wattpost, 'CP-17');
+  await charger.call('Authorize', { idTag: HOSTILE.slice(0, 20) });
+  await by('POST', '/api/v1/silences', { comment: HOSTILE, charger_id: '<img src=x onerror="window.hacked=4">', ends_at: new Date(Date.now() + 3_600_000).toISOString() });
+  const batch = await by('POST', '/api/v1/batches', { action: 'DataTransfer', payload: { vendorId: HOSTILE, data: HOSTILE }, chargers: ['CP-17'], answer_within_ms: 1000 });
+  const webhook = await by('POST', '/api/v1/webhooks', { url: `${receiver.url}/hostile`, description: HOSTILE, types: ['alert.*'] });
+  await until('both handshakes are listed', async () => (await wattpost.get('/api/v1/handshakes', { Authorization: `Bearer ${secret}` })).items.filter((one) => /img/.test(JSON.stringify(one))).length === 2);
+  const pages = [
+    ['/', /refused/], ['/waiting-room', /Path \/<img\/src=x[^]*subprotocols <img src=x|subprotocols <img src=x[^]*Path \/<img\/src=x/], ['/dead-letters', /<img src=x/],
+    ['/alerts?tab=silences', /<img src=x/], ['/batches', /<img src=x/], [`/batches/${batch.id}`, /<img src=x/], ['/tokens', /<img src=x[^]*HOSTILE-1|HOSTILE-1[^]*<img src=x/],
+    ['/audit', /<img src=x/], ['/keys', /<img src=x/], ['/users', /There is no user/], ['/webhooks', /<img src=x/], [`/webhooks/${webhook.id}`, /<img src=x/],
+    ['/commands', /<img src=x/], ['/messages?charger=CP-17', /<img src=x/],
+  ];
+  for (const [path, text] of pages) {
+    await page.goto(wattpost.url + path);
+    await assertHarmless(page, text);
+  }
+  charger.close();
 });
 
 test('a page that is left open finds Wattpost again after it was killed, and says when to sign in', async () => {

@@ -363,4 +363,6 @@ test('a charger gets a label, a site and a group, is found by them, and leaves t
   await page.goto(`${wattpost.url}/chargers/CP-7`);
   await page.getByText('Its history stays.').waitFor();
   await assertFit(page);
+  page.assertClean();
+  await page.context().close();
 });

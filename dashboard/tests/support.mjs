@@ -1,15 +1,25 @@
 // What the tests of the dashboard share: processes of Wattpost on free ports, simulated chargers, a browser.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { afterEach } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import WebSocket from 'ws';
 
-const BINARY = resolve(process.env.WATTPOST ?? '../target/ci/wattpost');
+export const BINARY = resolve(process.env.WATTPOST ?? '../target/ci/wattpost');
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+/** Where each run of the tests saves the pictures of README.md and docs/. */
+export const SCREENSHOTS = process.env.SCREENSHOTS ?? join(ROOT, 'target/screenshots');
+/** The pictures, each made in both themes. `screenshots.test.mjs` compares this with the files and with what refers to them. */
+export const PICTURES = ['dashboard', 'dashboard-transaction', 'dashboard-pipeline-down', 'dashboard-waiting-room'];
+export const THEMES = ['light', 'dark'];
+/** A text of a stranger that says so in the console if it runs, or if it only becomes an element: then its image is missing. */
+export const HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>{{7*7}}';
 export const AXE = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 const TIMEOUT_MS = 60_000;
 
@@ -29,7 +39,7 @@ export async function until(what, condition, timeoutMs = TIMEOUT_MS) {
   }
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await new Promise((done) => server.once('listening', done));
   const { port } = server.address();
@@ -195,14 +205,27 @@ function speaksAmqp(port) {
   });
 }
 
+/** Sends the head of a handshake as it is, which no client library permits. Returns the status of the answer. */
+export async function handshake(wattpost, path, protocol) {
+  const socket = connect(wattpost.ocppPort, '127.0.0.1');
+  const head = [`GET ${path} HTTP/1.1`, 'Host: charger', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', `Sec-WebSocket-Protocol: ${protocol}`];
+  socket.write(`${head.join('\r\n')}\r\n\r\n`);
+  const answer = await new Promise((done, fail) => {
+    socket.once('data', (data) => done(String(data)));
+    socket.once('error', fail);
+  });
+  socket.destroy();
+  return Number(/^HTTP\/1.1 (\d+)/.exec(answer)[1]);
+}
+
 /** A charger of OCPP 1.6 that sends what a test says. `answers` has the payloads of its answers, or functions of the request, by action. */
 export class Charger {
-  static async connect(wattpost, id) {
+  static async connect(wattpost, id, { password } = {}) {
     const self = new Charger();
     self.next = 0;
     self.waiting = new Map();
     self.answers = {};
-    self.socket = new WebSocket(`${wattpost.ocpp}/${encodeURIComponent(id)}`, ['ocpp1.6']);
+    self.socket = new WebSocket(`${wattpost.ocpp}/${encodeURIComponent(id)}`, ['ocpp1.6'], password && { auth: `${id}:${password}` });
     self.socket.on('message', (data) => {
       const [type, id, payload, asked] = JSON.parse(data);
       if (type === 2) {
@@ -300,7 +323,19 @@ export function launch() {
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 }
 
-/** A page whose console is watched. `allowed` are the texts of errors that a test causes itself. */
+/** Pages of the running test. */
+let opened = [];
+// Every test that opens a page ends with the check of its console, whether it says so or not.
+afterEach(async () => {
+  const pages = opened;
+  opened = [];
+  for (const page of pages) {
+    page.assertClean();
+    await page.context().close();
+  }
+});
+
+/** A page whose console is watched until the end of the test. `allowed` are the texts of errors that a test causes itself. */
 export async function openPage(browser, { allowed = [], ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce', ...options });
   const page = await context.newPage();
@@ -321,7 +356,46 @@ export async function openPage(browser, { allowed = [], ...options } = {}) {
     assert.deepEqual(faults, [], 'the console has errors');
     assert.deepEqual(foreign, [], 'other hosts were contacted');
   };
+  opened.push(page);
   return page;
+}
+
+/**
+ * Takes a picture of README.md or docs/ in both themes, of the page loaded anew; `shows` waits until it shows what the picture
+ * is about. With WATTPOST_WRITE_DOCS=1 it replaces the one in docs/.
+ */
+export async function picture(page, name, shows) {
+  assert.ok(PICTURES.includes(name), `${name} is not in PICTURES`);
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  const { width, height } = page.viewportSize();
+  await page.setViewportSize({ width: 1280, height: 800 });
+  for (const colorScheme of THEMES) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await page.reload();
+    await shows();
+    const file = `${name}-${colorScheme}.png`;
+    await page.screenshot({ path: join(SCREENSHOTS, file) });
+    if (process.env.WATTPOST_WRITE_DOCS === '1') copyFileSync(join(SCREENSHOTS, file), join(ROOT, 'docs', file));
+  }
+  await page.setViewportSize({ width, height });
+}
+
+/** The page shows hostile texts as text: none has run or become an element, in both themes and on a telephone. */
+export async function assertHarmless(page, text) {
+  const { width, height } = page.viewportSize();
+  for (const colorScheme of THEMES) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    for (const size of [{ width, height }, { width: 360, height: 740 }]) {
+      await page.setViewportSize(size);
+      const where = `${page.url()}, ${colorScheme}, ${size.width} pixels`;
+      await until(`${where} shows ${text}`, async () => text.test(await page.locator('main').innerText()));
+      if (size.width === width) assert.deepEqual(await violations(page), [], where);
+      assert.equal(await page.evaluate(() => window.hacked), undefined, `${where}: a text has run`);
+      assert.equal(await page.locator('main img, main script, main b b, nav img, nav script, dialog img, dialog script').count(), 0, `${where}: a text is an element`);
+      await until(`${where} is as wide as its window`, () => page.evaluate((most) => document.documentElement.scrollWidth <= most, size.width));
+    }
+  }
+  await page.setViewportSize({ width, height });
 }
 
 /** Presses Tab until an element has the focus, with a mark that shows it. Fails if Tab does not reach it. */

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { openPage, until, violations } from '../support.mjs';
-import { HOSTILE, browser, post, wattpost } from './system.mjs';
+import { HOSTILE, openPage, until, violations } from '../support.mjs';
+import { browser, post, wattpost } from './system.mjs';
 
 test('the address holds the filters, and the keyboard alone opens a charger', async () => {
   const page = await openPage(browser);
@@ -237,7 +237,7 @@ test('a batch is paused, resumed and cancelled from its page, which says first w
   await ask('Pause', 'No more commands are started');
   await page.getByText('A person has paused it').waitFor();
   assert.equal((await wattpost.get(`/api/v1/batches/${slow.id}`)).state, 'paused');
-  await ask('Resume', 'goes on for the');
+  await ask('Resume', 'goes on for');
   await page.getByText('At its pace').waitFor();
   await ask('Cancel the batch', 'get no command');
   const { counts } = await until('it is cancelled', async () => {

@@ -1,9 +1,8 @@
 // The running system that the tests of the pages share: a fleet, a charger with hostile texts, a session, a command, a batch and a webhook.
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { Charger, Receiver, Wattpost, launch, until } from '../support.mjs';
+import { Charger, HOSTILE, Receiver, Wattpost, launch, until } from '../support.mjs';
 
-export const HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>{{7*7}}';
 /** Alerts are judged each second, and fire at once. */
 const ALERTS = { WATTPOST__ALERTS__INTERVAL_MS: '1000', WATTPOST__ALERTS__CHARGER_INTERVAL_MS: '1000', WATTPOST__ALERTS__RULES__FOR_S: '{ ConnectorFaulted = 0 }' };
 export let wattpost;
