@@ -14,6 +14,8 @@ async function copied(page, button) {
 
 test('a link opens a dialog, and its request is copied for a terminal', async () => {
   const page = await openPage(browser, { permissions: ['clipboard-read', 'clipboard-write'] });
+  // The tokens of the simulated chargers were not added.
+  const [unknown] = (await wattpost.get('/api/v1/unknown-tokens?limit=1')).items;
   const dialogs = [
     ['/chargers?q=EVIL&dialog=add', 'POST /api/v1/chargers'],
     [`/chargers/${evil}?dialog=reset`, `POST /api/v1/chargers/${evil}/reset`],
@@ -23,6 +25,7 @@ test('a link opens a dialog, and its request is copied for a terminal', async ()
     [`/transactions/${running.key}?dialog=close`, `POST /api/v1/transactions/${running.key}/close`],
     ['/tokens?dialog=change:04A2', 'PUT /api/v1/tokens/04A2'],
     ['/tokens?q=none&dialog=remove:04A2', 'DELETE /api/v1/tokens/04A2'],
+    [`/tokens?dialog=dismiss:${unknown.key}`, `DELETE /api/v1/unknown-tokens/${unknown.key}`],
     ['/alerts?tab=silences&dialog=add', 'POST /api/v1/silences'],
     ['/dead-letters?dialog=discard-all', 'POST /api/v1/dead-letters/discard'],
     ['/keys?dialog=add', 'POST /api/v1/api-keys'],
@@ -79,6 +82,22 @@ test('a copied request does what the button does, and holds no password', async 
   await dialog.getByLabel('Label').fill('Gate 7');
   run(await copied(page, 'Copy as curl'));
   assert.equal((await wattpost.get('/api/v1/chargers/CURL-1')).settings.label, 'Gate 7');
+
+  // A new batch can be copied before any charger matches: then its request has the filter.
+  const batch = async (query, wanted) => {
+    await page.goto(`${wattpost.url}/batches/new?${query}`);
+    await page.getByText('No charger passes the filters.').or(page.getByText('No charger is selected.')).waitFor();
+    await page.evaluate(() => navigator.clipboard.writeText(''));
+    await page.getByRole('button', { name: 'Copy as curl' }).click();
+    const copy = await until('it is copied', () => page.evaluate(() => navigator.clipboard.readText()));
+    assert.ok(copy.startsWith('curl -X POST ') && copy.endsWith(`'${wattpost.url}/api/v1/batches'`), copy);
+    for (const part of wanted) assert.ok(copy.includes(part), `${copy} has not ${part}`);
+  };
+  await batch('q=none-of-them&online=true&send=trigger', ['"operation":"trigger"', '"filter":{"q":"none-of-them","online":true}']);
+  await batch('q=none-of-them', ['"operation":"PUT-IT-HERE"', '"filter":{"q":"none-of-them"}']);
+  // The API has no such filter.
+  await batch('q=none-of-them&alert=any&send=trigger', ['"chargers":["PUT-IT-HERE"]']);
+  await batch('selected=yes&send=trigger', ['"chargers":["PUT-IT-HERE"]']);
   page.assertClean();
   await page.context().close();
   for (const path of ['chargers/CURL-1', "tokens/04C'URL"]) await fetch(`${wattpost.url}/api/v1/${path}`, { method: 'DELETE' });

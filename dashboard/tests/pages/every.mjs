@@ -56,6 +56,12 @@ for (const theme of ['light', 'dark']) {
         mkdirSync(SHOTS, { recursive: true });
         await page.screenshot({ path: `${SHOTS}/${name}-${theme}.png` });
       }
+      if (theme === 'light') continue;
+      // A large screen, 4K.
+      await page.setViewportSize({ width: 3840, height: 2160 });
+      assert.deepEqual(await violations(page), [], `${path} with 3840 pixels`);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 3840), `${path} is wider than 3840 pixels`);
+      await page.setViewportSize({ width: 1280, height: 800 });
     }
     page.assertClean();
     await page.context().close();

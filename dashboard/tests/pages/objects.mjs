@@ -267,6 +267,27 @@ test('the curve has the current of each phase, and the meter values are a file',
   await page.context().close();
 });
 
+test('what came late has the mark of a clock, and times are of the zone of the viewer with UTC on hover', async () => {
+  // Five and a half hours ahead of UTC.
+  const page = await openPage(browser, { timezoneId: 'Asia/Kolkata', locale: 'en-GB' });
+  await page.goto(`${wattpost.url}/messages?charger=${evil}&action=MeterValues`);
+  const rows = page.locator('main tbody tr').filter({ has: page.locator('button[aria-expanded]') });
+  await until('both readings are listed', async () => (await rows.count()) === 2);
+  const mark = page.locator('.late');
+  assert.equal(await mark.count(), 1, 'one of them came late');
+  assert.match(await mark.getAttribute('title'), /^Late: /);
+  assert.equal((await mark.innerText()).trim(), 'late', 'the mark has a word for those who do not see it');
+  assert.ok(await mark.locator('svg').isVisible());
+  const late = rows.filter({ has: mark });
+  const { items } = await wattpost.get(`/api/v1/messages?charger=${evil}&action=MeterValues`);
+  const one = items.find(({ payload, received_at: at }) => Date.parse(at) - Date.parse(payload.meterValue[0].timestamp) > 60_000);
+  const time = late.locator('time').first();
+  assert.equal(await time.getAttribute('datetime'), one.received_at);
+  assert.equal(await time.getAttribute('title'), `${one.received_at} (UTC)`);
+  const there = new Date(Date.parse(one.received_at) + 5.5 * 3_600_000).toISOString().slice(11, 19);
+  assert.ok((await time.innerText()).includes(there), `${await time.innerText()} is not ${there}`);
+});
+
 test('a command without an answer is repeated under its key; after a refusal, the next one has another key', async () => {
   const page = await openPage(browser, { allowed: [/Failed to load resource/] });
   const keys = [];
