@@ -83,9 +83,9 @@ drill: setup ## every failure scenario with real servers, with both durability s
 	$(CARGO) build --release -p wattpost
 	target/release/wattpost drill $(DRILL)
 
-stories: setup ## tests at full length: 100 rounds of kill -9, 200 of commands, lists over a million messages; the package
+stories: setup ## tests at full length: 100 rounds of kill -9, 200 of commands, every list over a million messages; the package
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test stories -- --nocapture --test-threads 1
-	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test parts -- --nocapture --test-threads 1 no_outcome_differs official_test_tool
+	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test parts -- --nocapture --test-threads 1 no_outcome_differs official_test_tool every_list_and_filter
 	WATTPOST_FULL=1 $(CARGO) test -p store $(PROFILE) --test it -- --nocapture no_list_reads_a_whole_large_table
 	@if [ "$$(id -u)" -ne 0 ]; then \
 		echo "stories: the Debian package was NOT tested: \`make deb-test\` needs root"; \

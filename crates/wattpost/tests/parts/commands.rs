@@ -1,9 +1,10 @@
 //! The outcome that is shown of each command is compared with what the charger received and answered, while the gateway,
-//! the API and RabbitMQ are killed, RabbitMQ is cut off, and chargers drop their connections.
+//! the consumer, the API and RabbitMQ are killed, RabbitMQ is cut off, and chargers drop their connections.
 
 use crate::charger::{Charger, Incoming};
 use crate::deployment::{Deployment, Role, TIMEOUT, until};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +87,50 @@ pub(crate) fn shown(deployment: &Deployment) -> Vec<Value> {
         .collect()
 }
 
+/// All commands as the API shows them, by their ids.
+fn shown_by_api(api: &Role) -> BTreeMap<String, Value> {
+    let mut path = "/api/v1/commands?limit=100".to_owned();
+    let mut commands = BTreeMap::new();
+    loop {
+        let (status, body) = api.get(&path);
+        assert_eq!(status, 200, "{path}: {body}");
+        let page: Value = serde_json::from_str(&body).expect("JSON");
+        for command in page["items"].as_array().expect("a list") {
+            let id = command["id"].as_str().expect("an id").to_owned();
+            let before = commands.insert(id, command.clone());
+            assert_eq!(before, None, "it is on two pages");
+        }
+        let Some(next) = page["next"].as_str() else {
+            return commands;
+        };
+        path = format!("/api/v1/commands?limit=100&cursor={next}");
+    }
+}
+
+/// All commands as the API shows them, once the command line shows the same.
+fn shown_by_both(deployment: &Deployment, api: &Role) -> Vec<Value> {
+    let (mut by_api, mut by_command_line) = (BTreeMap::new(), BTreeMap::new());
+    // A late record may change a command between the two.
+    let do_agree = until(TIMEOUT, || {
+        by_command_line = shown(deployment)
+            .into_iter()
+            .map(|command| (command["id"].as_str().expect("an id").to_owned(), command))
+            .collect();
+        by_api = shown_by_api(api);
+        by_api == by_command_line
+    });
+    let other = by_api
+        .iter()
+        .find(|(id, command)| by_command_line.get(*id) != Some(*command));
+    assert!(
+        do_agree,
+        "the API shows {}, the command line {}; {other:#?}",
+        by_api.len(),
+        by_command_line.len()
+    );
+    by_api.into_values().collect()
+}
+
 /// Requests a command over the API until it is answered: with the same key, so that it is one command also when the API
 /// was killed before the answer arrived.
 fn request(api: SocketAddr, charger: &'static str, key: String, waits: bool) -> JoinHandle<()> {
@@ -142,7 +187,7 @@ fn no_outcome_differs_from_what_the_charger_received_and_answered() {
         "[gateway]\nping_interval_s = 2\nbroker_grace_s = 1\n",
     );
     let mut gateway = deployment.start("gateway", "gateway");
-    let _consumer = deployment.start("consumer", "consumer");
+    let mut consumer = deployment.start("consumer", "consumer");
     let mut api = deployment.start("api", "api");
     let (log, ends) = (Log::default(), Arc::new(AtomicBool::new(false)));
     let chargers = CHARGERS.map(|identity| run_charger(gateway.ocpp, identity, &log, &ends));
@@ -185,6 +230,11 @@ fn no_outcome_differs_from_what_the_charger_received_and_answered() {
                 api.kill();
                 api.restart();
             }
+            4 => {
+                std::thread::sleep(moment);
+                consumer.kill();
+                consumer.restart();
+            }
             5 => {
                 let ready = rabbit.wait_ready(Instant::now() + rabbit_starts);
                 ready.expect("RabbitMQ runs");
@@ -218,7 +268,7 @@ fn no_outcome_differs_from_what_the_charger_received_and_answered() {
     }
 
     // Late records may have changed uncertain outcomes meanwhile.
-    commands = shown(&deployment);
+    commands = shown_by_both(&deployment, &api);
     assert_eq!(commands.len(), 1 + rounds as usize * CHARGERS.len());
     let log = log.lock().expect("no holder panics").clone();
     let contradictions = contradictions(&commands, &log);

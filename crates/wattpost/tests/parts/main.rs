@@ -29,6 +29,7 @@ mod commands;
 mod database_hangs;
 mod dead_letters;
 mod json_log;
+mod lists;
 mod long_messages;
 mod maintenance;
 mod metrics;
