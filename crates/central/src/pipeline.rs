@@ -6,10 +6,13 @@
 mod answer;
 mod balance;
 mod parts;
+mod told;
 
 pub use answer::{
     Balance, LastError, Part, PartState, Pipeline, Process, ProcessPart, ProcessState, Watermarks,
 };
+
+pub use told::{PART_TOLD_AFTER_MS, PartChange, ToldParts};
 
 use crate::Timestamp;
 use crate::model::{

@@ -105,6 +105,15 @@ pub(crate) fn told(step: &Step, now: Timestamp) -> Vec<Queued> {
         .collect()
 }
 
+/// What a step tells of parts of the pipeline, for the queue of events, with what each event shows.
+pub(crate) fn told_parts(step: &Step) -> Result<Vec<(Queued, String)>, Refusal> {
+    let told = step.parts.iter().map(|change| {
+        let text = text(change)?;
+        Ok((Queued::part(&text, change.at), text))
+    });
+    told.collect()
+}
+
 /// What a person's acknowledgement tells.
 pub(crate) const fn acknowledged(id: Uuid, at: Timestamp) -> Queued {
     Queued::alert(id, Stage::Acknowledged, at)

@@ -8,8 +8,8 @@ export const TYPES = [
   'connector.status_changed',
   'transaction.started', 'transaction.updated', 'transaction.ended', 'transaction.closed', 'transaction.reconciled',
   'command.sent', 'command.finished', 'command.effect_seen',
-  'dead_letter.added', 'dead_letter.applied', 'dead_letter.discarded', 'security.event', 'charger.refused', 'token.refused', 'token.set', 'token.removed',
-  'alert.firing', 'alert.acknowledged', 'alert.resolved',
+  'dead_letter.added', 'dead_letter.applied', 'dead_letter.discarded', 'security.event', 'firmware.status', 'charger.refused', 'token.refused', 'token.set', 'token.removed',
+  'alert.firing', 'alert.acknowledged', 'alert.resolved', 'pipeline.part_down', 'pipeline.part_up',
 ];
 /** The page changes at most four times a second. */
 const PAINT_MS = 250;

@@ -29,7 +29,7 @@ use central::model::{
     Alert, AlertState, ChargerKey, Event, EventId, EventType, SILENCE_KEPT_MS, Silence,
     TransactionView,
 };
-use central::pipeline::ProcessState;
+use central::pipeline::{PartChange, ProcessState, ToldParts};
 use central::ports::{
     Alerts, EventFilter, EventLog, EventsFound, Handshakes, QueryError, Unavailable, Webhooks,
 };
@@ -61,6 +61,8 @@ const MAILS_AT_ONCE_MAX: usize = 20;
 const ENDED_MAX: usize = 5_000;
 /// How often a process without the lease reads the silences.
 const SILENCES_EVERY: Duration = Duration::from_secs(30);
+/// Changes of parts of the pipeline that wait to be stored at most.
+const PART_CHANGES_MAX: usize = 256;
 /// Alerts of which a round writes lines to the log at most.
 const LOGGED_MAX: usize = 20;
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -248,6 +250,8 @@ struct Memory {
     seen: Option<String>,
     fleet: Fleet,
     mails: Accepted,
+    /// Which parts of the pipeline are told not to work.
+    parts: ToldParts,
 }
 
 #[derive(Default)]
@@ -262,6 +266,7 @@ struct Unsaved {
     changed: BTreeMap<Uuid, Alert>,
     removed: BTreeSet<Uuid>,
     told: Vec<(Uuid, Stage)>,
+    parts: Vec<PartChange>,
 }
 
 impl Unsaved {
@@ -281,6 +286,7 @@ impl Unsaved {
             changed: self.changed.values().cloned().collect(),
             removed: self.removed.iter().copied().collect(),
             told: self.told.clone(),
+            parts: self.parts.clone(),
             refused: 0,
         }
     }
@@ -667,9 +673,18 @@ impl Evaluator {
             .sum();
         held.memory.fleet.note(now, connected, &self.config.rules);
         let letters = held.recent.dead_letters(now);
+        let has_broker = self.sources.overview.has_broker();
+        if held.mode == Mode::Leased {
+            let parts = central::pipeline::pipeline(now, has_broker, &observed, &database).parts;
+            // Without both, reports of others do not arrive.
+            let is_judged = |part: &str| is_there || has_broker || part == "database";
+            let changes = held.memory.parts.note(now, &parts, is_judged);
+            let room = PART_CHANGES_MAX.saturating_sub(held.unsaved.parts.len());
+            held.unsaved.parts.extend(changes.into_iter().take(room));
+        }
         let seen = Seen {
             now,
-            has_broker: self.sources.overview.has_broker(),
+            has_broker,
             processes: &observed,
             database: &database,
             missing,

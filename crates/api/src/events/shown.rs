@@ -31,6 +31,8 @@ struct Links {
     dead_letter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alert: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline: Option<&'static str>,
 }
 
 impl Shown {
@@ -40,6 +42,7 @@ impl Shown {
             format!("/api/v1/chargers/{id}")
         });
         let (mut transaction, mut command, mut dead_letter, mut alert) = (None, None, None, None);
+        let mut pipeline = None;
         match event.kind {
             EventType::TransactionStarted
             | EventType::TransactionUpdated
@@ -58,6 +61,9 @@ impl Shown {
             EventType::AlertFiring | EventType::AlertAcknowledged | EventType::AlertResolved => {
                 alert = Some(format!("/api/v1/alerts/{}", event.subject));
             }
+            EventType::PipelinePartDown | EventType::PipelinePartUp => {
+                pipeline = Some("/api/v1/pipeline");
+            }
             EventType::ChargerConnected
             | EventType::ChargerDisconnected
             | EventType::ChargerBooted
@@ -66,6 +72,7 @@ impl Shown {
             | EventType::ChargerRemoved
             | EventType::ConnectorStatusChanged
             | EventType::DeadLetterApplied
+            | EventType::FirmwareStatus
             | EventType::SecurityEvent
             | EventType::TokenRefused
             | EventType::TokenSet
@@ -86,6 +93,7 @@ impl Shown {
                 command,
                 dead_letter,
                 alert,
+                pipeline,
             },
         }
     }

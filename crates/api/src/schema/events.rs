@@ -32,6 +32,6 @@ pub(crate) struct Event {
     charger_id: Option<String>,
     /// The object after the change, as the API shows it.
     data: serde_json::Value,
-    /// The addresses of the charger, the transaction and the command.
+    /// The addresses of what the event is about: the charger, the transaction, the command, the dead letter, the alert, the pipeline.
     links: serde_json::Value,
 }

@@ -3,12 +3,14 @@
 use broker::{MESSAGE_FIELDS, decode_message, encode_message};
 use central::Epoch;
 use central::Record;
+use central::model::EventType;
 use central::ports::{Batch, ClusterEvent};
 use central::record::GatewayId;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 const ASYNCAPI: &str = include_str!("../../../../docs/asyncapi.yaml");
+const EVENTS: &str = include_str!("../../../../docs/events.md");
 const MESSAGES: &str = include_str!("../../../../docs/messages.md");
 
 fn asyncapi() -> Value {
@@ -86,5 +88,29 @@ fn every_reference_resolves() {
     assert!(references.len() >= 4);
     for reference in references {
         assert!(document.pointer(reference).is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn the_types_of_events_are_those_of_the_log() {
+    let document = asyncapi();
+    let described = &document["components"]["schemas"]["loggedEvent"]["properties"]["type"]["enum"];
+    let described = described.as_array().expect("types");
+    let described: Vec<&str> = described.iter().filter_map(Value::as_str).collect();
+    let known = EventType::ALL.map(EventType::as_str);
+    assert_eq!(described, known);
+    let rows = EVENTS.lines().filter_map(|line| line.strip_prefix("| `"));
+    let listed: BTreeSet<&str> = rows
+        .flat_map(|row| row.split(" | ").next().unwrap_or_default().split(", "))
+        .map(|name| name.trim_matches('`'))
+        .filter(|name| name.contains('.'))
+        .collect();
+    assert_eq!(listed, BTreeSet::from(known), "the table of docs/events.md");
+    for example in document["components"]["messages"]["loggedEvent"]["examples"]
+        .as_array()
+        .expect("examples")
+    {
+        let kind = example["payload"]["type"].as_str().expect("a type");
+        assert!(EventType::from_name(kind).is_some(), "{kind}");
     }
 }

@@ -22,6 +22,7 @@ use crate::Timestamp;
 use crate::model::{
     ALERTS_ACTIVE_MAX, ALERTS_OF_CHARGERS_MAX, Acknowledged, Alert, AlertState, Silence, Told,
 };
+use crate::pipeline::PartChange;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
@@ -202,6 +203,8 @@ pub struct Step {
     pub removed: Vec<Uuid>,
     /// What is told, in order.
     pub told: Vec<(Uuid, Stage)>,
+    /// Changes of parts of the pipeline that are told, in order.
+    pub parts: Vec<PartChange>,
     /// Findings that were not taken, because there are [`ALERTS_ACTIVE_MAX`] alerts, or [`ALERTS_OF_CHARGERS_MAX`] for one of a
     /// charger.
     pub refused: usize,
@@ -211,7 +214,10 @@ impl Step {
     /// Whether there is nothing to store.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.changed.is_empty() && self.removed.is_empty() && self.told.is_empty()
+        self.changed.is_empty()
+            && self.removed.is_empty()
+            && self.told.is_empty()
+            && self.parts.is_empty()
     }
 }
 

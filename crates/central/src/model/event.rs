@@ -57,6 +57,12 @@ pub enum EventType {
     DeadLetterDiscarded,
     /// A charger was refused that was not in the list of refused handshakes for this reason.
     ChargerRefused,
+    /// A charger has reported the state of its firmware.
+    FirmwareStatus,
+    /// A part of the pipeline has stopped to work.
+    PipelinePartDown,
+    /// A part of the pipeline works again.
+    PipelinePartUp,
     /// A charger has reported a security event.
     SecurityEvent,
     /// A charger presented a token that was refused.
@@ -69,7 +75,7 @@ pub enum EventType {
 
 impl EventType {
     /// All types, by name.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::AlertAcknowledged,
         Self::AlertFiring,
         Self::AlertResolved,
@@ -86,6 +92,9 @@ impl EventType {
         Self::DeadLetterAdded,
         Self::DeadLetterApplied,
         Self::DeadLetterDiscarded,
+        Self::FirmwareStatus,
+        Self::PipelinePartDown,
+        Self::PipelinePartUp,
         Self::SecurityEvent,
         Self::TokenRefused,
         Self::TokenRemoved,
@@ -122,6 +131,9 @@ impl EventType {
             Self::DeadLetterAdded => "dead_letter.added",
             Self::DeadLetterApplied => "dead_letter.applied",
             Self::DeadLetterDiscarded => "dead_letter.discarded",
+            Self::FirmwareStatus => "firmware.status",
+            Self::PipelinePartDown => "pipeline.part_down",
+            Self::PipelinePartUp => "pipeline.part_up",
             Self::SecurityEvent => "security.event",
             Self::TokenRefused => "token.refused",
             Self::TokenSet => "token.set",
@@ -244,6 +256,18 @@ pub struct SecurityEventView {
     pub at: Timestamp,
     /// `techInfo`: the charger's details.
     pub tech_info: Option<String>,
+}
+
+/// The object of [`EventType::FirmwareStatus`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FirmwareStatusView {
+    /// The charger, in its latest spelling.
+    pub charger_id: String,
+    /// The state, such as `Downloading`, `Installed` or `InstallationFailed`.
+    pub status: Option<String>,
+    /// When the gateway received the message: it has no time of the charger.
+    #[serde(serialize_with = "rfc3339::always")]
+    pub at: Timestamp,
 }
 
 /// The object of the events for a change by a person or a program: what changed, and who did it.

@@ -71,7 +71,10 @@ pub use connector::{
     ConnectorState, ConnectorStatus, ConnectorView, StatusOrder, UNKNOWN, UnknownReason,
 };
 pub use effect::{EffectPhase, EffectState, EffectStatus, EffectView, Moment, ReportView};
-pub use event::{ChangeView, EVENT_LATE_AFTER_MS, Event, EventId, EventType, SecurityEventView};
+pub use event::{
+    ChangeView, EVENT_LATE_AFTER_MS, Event, EventId, EventType, FirmwareStatusView,
+    SecurityEventView,
+};
 pub use message::{DeadLetterRow, DeadLetterState, Deviation, Discarded, MessageRow, ShownMessage};
 pub use password_rotation::{
     Answer as RotationAnswer, PasswordRotation, RotationOutcome, RotationState, RotationView,

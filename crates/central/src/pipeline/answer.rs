@@ -1,7 +1,7 @@
 //! The answer of `GET /api/v1/pipeline`: its objects, as the API writes them.
 
 use crate::model::ProcessRole;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The answer of `GET /api/v1/pipeline`.
@@ -22,7 +22,7 @@ pub struct Pipeline {
 }
 
 /// The state of a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartState {
     /// It works.

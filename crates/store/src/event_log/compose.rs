@@ -8,9 +8,10 @@ use crate::refusal::Refusal;
 use central::alert::machine::Stage;
 use central::model::truncate;
 use central::model::{
-    AlertView, AuditView, CommandView, EffectPhase, Event, EventId, EventType,
+    AlertView, AuditView, CommandView, EffectPhase, Event, EventId, EventType, FirmwareStatusView,
     RefusedHandshakeView, RefusedTokenView, SecurityEventView, TransactionView,
 };
+use central::pipeline::PartChange;
 use central::query::{ChargerDetail, DeadLetterRow};
 use central::{RecordId, Timestamp};
 use serde::Serialize;
@@ -28,7 +29,9 @@ pub(crate) struct Objects {
     pub(crate) alerts: HashMap<Uuid, AlertView>,
     pub(crate) dead_letters: HashMap<i64, Letter>,
     pub(crate) audit: HashMap<i64, AuditView>,
-    pub(crate) security: HashMap<SecurityEventKey, SecurityEventText>,
+    pub(crate) reported: HashMap<ReportedKey, ReportedText>,
+    /// What the events of changes of the pipeline's parts show.
+    pub(crate) parts: HashMap<i64, String>,
     pub(crate) handshakes: HashMap<i64, RefusedHandshakeView>,
     pub(crate) refused_tokens: HashMap<RecordId, RefusedTokenView>,
 }
@@ -69,11 +72,11 @@ impl Letter {
     }
 }
 
-/// A security event: the number of its charger, its time and its hash.
-pub(crate) type SecurityEventKey = (i64, i64, i64);
+/// A row of `events`: the number of its charger, its time and its hash.
+pub(crate) type ReportedKey = (i64, i64, i64);
 
-/// The type and the details of a security event.
-pub(crate) type SecurityEventText = (Option<String>, Option<String>);
+/// The type and the details of a security event, or the state of firmware.
+pub(crate) type ReportedText = (Option<String>, Option<String>);
 
 /// What a round adds.
 #[derive(Debug, Default)]
@@ -274,7 +277,7 @@ impl Log {
                     return Ok(());
                 };
                 let charger = objects.chargers.get(&no);
-                let found = objects.security.remove(&(no, entry.at, hash));
+                let found = objects.reported.remove(&(no, entry.at, hash));
                 if let Some(charger) = charger
                     && let Some((kind, tech_info)) = found
                 {
@@ -294,6 +297,45 @@ impl Log {
                         subject,
                         data,
                     );
+                }
+            }
+            Change::Firmware => {
+                let (Some(no), Some(hash)) = (entry.charger_no, entry.number) else {
+                    return Ok(());
+                };
+                let charger = objects.chargers.get(&no);
+                let found = objects.reported.remove(&(no, entry.at, hash));
+                if let Some(charger) = charger
+                    && let Some((status, _)) = found
+                {
+                    let charger_id = charger.charger.charger_id.clone();
+                    let view = FirmwareStatusView {
+                        charger_id: charger_id.clone(),
+                        status: status.map(truncate::text),
+                        at,
+                    };
+                    let subject = view.status.clone().unwrap_or_default();
+                    let data = json(&view)?;
+                    self.push(
+                        EventType::FirmwareStatus,
+                        at,
+                        Some(&charger_id),
+                        subject,
+                        data,
+                    );
+                }
+            }
+            Change::Part => {
+                let text = entry.number.and_then(|no| objects.parts.remove(&no));
+                if let Some(text) = text {
+                    let view: PartChange = serde_json::from_str(&text).map_err(|error| {
+                        Refusal::corrupt(format!("a change of a part of the pipeline: {error}"))
+                    })?;
+                    let kind = match view.is_down() {
+                        true => EventType::PipelinePartDown,
+                        false => EventType::PipelinePartUp,
+                    };
+                    self.push(kind, at, None, view.part, text);
                 }
             }
         }
@@ -326,7 +368,7 @@ fn json(object: &impl Serialize) -> Result<String, Refusal> {
 }
 
 /// FNV-1a: stable, because the hash is stored.
-fn fnv(bytes: &[u8]) -> i64 {
+pub(super) fn fnv(bytes: &[u8]) -> i64 {
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

@@ -1,6 +1,7 @@
 //! The queue: which changes get an entry. The transaction that stores messages writes one small row per changed object,
 //! so that events cost the delivery of messages little.
 
+use super::compose::fnv;
 use crate::quirks::NewRecords;
 use central::alert::machine::Stage;
 use central::model::{CommandId, CommandProgress};
@@ -14,6 +15,11 @@ pub(crate) const COUNTED_MAX: i64 = 10_000;
 
 /// The action of security events, in every version.
 const SECURITY: &str = "SecurityEventNotification";
+/// The actions that report the state of firmware; the second one is of the security whitepaper for 1.6.
+const FIRMWARE: [&str; 2] = [
+    "FirmwareStatusNotification",
+    "SignedFirmwareStatusNotification",
+];
 
 /// What has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,10 +52,14 @@ pub(crate) enum Change {
     Alert,
     /// A charger presented a token that was refused, by the id of the message.
     TokenRefused,
+    /// The state of firmware, by the hash of its row.
+    Firmware,
+    /// A part of the pipeline does not work, or works again; the entry has what the event shows.
+    Part,
 }
 
 impl Change {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Transaction,
         Self::Connected,
         Self::Disconnected,
@@ -64,6 +74,8 @@ impl Change {
         Self::Refused,
         Self::Alert,
         Self::TokenRefused,
+        Self::Firmware,
+        Self::Part,
     ];
 
     /// Whether it says only that a state is another one, so that several changes together are one. Every other change has
@@ -89,6 +101,8 @@ impl Change {
             Self::Refused => 12,
             Self::Alert => 13,
             Self::TokenRefused => 14,
+            Self::Firmware => 15,
+            Self::Part => 16,
         }
     }
 
@@ -171,16 +185,32 @@ impl Queued {
         })
     }
 
+    /// The entry for a change of a part of the pipeline. Its number is the hash of what the event shows.
+    pub(crate) fn part(text: &str, at: Timestamp) -> Self {
+        Self::numbered(Change::Part, fnv(text.as_bytes()), at.0)
+    }
+
     pub(crate) const fn numbered(change: Change, number: i64, at: i64) -> Self {
         let mut entry = Self::new(change, at);
         entry.number = Some(number);
         entry
     }
 
-    pub(crate) const fn security(charger_no: i64, key_hash: i64, at: Timestamp) -> Self {
-        let mut entry = Self::of_charger(Change::Security, charger_no, at);
+    /// The entry for a new row of `events`; `None` if a row of this kind has no event.
+    pub(crate) fn reported(
+        kind: &str,
+        charger_no: i64,
+        key_hash: i64,
+        at: Timestamp,
+    ) -> Option<Self> {
+        let change = match kind {
+            SECURITY => Change::Security,
+            kind if FIRMWARE.contains(&kind) => Change::Firmware,
+            _ => return None,
+        };
+        let mut entry = Self::of_charger(change, charger_no, at);
         entry.number = Some(key_hash);
-        entry
+        Some(entry)
     }
 }
 
@@ -209,11 +239,6 @@ pub(crate) fn of_records<'a>(
             record.received_at,
         ))
     })
-}
-
-/// Whether a row of `events` with this kind is a security event.
-pub(crate) fn is_security(kind: &str) -> bool {
-    kind == SECURITY
 }
 
 /// What new records about a command report: that it was sent, or an outcome.

@@ -89,6 +89,7 @@ impl Round {
             Change::Connector,
             Change::Security,
             Change::TokenRefused,
+            Change::Firmware,
         ];
         self.numbers(&all, |entry| entry.charger_no)
     }
@@ -139,12 +140,17 @@ impl Round {
         changed.filter_map(|entry| entry.id)
     }
 
-    /// Charger, time and hash of the rows of security events.
-    pub(crate) fn security(&self) -> Vec<(i64, i64, i64)> {
+    /// The numbers of the changes of parts of the pipeline.
+    pub(crate) fn parts(&self) -> Vec<i64> {
+        self.numbers(&[Change::Part], |entry| entry.number)
+    }
+
+    /// Charger, time and hash of the rows of security events and of states of firmware.
+    pub(crate) fn reported(&self) -> Vec<(i64, i64, i64)> {
         let wanted = self
             .entries
             .iter()
-            .filter(|entry| entry.change == Change::Security);
+            .filter(|entry| matches!(entry.change, Change::Security | Change::Firmware));
         wanted
             .filter_map(|entry| Some((entry.charger_no?, entry.at, entry.number?)))
             .collect()

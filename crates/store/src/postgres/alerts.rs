@@ -6,7 +6,7 @@ use super::{PostgresStore, audit, error, event_log};
 use crate::alerts::{
     AlertRow, ENDED_READ_MAX, EXPIRED_ROWS, LEASE_MS_MAX, acknowledged, acknowledgement, added,
     answered, columns, conditions, read, read_acknowledged, read_silence, severity_number,
-    silence_entry, text, told,
+    silence_entry, text, told, told_parts,
 };
 use crate::paging::{alert_before, at_most, cut};
 use crate::refusal::Refusal;
@@ -115,6 +115,7 @@ impl Alerts for PostgresStore {
         now: Timestamp,
     ) -> Result<bool, Unavailable> {
         let rows = columns(step).map_err(Refusal::into_unavailable)?;
+        let parts = told_parts(step).map_err(Refusal::into_unavailable)?;
         self.change(async |connection| {
             let held = sqlx::query("UPDATE alert_evaluation SET memory = $2 WHERE holder = $1")
                 .bind(holder)
@@ -161,6 +162,7 @@ impl Alerts for PostgresStore {
                 .map_err(error::refusal)?;
             }
             event_log::push(connection, &told(step, now)).await?;
+            event_log::push_parts(connection, &parts).await?;
             Ok(true)
         })
     }

@@ -60,6 +60,24 @@ pub(crate) async fn push(connection: &mut PgConnection, entries: &[Queued]) -> R
     Ok(())
 }
 
+/// Queues these changes of parts of the pipeline, with what their events show, inside the caller's transaction.
+pub(super) async fn push_parts(
+    connection: &mut PgConnection,
+    parts: &[(Queued, String)],
+) -> Result<(), Refusal> {
+    for (entry, text) in parts {
+        sqlx::query("INSERT INTO event_queue (kind, number, at, letter) VALUES ($1, $2, $3, $4)")
+            .bind(entry.change.code())
+            .bind(entry.number)
+            .bind(entry.at)
+            .bind(clean(text))
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    }
+    Ok(())
+}
+
 impl EventLog for PostgresStore {
     fn sequence_events(&self, now: Timestamp) -> Result<Sequenced, Unavailable> {
         let is_empty = self.read(async |connection| {
@@ -254,7 +272,8 @@ async fn objects(
             .collect(),
         dead_letters: letters(connection, &round.dead_letters()).await?,
         audit: audited(connection, &round.audit()).await?,
-        security: security(connection, &round.security()).await?,
+        reported: reported(connection, &round.reported()).await?,
+        parts: parts(connection, &round.parts()).await?,
         handshakes: handshakes(connection, &round.handshakes()).await?,
         refused_tokens: refused_tokens(connection, round.refusing_messages()).await?,
     })
@@ -430,16 +449,35 @@ async fn refused_tokens(
     Ok(refused.collect())
 }
 
-type SecurityRow = (i32, i64, i64, Option<String>, Option<String>);
+/// What the events of these changes of parts of the pipeline show.
+async fn parts(
+    connection: &mut PgConnection,
+    numbers: &[i64],
+) -> Result<HashMap<i64, String>, Refusal> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT number, letter FROM event_queue WHERE kind = $1 AND number = ANY($2) AND letter IS NOT NULL",
+    )
+    .bind(Change::Part.code())
+    .bind(numbers)
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(rows.into_iter().collect())
+}
 
-async fn security(
+type ReportedRow = (i32, i64, i64, Option<String>, Option<String>);
+
+async fn reported(
     connection: &mut PgConnection,
     rows: &[(i64, i64, i64)],
 ) -> Result<HashMap<(i64, i64, i64), (Option<String>, Option<String>)>, Refusal> {
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
-    let found: Vec<SecurityRow> = sqlx::query_as(
+    let found: Vec<ReportedRow> = sqlx::query_as(
         "SELECT charger_no, at, key_hash, name, value FROM events
          JOIN unnest($1::bigint[]::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, at, key_hash)
          USING (charger_no, at, key_hash)",
@@ -450,7 +488,7 @@ async fn security(
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    let row = |(no, at, hash, name, value): SecurityRow| ((i64::from(no), at, hash), (name, value));
+    let row = |(no, at, hash, name, value): ReportedRow| ((i64::from(no), at, hash), (name, value));
     Ok(found.into_iter().map(row).collect())
 }
 

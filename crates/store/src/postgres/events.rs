@@ -3,14 +3,14 @@
 use super::error;
 use super::numbers::clean;
 use super::writer::Cache;
-use crate::event_log::{self, Queued};
+use crate::event_log::Queued;
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::EventRow;
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
 
-/// Inserts these events, each once. Returns the security events among the new ones.
+/// Inserts these events, each once. Returns the entries of the queue of events for the new ones.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     cache: &Cache,
@@ -57,9 +57,8 @@ pub(crate) async fn write(
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    let security = inserted
+    let reported = inserted
         .into_iter()
-        .filter(|(.., kind)| event_log::is_security(kind))
-        .map(|(no, at, hash, _)| Queued::security(no.into(), hash, Timestamp(at)));
-    Ok(security.collect())
+        .filter_map(|(no, at, hash, kind)| Queued::reported(&kind, no.into(), hash, Timestamp(at)));
+    Ok(reported.collect())
 }

@@ -5,7 +5,7 @@ use super::{SqliteStore, audit, event_log};
 use crate::alerts::{
     AlertRow, ENDED_READ_MAX, EXPIRED_ROWS, LEASE_MS_MAX, acknowledged, acknowledgement, added,
     answered, columns, conditions, read, read_acknowledged, read_silence, severity_number,
-    silence_entry, text, told,
+    silence_entry, text, told, told_parts,
 };
 use crate::paging::{alert_before, at_most, cut};
 use crate::refusal::Refusal;
@@ -108,6 +108,7 @@ impl Alerts for SqliteStore {
         now: Timestamp,
     ) -> Result<bool, Unavailable> {
         let rows = columns(step).map_err(Refusal::into_unavailable)?;
+        let parts = told_parts(step).map_err(Refusal::into_unavailable)?;
         self.transact(|connection, _| {
             let held = connection
                 .prepare_cached(
@@ -141,6 +142,7 @@ impl Alerts for SqliteStore {
                 ])?;
             }
             event_log::push(connection, told(step, now))?;
+            event_log::push_parts(connection, &parts)?;
             Ok(true)
         })
     }

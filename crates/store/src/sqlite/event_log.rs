@@ -44,6 +44,20 @@ pub(crate) fn push(
     Ok(())
 }
 
+/// Queues these changes of parts of the pipeline, with what their events show, inside the caller's transaction.
+pub(super) fn push_parts(
+    connection: &Connection,
+    parts: &[(Queued, String)],
+) -> Result<(), Refusal> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO event_queue (kind, number, at, letter) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (entry, text) in parts {
+        insert.execute(params![entry.change.code(), entry.number, entry.at, text])?;
+    }
+    Ok(())
+}
+
 impl EventLog for SqliteStore {
     fn sequence_events(&self, now: Timestamp) -> Result<Sequenced, Unavailable> {
         // The query alone needs no write lock.
@@ -290,12 +304,12 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
     let mut event = connection.prepare_cached(
         "SELECT name, value FROM events WHERE charger_no = ?1 AND at = ?2 AND key_hash = ?3",
     )?;
-    for (charger_no, at, hash) in round.security() {
+    for (charger_no, at, hash) in round.reported() {
         let found = event
             .query_row([charger_no, at, hash], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         objects
-            .security
+            .reported
             .extend(found.map(|found| ((charger_no, at, hash), found)));
     }
     let mut handshake = connection.prepare_cached(&format!(
@@ -309,6 +323,12 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
         if let Some(found) = found {
             objects.handshakes.insert(no, handshakes::view(found)?);
         }
+    }
+    for no in round.parts() {
+        let found = kept
+            .query_row(params![Change::Part.code(), no], |row| row.get(0))
+            .optional()?;
+        objects.parts.extend(found.map(|text: String| (no, text)));
     }
     for id in round.refusing_messages() {
         let message = records::one(connection, id)?;

@@ -1,12 +1,12 @@
 //! The rows of `events` for a batch.
 
-use crate::event_log::{self, Queued};
+use crate::event_log::Queued;
 use crate::refusal::Refusal;
 use crate::sqlite::writer::Cache;
 use central::model::EventRow;
 use rusqlite::{Connection, params};
 
-/// Inserts these events, each once. Returns the security events among the new ones.
+/// Inserts these events, each once. Returns the entries of the queue of events for the new ones.
 pub(crate) fn write(
     connection: &Connection,
     cache: &mut Cache,
@@ -18,7 +18,7 @@ pub(crate) fn write(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, unixepoch() / 86400)
          ON CONFLICT (charger_no, at, key_hash) DO NOTHING",
     )?;
-    let mut security = Vec::new();
+    let mut reported = Vec::new();
     for row in events {
         let charger_no = cache.numbers.charger_with_key(connection, &row.charger)?;
         let inserted = insert.execute(params![
@@ -32,9 +32,10 @@ pub(crate) fn write(
             row.connector,
             row.data,
         ])?;
-        if inserted > 0 && event_log::is_security(&row.kind) {
-            security.push(Queued::security(charger_no, row.key_hash, row.at));
+        if inserted > 0 {
+            let entry = Queued::reported(&row.kind, charger_no, row.key_hash, row.at);
+            reported.extend(entry);
         }
     }
-    Ok(security)
+    Ok(reported)
 }

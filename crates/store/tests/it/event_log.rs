@@ -4,9 +4,11 @@ use crate::common::{
     self, Adapter, BEGIN_MILLIS, PostgresDatabase, Sent, apply, at, call, close_request, event,
     heartbeat, id, meter_values, on_every_adapter, origin, start, stop,
 };
+use central::alert::machine::Step;
 use central::model::{Event, EventId, EventType};
+use central::pipeline::{PartChange, PartState};
 use central::ports::{
-    Closings, Commands, DeadLetter, DeadLetters, EventFilter, EventLog, EventsFound,
+    Alerts, Closings, Commands, DeadLetter, DeadLetters, EventFilter, EventLog, EventsFound,
     LetterSelection, Retried, Sequenced, Store, Token, TokenStatus, Tokens,
 };
 use central::project::Changes;
@@ -15,6 +17,7 @@ use central::{RecordKind, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 on_every_adapter!(
     each_change_is_one_event,
@@ -25,6 +28,8 @@ on_every_adapter!(
     the_last_event_of_a_session_shows_what_the_api_shows,
     a_status_has_an_event_when_it_differs_or_was_reported_on_another_connection,
     commands_dead_letters_and_changes_of_tokens_have_events,
+    each_state_of_firmware_is_an_event,
+    changes_of_the_pipeline_are_events_of_the_transaction_that_stores_them,
     an_object_that_cannot_be_read_holds_back_no_other_event,
     a_long_payload_of_a_command_is_not_in_its_events,
     readers_select_by_charger_and_type,
@@ -203,6 +208,71 @@ fn each_change_is_one_event<A: Adapter>() {
     assert_eq!(json(&events[6])["open"], false);
     assert_eq!(json(&events[7])["type"], "InvalidMessages");
     assert_eq!(json(&events[8])["disconnect_reason"], "closed");
+}
+
+fn each_state_of_firmware_is_an_event<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent: Vec<Sent> = [
+        ("FirmwareStatusNotification", "Downloading"),
+        ("FirmwareStatusNotification", "Downloaded"),
+        ("SignedFirmwareStatusNotification", "Installed"),
+    ]
+    .into_iter()
+    .zip(1..)
+    .map(|((action, status), seq)| {
+        let payload = format!(r#"{{"status":"{status}"}}"#);
+        call(id(0, seq), "CP-1", seq.cast_signed(), action, &payload)
+    })
+    .collect();
+    // Together and again: no state is left out, and none comes twice.
+    apply(&store, &sent).unwrap();
+    apply(&store, &sent).unwrap();
+    let events = all(&store);
+    assert_eq!(names(&events), ["firmware.status"; 3]);
+    let mut states: Vec<&str> = events.iter().map(|event| &*event.subject).collect();
+    states.sort_unstable();
+    assert_eq!(states, ["Downloaded", "Downloading", "Installed"]);
+    let first = events.iter().find(|event| event.subject == "Downloading");
+    let expected = serde_json::json!({
+        "charger_id": "CP-1", "status": "Downloading", "at": at(1).to_string(),
+    });
+    assert_eq!(json(first.unwrap()), expected);
+}
+
+fn changes_of_the_pipeline_are_events_of_the_transaction_that_stores_them<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let change = |state: PartState, minute: i64| PartChange {
+        part: "rabbitmq".to_owned(),
+        state,
+        detail: "it's \"away\"".to_owned(),
+        since: at(minute).to_string(),
+        at: at(minute),
+    };
+    let step = Step {
+        parts: vec![change(PartState::Down, 1), change(PartState::Works, 2)],
+        ..Step::default()
+    };
+    let (holder, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    store.lease_alerts(holder, at(0), at(5)).unwrap().unwrap();
+    assert!(!store.record_alerts(other, &step, "", at(3)).unwrap());
+    assert_eq!(all(&store), []);
+    assert!(store.record_alerts(holder, &step, "", at(3)).unwrap());
+    let events = all(&store);
+    assert_eq!(names(&events), ["pipeline.part_down", "pipeline.part_up"]);
+    assert_eq!(
+        [events[0].occurred_at, events[1].occurred_at],
+        [1, 2].map(at)
+    );
+    let expected = serde_json::json!({
+        "part": "rabbitmq", "state": "down", "detail": "it's \"away\"", "since": at(1).to_string(),
+    });
+    assert_eq!(json(&events[0]), expected);
+    assert_eq!(
+        (events[1].subject.as_str(), &events[1].charger_id),
+        ("rabbitmq", &None)
+    );
 }
 
 fn storing_records_again_adds_no_event<A: Adapter>() {

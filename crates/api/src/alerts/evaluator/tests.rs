@@ -1,5 +1,5 @@
 use super::*;
-use central::model::{Acknowledged, ProcessReport, ProcessRole};
+use central::model::{Acknowledged, PartReport, ProcessReport, ProcessRole};
 use central::ports::{
     AlertFilter, ChangeRequest, NotAcknowledged, Once, SilenceNotAdded, UnavailableKind,
 };
@@ -155,7 +155,7 @@ impl World {
         })
     }
 
-    /// What a process reads that evaluates. Its journal is full while `is_full`.
+    /// What a process reads that evaluates. Its journal is full, and its database refuses, while `is_full`.
     fn sources(&self, way: &Arc<Way>, is_full: &Arc<AtomicBool>) -> Sources {
         let is_full = Arc::clone(is_full);
         let own = move || {
@@ -163,6 +163,13 @@ impl World {
                 "journal_full".to_owned(),
                 f64::from(u8::from(is_full.load(Ordering::Relaxed))),
             )];
+            let database = PartReport {
+                part: "database".to_owned(),
+                up: !is_full.load(Ordering::Relaxed),
+                detail: "full".to_owned(),
+                since: Timestamp(1),
+                last_error: None,
+            };
             ProcessReport {
                 id: Uuid::from_u128(1),
                 role: ProcessRole::Api,
@@ -171,7 +178,7 @@ impl World {
                 started_at: Timestamp(1),
                 at: Timestamp(now_ms()),
                 has_stopped: false,
-                parts: Vec::new(),
+                parts: vec![database],
                 gateway: None,
                 consumed_records: None,
                 queues: None,
@@ -490,5 +497,53 @@ async fn a_server_that_accepts_no_mail_is_a_page_and_one_that_refuses_a_recipien
                 .iter()
                 .all(|(_, state, _)| *state == AlertState::Resolved),
         "{all:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_does_not_work_is_told_once_whichever_process_evaluates() {
+    let world = World::new();
+    let (way, is_full) = (world.way(Duration::ZERO), Arc::new(AtomicBool::new(true)));
+    let began = now_ms();
+    let round = |evaluator: &mut Evaluator, second: i64| {
+        evaluator.turn();
+        let mut held = evaluator.held.take().expect("it has the lease");
+        assert!(evaluator.evaluate(&mut held, true, Timestamp(began + second * 1_000)));
+        evaluator.held = Some(held);
+    };
+    let told = || {
+        let sequenced = world.store.sequence_events(Timestamp(now_ms()));
+        sequenced.expect("it answers");
+        let filter = EventFilter {
+            charger: None,
+            types: vec![EventType::PipelinePartDown, EventType::PipelinePartUp],
+        };
+        let found = world.store.events_after(EventId::START, &filter, PAGE_MAX);
+        let EventsFound::Page(page) = found.expect("it answers") else {
+            panic!("the events are kept");
+        };
+        let events = page.events.iter();
+        let events = events.map(|event| format!("{} {}", event.kind, event.subject));
+        events.collect::<Vec<String>>()
+    };
+    let mut one = evaluator(&world, &way, &is_full);
+    round(&mut one, 5);
+    assert_eq!(told(), Vec::<String>::new(), "it may be a restart");
+    // Another process goes on where this one has ended.
+    one.lease.release();
+    let mut two = evaluator(&world, &way, &is_full);
+    round(&mut two, 25);
+    assert_eq!(told(), ["pipeline.part_down database"]);
+    two.lease.release();
+    round(&mut one, 60);
+    assert_eq!(told().len(), 1);
+    is_full.store(false, Ordering::Relaxed);
+    // A round of `turn` is at the present time, which is before.
+    round(&mut one, 70);
+    one.lease.release();
+    round(&mut two, 90);
+    assert_eq!(
+        told(),
+        ["pipeline.part_down database", "pipeline.part_up database"]
     );
 }
