@@ -30,6 +30,12 @@ pub struct ApiConfig {
     /// in milliseconds. A new connection has at most 5 seconds for the head of its first request, whatever this
     /// says. Default 30,000, twice the usual interval of a metrics scraper; 100 to 600,000.
     pub idle_timeout_ms: u64,
+    /// How many requests each API key, and each user, may make in a minute. Default 12,000; 0: no limit; at most 1,000,000. What
+    /// needs no key is not counted. Each API process counts for itself.
+    pub requests_per_minute_max: u32,
+    /// Whether `/metrics` needs a key too, as soon as there is one. Default `false`: a monitoring system gets an answer also
+    /// while the keys are not known. Processes without an API, which know no keys, listen elsewhere (`health`).
+    pub metrics_need_key: bool,
 }
 
 impl Default for ApiConfig {
@@ -41,6 +47,8 @@ impl Default for ApiConfig {
             database_calls_max: 4,
             connections_max: 256,
             idle_timeout_ms: 30_000,
+            requests_per_minute_max: 12_000,
+            metrics_need_key: false,
         }
     }
 }
@@ -55,7 +63,13 @@ impl ApiConfig {
         http.within("request_timeout_ms", self.request_timeout_ms, 1, 600_000)?;
         http.within("database_calls_max", self.database_calls_max, 1, 64)?;
         http.within("connections_max", self.connections_max, 1, 10_000)?;
-        http.within("idle_timeout_ms", self.idle_timeout_ms, 100, 600_000)
+        http.within("idle_timeout_ms", self.idle_timeout_ms, 100, 600_000)?;
+        http.within(
+            "requests_per_minute_max",
+            self.requests_per_minute_max,
+            0,
+            1_000_000,
+        )
     }
 
     /// File handles that its connections may take: `connections_max` and the connections reserved for health and

@@ -65,6 +65,7 @@ mod path;
 mod pipeline;
 mod query;
 mod quirks;
+mod rate_limit;
 mod reports;
 mod routes;
 mod row;

@@ -7,7 +7,7 @@ use crate::alerts::routes as alerts;
 use crate::auth::Access;
 use crate::error::{ApiError, KINDS, Kind};
 use crate::query::Query;
-use crate::routes::{ROUTES, Route};
+use crate::routes::{METRICS, ROUTES, Route};
 use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
@@ -311,7 +311,8 @@ fn has_tag(route: &Route) -> bool {
 
 /// The statuses of the errors of a route.
 fn problems_of(route: &Route, method: &str) -> Vec<StatusCode> {
-    let is_open = route.access == Access::Open;
+    // Of the metrics a setting decides.
+    let is_open = route.access == Access::Open && route.path != METRICS;
     let has_parameter = route.path.contains('{');
     let is_change = method != "get";
     let mut statuses: Vec<StatusCode> = KINDS
@@ -334,7 +335,8 @@ fn problems_of(route: &Route, method: &str) -> Vec<StatusCode> {
             StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::UNPROCESSABLE_ENTITY => {
                 matches!(method, "patch" | "post" | "put")
             }
-            StatusCode::TOO_MANY_REQUESTS => method == "post",
+            // Those of a key or a user are counted; sign-ins too.
+            StatusCode::TOO_MANY_REQUESTS => !is_open || method == "post",
             StatusCode::NOT_ACCEPTABLE => route.parameters.contains(&"fields"),
             _ => true,
         })

@@ -6,6 +6,7 @@ use crate::alerts::routes as alerts;
 use crate::auth::{self, Access, Caller};
 use crate::error::{ApiError, PROBLEM_JSON};
 use crate::query::Query;
+use crate::rate_limit::{Quota, RateLimit, WINDOW_S};
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
@@ -23,7 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Json, Router};
 use central::Timestamp;
-use central::model::{API_KEY_PREFIX, Scope, TraceParent};
+use central::model::{API_KEY_PREFIX, Actor, Scope, TraceParent};
 use common::clock::now_ms;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -81,7 +82,7 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(health::ready),
     },
     Route {
-        path: "/metrics",
+        path: METRICS,
         purpose: "metrics in the Prometheus text format 0.0.4",
         parameters: &[],
         is_health: true,
@@ -790,6 +791,8 @@ const fn operation(
 
 /// The path of the list of routes.
 const INDEX: &str = "/";
+/// The path of the metrics.
+pub(crate) const METRICS: &str = "/metrics";
 /// The path at which browsers sign in.
 const SESSION: &str = "/api/v1/session";
 /// The only change that each user may make, whatever the scope.
@@ -914,6 +917,7 @@ async fn authenticated(
         dashboard::is_route(path) || (path == INDEX && dashboard::wants_page(request.headers()));
     let access = match route {
         _ if is_page => Access::Open,
+        Some(_) if path == METRICS && state.metrics_need_key => Access::Needs(Scope::Read),
         Some(route) => route.access,
         None => Access::Needs(Scope::Read),
     };
@@ -958,8 +962,48 @@ async fn authenticated(
             "The header Host does not name this machine, and the request has no key",
         ));
     }
-    Ok(next.run(request).await)
+    let quota = match request.extensions().get::<Caller>() {
+        Some(Caller(actor)) => quota(&state.rate_limit, actor),
+        None => None,
+    };
+    let mut response = match quota.and_then(|quota| Some((quota, quota.retry_in_s?))) {
+        Some((quota, seconds)) => {
+            ApiError::too_many_requests(quota.requests, seconds).into_response()
+        }
+        None => next.run(request).await,
+    };
+    if let Some(quota) = quota {
+        quota_headers(response.headers_mut(), quota);
+    }
+    Ok(response)
 }
+
+/// Takes a request of a key or a user. One without a key is not counted: it comes from this machine.
+fn quota(limit: &RateLimit, actor: &Actor) -> Option<Quota> {
+    let name = actor.name.as_deref()?;
+    let quota = limit.take(&format!("{:?} {name}", actor.kind))?;
+    if quota.retry_in_s.is_some() {
+        metrics::counter!("wattpost_api_requests_refused_total", "code" => "too_many_requests")
+            .increment(1);
+    }
+    Some(quota)
+}
+
+/// Says what is left (draft-ietf-httpapi-ratelimit-headers).
+fn quota_headers(headers: &mut HeaderMap, quota: Quota) {
+    let policy = format!("\"default\";q={};w={WINDOW_S}", quota.requests);
+    let left = format!("\"default\";r={};t={}", quota.remaining, quota.full_in_s);
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// How many requests a client may make.
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// How many of them are left.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Names the request in the answer and in the log; a client may choose it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -10,6 +10,7 @@ use crate::freshness::Freshness;
 use crate::page::ListAnswer;
 use crate::passwords::Passwords;
 use crate::pipeline::Overview;
+use crate::rate_limit::RateLimit;
 use crate::wrong_port::WrongPort;
 use crate::{AlertDeps, ApiDeps, Build, SupportDeps, WebhookDeps};
 use axum::body::{Body, Bytes, to_bytes};
@@ -71,6 +72,9 @@ pub(crate) struct AppState {
     pub(crate) wrong_port: Arc<WrongPort>,
     pub(crate) pipeline: Option<Arc<Overview>>,
     pub(crate) freshness: Freshness,
+    pub(crate) rate_limit: RateLimit,
+    /// Whether metrics need a key, as soon as there is one.
+    pub(crate) metrics_need_key: bool,
     calls: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -137,6 +141,8 @@ impl AppState {
             wrong_port: Arc::default(),
             pipeline,
             freshness: Freshness::default(),
+            rate_limit: RateLimit::new(config.requests_per_minute_max),
+            metrics_need_key: config.metrics_need_key,
             calls: Arc::new(Semaphore::new(config.database_calls_max)),
             timeout: config.request_timeout(),
         }

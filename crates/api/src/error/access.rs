@@ -2,10 +2,11 @@
 
 use super::kinds::{
     API_KEY_EXISTS, BUSY, CSRF_TOKEN_MISSING, KEY_EXPIRED, LAST_ADMIN_KEY, LAST_ADMIN_USER, NO_KEY,
-    NOT_A_USER, SCOPE_MISSING, SIGN_IN_REFUSED, TOO_MANY_API_KEYS, TOO_MANY_SIGN_INS,
-    TOO_MANY_USERS, UNAVAILABLE, UNKNOWN_API_KEY, UNKNOWN_USER, USER_EXISTS,
+    NOT_A_USER, RATE_EXCEEDED, SCOPE_MISSING, SIGN_IN_REFUSED, TOO_MANY_API_KEYS,
+    TOO_MANY_SIGN_INS, TOO_MANY_USERS, UNAVAILABLE, UNKNOWN_API_KEY, UNKNOWN_USER, USER_EXISTS,
 };
 use super::{ApiError, quoted};
+use crate::rate_limit::WINDOW_S;
 use central::model::Scope;
 use central::ports::Unavailable;
 
@@ -65,6 +66,18 @@ impl ApiError {
                 .to_owned(),
         )
         .challenge("Bearer")
+    }
+
+    /// The key or the user has no request left.
+    pub(crate) fn too_many_requests(requests: u32, seconds: u32) -> Self {
+        Self::new(
+            &RATE_EXCEEDED,
+            format!(
+                "This key or user may make {requests} requests in {WINDOW_S} seconds (http.requests_per_minute_max); \
+                 the next one is free in {seconds} s, and nothing was done."
+            ),
+        )
+        .retry_after_s(seconds)
     }
 
     pub(crate) fn too_many_sign_ins(seconds: u32) -> Self {

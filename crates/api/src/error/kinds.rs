@@ -108,6 +108,7 @@ kinds! {
     NOT_SUPPORTED, UNPROCESSABLE_ENTITY, "not_supported_by_charger", "Not supported by the charger", "the charger's version of OCPP does not have the action, or cannot express the request";
     IDEMPOTENCY_MISMATCH, UNPROCESSABLE_ENTITY, "idempotency_mismatch", "Idempotency key used before", "another request was made with this `Idempotency-Key`";
     IF_MATCH_REQUIRED, PRECONDITION_REQUIRED, "if_match_required", "If-Match missing", "a change of this object needs the header `If-Match`";
+    RATE_EXCEEDED, TOO_MANY_REQUESTS, "too_many_requests", "Too many requests", "the key or the user has made as many requests as `RateLimit-Policy` says";
     QUEUE_FULL, TOO_MANY_REQUESTS, "queue_full", "Queue full", "too many commands wait for the charger";
     TOO_MANY_BATCHES, TOO_MANY_REQUESTS, "too_many_batches", "Too many batches", "20 batches are not finished";
     TOO_MANY_SIGN_INS, TOO_MANY_REQUESTS, "too_many_sign_ins", "Too many sign-ins", "too many sign-ins from this address or with this user name have failed";

@@ -300,3 +300,79 @@ async fn a_scope_permits_what_it_includes() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_key_that_has_made_its_requests_is_refused_and_delays_nobody_else() {
+    let keys = Arc::new(MemoryKeys::default());
+    let config = ApiConfig {
+        requests_per_minute_max: 3,
+        ..config()
+    };
+    let without = start_with_keys(config.clone(), &keys)
+        .await
+        .expect("it starts");
+    for _ in 0..5 {
+        let answer = get(without.local_addr(), LIST).await;
+        assert_eq!(answer.status, 200, "this machine is not counted");
+        assert_eq!(answer.header("ratelimit"), None);
+    }
+    let (first, second) = (
+        keys.add("a", Scope::Read, None),
+        keys.add("b", Scope::Read, None),
+    );
+    let api = start_with_keys(config, &keys).await.expect("it starts");
+    let addr = api.local_addr();
+    for (left, path) in [(2, LIST), (1, "/nothing"), (0, LIST)] {
+        let answer = with_key(addr, path, &first).await;
+        assert_ne!(answer.status, 429);
+        let policy = answer.header("ratelimit-policy");
+        assert_eq!(policy, Some("\"default\";q=3;w=60"), "{path}");
+        let quota = answer.header("ratelimit").expect("what is left").to_owned();
+        assert!(
+            quota.starts_with(&format!("\"default\";r={left};t=")),
+            "{quota}"
+        );
+    }
+    // What needs no key, and a wrong key, take nothing.
+    assert_eq!(get(addr, "/health/live").await.status, 200);
+    let refused = with_key(addr, LIST, &first).await;
+    assert_eq!(
+        (refused.status, refused.error().0.as_str()),
+        (429, "too_many_requests")
+    );
+    let seconds = refused
+        .header("retry-after")
+        .and_then(|text| text.parse().ok());
+    let seconds: u32 = seconds.expect("seconds");
+    assert!((1..=20).contains(&seconds), "{seconds}");
+    assert!(
+        refused
+            .header("ratelimit")
+            .is_some_and(|quota| quota.contains("r=0;"))
+    );
+    assert_eq!(with_key(addr, LIST, &second).await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_need_a_key_if_the_setting_says_so() {
+    let keys = Arc::new(MemoryKeys::default());
+    let config = ApiConfig {
+        metrics_need_key: true,
+        ..config()
+    };
+    let api = start_with_keys(config.clone(), &keys)
+        .await
+        .expect("it starts");
+    let open = get(api.local_addr(), "/metrics").await;
+    assert_eq!(open.status, 200, "there is no key yet");
+    let secret = keys.add("a", Scope::Read, None);
+    let api = start_with_keys(config, &keys).await.expect("it starts");
+    let addr = api.local_addr();
+    let refused = get(addr, "/metrics?x=1").await;
+    assert_eq!(
+        (refused.status, refused.error().0.as_str()),
+        (401, "no_key")
+    );
+    assert_eq!(with_key(addr, "/metrics", &secret).await.status, 200);
+    assert_eq!(get(addr, "/health/ready").await.status, 200);
+}
