@@ -3,6 +3,7 @@
 use crate::change;
 use crate::error::ApiError;
 use crate::etag;
+use crate::links::{self, HasLinks, Linked};
 use crate::page::ListRequest;
 use crate::path::InPath;
 use crate::query::Query;
@@ -125,10 +126,11 @@ pub(crate) async fn list(
     let wanted = request.wanted(&query, "Charger")?;
     state
         .answer_list(move |store| {
-            page::collected(wanted, truncate::charger, |page| {
-                store.chargers(&filter, page)
-            })?
-            .into_answer()
+            let query = |page: &PageRequest| {
+                let found = store.chargers(&filter, page)?;
+                Ok(links::page(found, truncate::charger))
+            };
+            page::collected(wanted, |_| {}, query)?.into_answer()
         })
         .await
 }
@@ -136,7 +138,7 @@ pub(crate) async fn list(
 #[derive(Serialize)]
 struct Detail {
     #[serde(flatten)]
-    charger: ChargerDetail,
+    charger: Linked<ChargerDetail>,
     quirks: Vec<QuirkView>,
     open_transactions: Box<RawValue>,
 }
@@ -163,7 +165,7 @@ pub(crate) async fn one(
 /// A charger with everything that is shown of it, as JSON, and its entity tag.
 pub(crate) fn written(store: &dyn QueryStore, id: &str) -> Result<(Vec<u8>, String), ApiError> {
     let detail = detail(store, id)?;
-    let settings = detail.charger.settings.as_ref();
+    let settings = detail.charger.object().settings.as_ref();
     let version = settings.map_or(0, |settings| settings.version);
     let json = serde_json::to_vec(&detail).map_err(|_| ApiError::internal())?;
     let tag = etag::of_version_and_body(version, &json);
@@ -185,10 +187,13 @@ fn detail(store: &dyn QueryStore, id: &str) -> Result<Detail, ApiError> {
         ..TransactionFilter::default()
     };
     truncate::charger(&mut charger);
-    let query = |page: &PageRequest| store.transactions(&open, page);
-    let open = page::collected(first_page, truncate::transaction, query)?;
+    let query = |page: &PageRequest| {
+        let found = store.transactions(&open, page)?;
+        Ok(links::page(found, truncate::transaction))
+    };
+    let open = page::collected(first_page, |_| {}, query)?;
     Ok(Detail {
-        charger,
+        charger: charger.linked(),
         quirks,
         open_transactions: open.into_raw()?,
     })

@@ -2,6 +2,7 @@
 
 use crate::change::{self, Change};
 use crate::error::ApiError;
+use crate::links::HasLinks;
 use crate::path::{InPath, TransactionKey};
 use crate::state::AppState;
 use crate::{page, schema};
@@ -67,7 +68,7 @@ pub(crate) async fn close(
             let found = found.map_err(|error| page::query_error(error, &PageRequest::default()))?;
             let mut found = found.ok_or_else(|| ApiError::unknown_transaction(closed.key))?;
             truncate::transaction(&mut found);
-            Ok(found)
+            Ok(found.linked())
         })
         .await?;
     change::object(StatusCode::OK, &view, None)

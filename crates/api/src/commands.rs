@@ -4,6 +4,7 @@
 use crate::change;
 use crate::change::{BODY_BYTES_MAX, media_type, required_idempotency_key};
 use crate::error::ApiError;
+use crate::links::{self, HasLinks, Linked};
 use crate::page::{self, ListRequest};
 use crate::path::InPath;
 use crate::query::Query;
@@ -20,7 +21,7 @@ use central::model::{
     CommandId, CommandState, CommandView, EffectPhase, NotSent, Origin, Scope, unchecked_entry,
 };
 use central::ports::{Cancelled, Created, DatabaseClock, Idempotency, LocalLists};
-use central::query::{ChargerDetail, CommandFilter, QueryStore, parameters};
+use central::query::{ChargerDetail, CommandFilter, PageRequest, QueryStore, parameters};
 use common::clock::now_ms;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
@@ -207,7 +208,7 @@ pub(crate) struct Wanted {
 #[derive(Serialize)]
 struct Warned<'a> {
     #[serde(flatten)]
-    command: &'a CommandView,
+    command: Linked<&'a CommandView>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'a [String],
 }
@@ -278,7 +279,7 @@ pub(crate) async fn submit(
         CommandState::Queued | CommandState::Claimed | CommandState::Sent => StatusCode::ACCEPTED,
     };
     let warned = Warned {
-        command: &view,
+        command: (&view).linked(),
         warnings: &warnings,
     };
     let mut response = object(status, &warned)?;
@@ -366,12 +367,11 @@ pub(crate) async fn list(
     state
         .answer_list(move |_| {
             let time = database_time(&*commands)?;
-            page::collected(
-                wanted,
-                |_| {},
-                |page| commands.commands(&filter, page, time),
-            )?
-            .into_answer()
+            let query = |page: &PageRequest| {
+                let found = commands.commands(&filter, page, time)?;
+                Ok(links::page(found, |_| {}))
+            };
+            page::collected(wanted, |_| {}, query)?.into_answer()
         })
         .await
 }
@@ -401,7 +401,7 @@ pub(crate) async fn one(
         Some(wait) => wait_until(&state, view, wait, |view| goal.is_reached(view)).await?,
         None => view,
     };
-    object(StatusCode::OK, &view)
+    object(StatusCode::OK, &view.linked())
 }
 
 /// `DELETE /api/v1/commands/{id}`
@@ -425,7 +425,7 @@ pub(crate) async fn cancel(
         })
         .await?;
     match cancelled {
-        Cancelled::Done(view) => object(StatusCode::OK, &view),
+        Cancelled::Done(view) => object(StatusCode::OK, &view.linked()),
         Cancelled::TooLate(view) => Err(ApiError::already_sent(&view.id.to_string())),
         Cancelled::Unknown => Err(ApiError::unknown_command(&id.to_string())),
     }

@@ -53,6 +53,7 @@ mod handshakes;
 mod health;
 mod health_reserve;
 mod import;
+mod links;
 mod local_lists;
 mod messages;
 mod meter_values;

@@ -1,6 +1,7 @@
 //! `/api/v1/transactions`: charging transactions.
 
 use crate::error::ApiError;
+use crate::links::{self, HasLinks};
 use crate::page::ListRequest;
 use crate::path::{InPath, TransactionKey};
 use crate::query::Query;
@@ -47,8 +48,11 @@ pub(crate) async fn list(
     let wanted = request.wanted(&query, "Transaction")?;
     state
         .answer_list(move |store| {
-            let query = |page: &PageRequest| store.transactions(&filter, page);
-            page::collected(wanted, truncate::transaction, query)?.into_answer()
+            let query = |page: &PageRequest| {
+                let found = store.transactions(&filter, page)?;
+                Ok(links::page(found, truncate::transaction))
+            };
+            page::collected(wanted, |_| {}, query)?.into_answer()
         })
         .await
 }
@@ -74,7 +78,7 @@ pub(crate) async fn one(
             let found = found.map_err(|error| page::query_error(error, &PageRequest::default()))?;
             let mut found = found.ok_or_else(|| ApiError::unknown_transaction(key))?;
             truncate::transaction(&mut found);
-            Ok(found)
+            Ok(found.linked())
         })
         .await
 }

@@ -9,6 +9,7 @@ pub use request::{BatchRefused, BatchRequest};
 use crate::change::{Change, required_idempotency_key_of, with_location};
 use crate::commands::database_time;
 use crate::error::ApiError;
+use crate::links::{HasLinks, Linked};
 use crate::page::{self, ListRequest};
 use crate::path::InPath;
 use crate::query::Query;
@@ -18,8 +19,10 @@ use axum::Json;
 use axum::extract::{RawQuery, Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use central::model::{BatchChange, BatchId, ItemState};
+use central::model::{BatchChange, BatchId, CommandView, ItemState, ItemView};
 use central::ports::{BatchNotChanged, BatchNotCreated, ChangeRequest, Once};
+use central::query::{Page, PageRequest};
+use serde::Serialize;
 use std::sync::Arc;
 
 /// The parameters of the list of batches, and of the creation of one.
@@ -168,14 +171,36 @@ pub(crate) async fn items(
                 .map_err(|error| ApiError::unavailable(&error))?;
             found.ok_or_else(|| ApiError::unknown_batch(&id.to_string()))?;
             let now = database_time(&*commands)?;
-            page::collected(
-                wanted,
-                |_| {},
-                |page| batches.batch_items(id, wanted_state, page, now),
-            )?
-            .into_answer()
+            let query = |page: &PageRequest| {
+                let found = batches.batch_items(id, wanted_state, page, now)?;
+                Ok(Page {
+                    items: found.items.into_iter().map(Item::of).collect(),
+                    next: found.next,
+                })
+            };
+            page::collected(wanted, |_| {}, query)?.into_answer()
         })
         .await
+}
+
+/// A charger of a batch, with its command as the API shows it.
+#[derive(Serialize)]
+struct Item {
+    charger_id: String,
+    state: ItemState,
+    detail: String,
+    command: Option<Linked<CommandView>>,
+}
+
+impl Item {
+    fn of(item: ItemView) -> Self {
+        Self {
+            charger_id: item.charger_id,
+            state: item.state,
+            detail: item.detail,
+            command: item.command.map(HasLinks::linked),
+        }
+    }
 }
 
 macro_rules! changes {

@@ -1,7 +1,7 @@
 //! An event as the API shows it: the same in pages and streams.
 
+use crate::links;
 use central::model::{Event, EventType};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -37,10 +37,7 @@ struct Links {
 
 impl Shown {
     pub(crate) fn of(event: &Event) -> Self {
-        let charger = event.charger_id.as_deref().map(|id| {
-            let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
-            format!("/api/v1/chargers/{id}")
-        });
+        let charger = event.charger_id.as_deref().map(links::charger);
         let (mut transaction, mut command, mut dead_letter, mut alert) = (None, None, None, None);
         let mut pipeline = None;
         match event.kind {

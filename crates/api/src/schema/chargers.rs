@@ -1,6 +1,6 @@
 //! Chargers, their connectors, quirks and refused handshakes.
 
-use super::Transaction;
+use super::{Links, Transaction};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -52,6 +52,8 @@ pub(crate) struct Charger {
     removed_by: Option<super::Actor>,
     /// Its connectors.
     connectors: Vec<Connector>,
+    /// Addresses of what belongs to it.
+    links: Links,
 }
 
 /// A connection of a charger.

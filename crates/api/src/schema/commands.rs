@@ -1,6 +1,6 @@
 //! Commands, their outcomes and effects, and the actions of OCPP.
 
-use super::OcppVersion;
+use super::{Links, OcppVersion};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -104,6 +104,8 @@ pub(crate) struct Command {
     gateway_id: Option<Uuid>,
     /// The records of the call, the answer, and the end without one.
     record_ids: Vec<String>,
+    /// Addresses of what belongs to it.
+    links: Links,
     /// What is doubtful about the request, such as an EVSE that the charger has not reported. Only in the answer to the
     /// request, and only if there is something.
     #[serde(skip_serializing_if = "Option::is_none")]

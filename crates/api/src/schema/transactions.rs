@@ -1,6 +1,6 @@
 //! Transactions.
 
-use super::OcppVersion;
+use super::{Links, OcppVersion};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -81,6 +81,8 @@ pub(crate) struct Transaction {
     conflicting_stops: u64,
     /// Why it counts as ended although no stop had arrived; null if it does not.
     closed: Option<Closed>,
+    /// Addresses of what belongs to it.
+    links: Links,
 }
 
 /// Why a session without a stop counts as ended.

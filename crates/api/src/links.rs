@@ -1,0 +1,127 @@
+//! The addresses of what belongs to an object, in its member `links`.
+
+use central::model::{CommandView, TransactionView};
+use central::query::{ChargerDetail, Page};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+
+/// An object with its links.
+#[derive(Debug, Serialize)]
+pub(crate) struct Linked<T> {
+    #[serde(flatten)]
+    object: T,
+    links: Links,
+}
+
+impl<T> Linked<T> {
+    /// The object without its links.
+    pub(crate) const fn object(&self) -> &T {
+        &self.object
+    }
+}
+
+/// Addresses in this API. A member that does not apply is left out.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Links {
+    #[serde(rename = "self")]
+    own: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charger: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transactions: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meter_values: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commands: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
+}
+
+/// An object that has links.
+pub(crate) trait HasLinks {
+    /// Its own address, and those of what belongs to it.
+    fn links(&self) -> Links;
+
+    /// The object with its links.
+    fn linked(self) -> Linked<Self>
+    where
+        Self: Sized,
+    {
+        let links = self.links();
+        Linked {
+            object: self,
+            links,
+        }
+    }
+}
+
+impl<T: HasLinks> HasLinks for &T {
+    fn links(&self) -> Links {
+        (*self).links()
+    }
+}
+
+/// A page of objects with their links, each as `prepare` has made it.
+pub(crate) fn page<T: HasLinks>(page: Page<T>, prepare: impl Fn(&mut T)) -> Page<Linked<T>> {
+    let items = page.items.into_iter().map(|mut object| {
+        prepare(&mut object);
+        object.linked()
+    });
+    Page {
+        items: items.collect(),
+        next: page.next,
+    }
+}
+
+/// The address of a charger.
+pub(crate) fn charger(id: &str) -> String {
+    let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
+    format!("/api/v1/chargers/{id}")
+}
+
+impl HasLinks for ChargerDetail {
+    fn links(&self) -> Links {
+        let id = utf8_percent_encode(&self.charger.charger_id, NON_ALPHANUMERIC);
+        Links {
+            own: charger(&self.charger.charger_id),
+            transactions: Some(format!("/api/v1/transactions?charger={id}")),
+            messages: Some(format!("/api/v1/messages?charger={id}")),
+            commands: Some(format!("/api/v1/commands?charger={id}")),
+            ..Links::default()
+        }
+    }
+}
+
+impl HasLinks for TransactionView {
+    fn links(&self) -> Links {
+        let own = format!("/api/v1/transactions/{}", self.key);
+        Links {
+            charger: Some(charger(&self.charger_id)),
+            messages: Some(format!("{own}/messages")),
+            meter_values: Some(format!("{own}/meter-values")),
+            own,
+            ..Links::default()
+        }
+    }
+}
+
+impl HasLinks for CommandView {
+    fn links(&self) -> Links {
+        let own = format!("/api/v1/commands/{}", self.id);
+        let transaction = self.effect.transaction;
+        Links {
+            charger: Some(charger(&self.charger_id)),
+            transaction: transaction.map(|key| format!("/api/v1/transactions/{key}")),
+            report: self
+                .report_messages
+                .is_some()
+                .then(|| format!("{own}/report")),
+            own,
+            ..Links::default()
+        }
+    }
+}
