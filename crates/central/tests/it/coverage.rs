@@ -29,6 +29,8 @@ Messages of chargers:
 - *when not delivered*: what the charger does. *T*: it sends the message again, also after a reconnect. *Q*: some contents
   are sent again. *N*: it is not sent again. *S*: the charger does not know.
 - *frames in tests*: how many valid, tolerated and broken frames the tests send.
+- *OCTT cases*: in how many cases of the [official test tool](octt.md) that are played a charger sends it.
+- *clients*: the charger libraries that others wrote and that send it in a test. *Python*: `ocpp` of PyPI.
 
 Commands:
 
@@ -37,7 +39,74 @@ Commands:
 - *answer*: whether the charger's answer is joined with the command. The test sends each command to a station, so this and
   the column before are tested for each row.
 - *safe to repeat*: whether sending it once more does no harm, with the payload of the test; it decides `safe_to_repeat`.
+- *OCTT cases*: in how many cases of the official test tool that are played it is sent, and the charger's answer shown.
+- *clients*: the charger libraries of others that serve it in a test, with its smallest and its largest payload. *Node.js*:
+  `ocpp-rpc` of npm.
 ";
+
+/// The cases of the official test tool, as they are played; those of 2.0.1 are played with 2.1 too.
+const CASES_OF_16: &str = include_str!("../../../wattpost/tests/octt/1.6.txt");
+const CASES_OF_201: &str = include_str!("../../../wattpost/tests/octt/2.0.1.txt");
+/// The tests with the charger libraries of others.
+const CLIENTS: &str = include_str!("../../../wattpost/tests/stories/independent_client.rs");
+/// The session of the one in Python.
+const SESSION: &str = include_str!("../../../wattpost/tests/python/charging_session.py");
+
+/// The number of cases that have a step with this action. `step`: what precedes the action.
+fn octt_cases(version: Version, step: &str, action: &str) -> usize {
+    let text = match version {
+        Version::V16 => CASES_OF_16,
+        Version::V201 | Version::V21 => CASES_OF_201,
+    };
+    let cases = text.split("\ncase ").skip(1);
+    let has_step = |case: &&str| {
+        case.lines().any(|line| {
+            let rest = match line.strip_prefix("boot") {
+                // A step of its own.
+                Some(_) if step == "-> " => Some("BootNotification"),
+                _ => line.strip_prefix(step),
+            };
+            rest.and_then(|rest| rest.split(' ').next()) == Some(action)
+        })
+    };
+    cases.filter(has_step).count()
+}
+
+/// The libraries whose test serves all `count` commands of a version.
+fn serving_clients(version: Version, count: usize) -> Vec<&'static str> {
+    let calls = [
+        ("Python", format!("served(\"{version}\", {count});")),
+        (
+            "Node.js",
+            format!("by_node(&deployment, \"{version}\", {count});"),
+        ),
+    ];
+    let found = calls.into_iter().filter(|(_, call)| CLIENTS.contains(call));
+    found.map(|(name, _)| name).collect()
+}
+
+/// The libraries whose session sends this message.
+fn sending_clients(version: Version, action: &str) -> Vec<&'static str> {
+    let has_session = CLIENTS.contains(&format!("assert_answered_and_stored(\"{version}\");"));
+    let session = match version {
+        Version::V16 => "session_16(",
+        Version::V201 | Version::V21 => "session_2x(",
+    };
+    let mut functions = SESSION.split("\nasync def ");
+    let session = functions.find(|function| function.starts_with(session));
+    let sends = session.is_some_and(|text| text.contains(&format!("call.{action}(")));
+    match has_session && sends {
+        true => vec!["Python"],
+        false => Vec::new(),
+    }
+}
+
+fn words_of(clients: &[&str]) -> String {
+    match clients {
+        [] => "–".to_owned(),
+        clients => clients.join(", "),
+    }
+}
 
 #[test]
 #[expect(
@@ -71,17 +140,23 @@ fn page() -> String {
         let received = infos.iter().filter(|info| info.is_to_charger());
         write!(page, "\n## OCPP {version}\n").expect("a text");
         page.push_str(
-            "\n| message of the charger | checked | answer | recorded | changes | when not delivered | frames in tests |
-| --- | --- | --- | --- | --- | --- | --- |\n",
+            "\n| message of the charger | checked | answer | recorded | changes | when not delivered | frames in tests | OCTT cases | clients |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         );
         for info in sent {
             page.push_str(&message_row(version, info, &frames));
         }
         page.push_str(
-            "\n| command | command | answer | safe to repeat |\n| --- | --- | --- | --- |\n",
+            "\n| command | command | answer | safe to repeat | OCTT cases | clients |
+| --- | --- | --- | --- | --- | --- |\n",
+        );
+        let clients = serving_clients(version, received.clone().count());
+        assert!(
+            !clients.is_empty(),
+            "{version}: no client serves all commands"
         );
         for info in received {
-            page.push_str(&command_row(version, info, &words));
+            page.push_str(&command_row(version, info, &words, &clients));
         }
     }
     page
@@ -168,7 +243,7 @@ fn message_row(version: Version, info: &ActionInfo, frames: &Frames) -> String {
     };
     let is_checked = !info.check_request("[]").is_empty();
     format!(
-        "| {} | {} | {answer} | {} | {} | {:?} | {} / {} / {} |\n",
+        "| {} | {} | {answer} | {} | {} | {:?} | {} / {} / {} | {} | {} |\n",
         info.name,
         yes(is_checked),
         yes(recorded.contains(&true)),
@@ -180,10 +255,12 @@ fn message_row(version: Version, info: &ActionInfo, frames: &Frames) -> String {
         valid.len(),
         tolerated.len(),
         broken.len(),
+        octt_cases(version, "-> ", info.name),
+        words_of(&sending_clients(version, info.name)),
     )
 }
 
-fn command_row(version: Version, info: &ActionInfo, words: &[Value]) -> String {
+fn command_row(version: Version, info: &ActionInfo, words: &[Value], clients: &[&str]) -> String {
     let payload = payload(info, words).to_string();
     let is_checked = check_command(version, info.name, &payload).is_ok()
         && check_command(version, info.name, "[]").is_err();
@@ -207,11 +284,13 @@ fn command_row(version: Version, info: &ActionInfo, words: &[Value]) -> String {
     };
     let is_safe = stored.view(NOW).safe_to_repeat;
     format!(
-        "| {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} | {} |\n",
         info.name,
         yes(is_checked && is_sent),
         yes(is_joined),
-        yes(is_safe)
+        yes(is_safe),
+        octt_cases(version, "command ", info.name),
+        words_of(clients),
     )
 }
 

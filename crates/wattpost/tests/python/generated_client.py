@@ -6,13 +6,15 @@ as JSON. The types of this file are checked by mypy against those of the generat
 
 import json
 import sys
+from io import BytesIO
 from uuid import uuid4
 
 from wattpost_client import AuthenticatedClient
 from wattpost_client.api.chargers import chargers_list, chargers_one
 from wattpost_client.api.commands import commands_create, commands_one
-from wattpost_client.models import ChargerWithDetails, Command, NewCommand, PageCharger, Problem
-from wattpost_client.types import UNSET, Unset
+from wattpost_client.api.tokens import tokens_import
+from wattpost_client.models import ChargerWithDetails, Command, Import, NewCommand, PageCharger, Problem
+from wattpost_client.types import UNSET, File, Unset
 
 
 def identities(client: AuthenticatedClient) -> list[str]:
@@ -38,6 +40,14 @@ def reset(client: AuthenticatedClient, charger: str) -> Command:
     return done
 
 
+def imported(client: AuthenticatedClient, text: str) -> Import:
+    """Imports a file of tokens."""
+    body = File(payload=BytesIO(text.encode()))
+    found = tokens_import.sync(client=client, body=body, idempotency_key=str(uuid4()))
+    assert isinstance(found, Import), found
+    return found
+
+
 def main() -> None:
     client = AuthenticatedClient(base_url=sys.argv[2], token=sys.argv[3])
     charger = chargers_one.sync("CP-17", client=client)
@@ -45,10 +55,13 @@ def main() -> None:
     unknown = chargers_one.sync("NOBODY", client=client)
     assert isinstance(unknown, Problem), unknown
     command = reset(client, "CP-17")
+    first = imported(client, "id,status\nCLIENT-1,Accepted\n")
+    again = imported(client, "id,status\nCLIENT-1,Blocked\n")
     print(
         json.dumps(
             {
                 "identities": identities(client),
+                "imported": [first.created, again.created, again.updated],
                 "online": charger.online,
                 "unknown": unknown.code,
                 "command": command.to_dict(),

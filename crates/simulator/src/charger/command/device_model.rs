@@ -141,6 +141,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     row("UnlockConnectorOnEVSideDisconnect", NONE, ReadWrite, Boolean, Fixed("true")),
     row("WebSocketPingInterval", ("OCPPCommCtrlr", "WebSocketPingInterval", ""), ReadOnly, SECONDS, Source::PingInterval),
     row("", ("AlignedDataCtrlr", "TxEndedInterval", ""), ReadWrite, SECONDS, Fixed("0")),
+    row("", ("AuthCtrlr", "MasterPassGroupId", ""), ReadWrite, Text(36), Fixed("")),
     row("", ("ChargingStation", "AvailabilityState", ""), ReadOnly, Kind::Option("Available,Occupied,Reserved,Unavailable,Faulted"), Source::Availability),
     row("", ("ChargingStation", "FirmwareVersion", ""), ReadOnly, Text(50), Fixed(FIRMWARE)),
     row("", ("ChargingStation", "Model", ""), ReadOnly, Text(20), Fixed(MODEL)),

@@ -169,6 +169,16 @@ fn settings_can_be_read_and_changed() {
     assert!(reply.contains("Accepted"), "{reply}");
     let reply = harness.call("GetVariables", json!({"getVariableData": [about]}));
     assert!(reply.contains(r#""attributeValue":"9""#), "{reply}");
+    let master = json!({
+        "component": {"name": "AuthCtrlr"},
+        "variable": {"name": "MasterPassGroupId"},
+    });
+    let mut data = master.clone();
+    data["attributeValue"] = json!("MASTER");
+    let reply = harness.call("SetVariables", json!({"setVariableData": [data]}));
+    assert!(reply.contains("Accepted"), "{reply}");
+    let reply = harness.call("GetVariables", json!({"getVariableData": [master]}));
+    assert!(reply.contains(r#""attributeValue":"MASTER""#), "{reply}");
     let unknown = json!([{"component": {"name": "A"}, "variable": {"name": "B"}}]);
     let reply = harness.call("GetVariables", json!({ "getVariableData": unknown }));
     assert!(reply.contains("UnknownComponent"), "{reply}");
