@@ -8,7 +8,7 @@
 use crate::admission::Starts;
 use crate::clock::{self, wall_clock};
 use crate::connection::Connection;
-use crate::connection::carry::NotResumed;
+use crate::connection::carry::{NotResumed, Read};
 use crate::connection::control::Stop;
 use crate::parts::Parts;
 use crate::{Begin, Gateway, GatewayConfig, GatewayDeps, StartError};
@@ -17,7 +17,8 @@ use central::resend::ResendMemory;
 use central::{Epoch, Timestamp};
 use common::lock::lock;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub(crate) struct CarriedConnection {
     pub(crate) charger_id: String,
     pub(crate) epoch: Epoch,
     pub(crate) socket: TcpStream,
-    pub(crate) state: Vec<u8>,
+    pub(crate) state: Box<RawValue>,
 }
 
 /// What a gateway gives to the process that goes on.
@@ -67,8 +68,23 @@ pub struct HandedConnection {
     pub charger_id: String,
     /// The epoch of the connection.
     pub epoch: u64,
-    /// Its state, as JSON. A release that cannot read it closes the connection with 1001.
-    pub state: Vec<u8>,
+    /// Its state. A release that cannot read it closes the connection with 1001.
+    pub state: Box<RawValue>,
+}
+
+/// A connection of another process whose state was read, or could not be.
+pub(crate) struct Arrived {
+    pub(crate) charger_id: String,
+    pub(crate) epoch: Epoch,
+    pub(crate) socket: TcpStream,
+    pub(crate) read: Result<Read, String>,
+}
+
+/// What a gateway that takes over knows before it reads the journal.
+pub(crate) struct Before {
+    pub(crate) state: State,
+    /// The identities whose memory of resends has come with their connection.
+    pub(crate) remembered: HashSet<String>,
 }
 
 /// The state of a gateway as a whole.
@@ -239,24 +255,38 @@ impl Gateway {
         deps: GatewayDeps,
         from: HandOver,
     ) -> Result<(Self, TakenOver), StartError> {
-        let state: State = serde_json::from_slice(&from.state)
-            .map_err(|error| StartError::HandOver(error.to_string()))?;
+        let failed = |error: &dyn std::fmt::Display| StartError::HandOver(error.to_string());
+        let state: State = serde_json::from_slice(&from.state).map_err(|error| failed(&error))?;
+        let handed = from.connections;
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = read_states(&handed);
+            (handed, read)
+        });
+        let (handed, read) = reading.await.map_err(|error| failed(&error))?;
+        let of_journal = |read: &Result<Read, String>| !read.as_ref().is_ok_and(Read::remembers);
+        let remembered = handed.iter().zip(&read);
+        let remembered = remembered.filter(|(_, read)| !of_journal(read));
+        let remembered = remembered.map(|(handed, _)| handed.charger_id.clone());
+        let before = Before {
+            state,
+            remembered: remembered.collect(),
+        };
         let (gateway, begin, mut memories) =
-            Self::build(config, deps, from.listeners, Some(state)).await?;
-        let mut connections = Vec::with_capacity(from.connections.len());
+            Self::build(config, deps, from.listeners, Some(before)).await?;
+        let mut connections = Vec::with_capacity(handed.len());
         let mut not_resumed = Vec::new();
-        for handed in from.connections {
+        for (handed, read) in handed.into_iter().zip(read) {
             let key = ChargerKey::of(&handed.charger_id);
             let learnt = memories.remove(&key).unwrap_or_default();
             let socket = handed.socket.set_nonblocking(true);
             let socket = socket.and_then(|()| TcpStream::from_std(handed.socket));
-            let carried = CarriedConnection {
+            let arrived = Arrived {
                 charger_id: handed.charger_id,
                 epoch: Epoch(handed.epoch),
-                socket: socket.map_err(|error| StartError::HandOver(error.to_string()))?,
-                state: handed.state,
+                socket: socket.map_err(|error| failed(&error))?,
+                read,
             };
-            match Connection::carried_on(&gateway.parts, carried, learnt) {
+            match Connection::carried_on(&gateway.parts, arrived, learnt) {
                 Ok(connection) => connections.push(connection),
                 Err(lost) => not_resumed.push(lost),
             }
@@ -270,6 +300,27 @@ impl Gateway {
         };
         Ok((gateway, taken))
     }
+}
+
+/// Reads the states, on as many threads as there are cores. Blocks.
+fn read_states(handed: &[HandedConnection]) -> Vec<Result<Read, String>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let size = handed.len().div_ceil(threads).max(1);
+    let read = |some: &[HandedConnection]| -> Vec<_> {
+        let states = some.iter().map(|one| Read::of(one.state.get()));
+        states.collect()
+    };
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = handed
+            .chunks(size)
+            .map(|some| (some, scope.spawn(move || read(some))))
+            .collect();
+        let parts = parts.into_iter().map(|(some, part)| match part.join() {
+            Ok(read) => read,
+            Err(_) => some.iter().map(|_| Err("a panic".to_owned())).collect(),
+        });
+        parts.flatten().collect()
+    })
 }
 
 /// Waits until `left` is 0; not longer than `patience` after it was less than ever before, nor than `most`.

@@ -75,7 +75,7 @@ use common::lock::lock;
 use common::restart;
 use common::settings::SettingError;
 use journal::Journal;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -177,7 +177,7 @@ impl Gateway {
         config: GatewayConfig,
         deps: GatewayDeps,
         mut inherited: Vec<std::net::TcpListener>,
-        carried: Option<hand_over::State>,
+        before: Option<hand_over::Before>,
     ) -> Result<(Self, Begin, HashMap<ChargerKey, ResendMemory>), StartError> {
         config.check()?;
         // Before anything is written, so that a second gateway on a port fails without effect.
@@ -204,7 +204,7 @@ impl Gateway {
         let directory_source = Arc::clone(&deps.directory);
         let running_source = Arc::clone(&deps.directory);
         let events = deps.cluster_events.clone();
-        let prepared = tokio::task::spawn_blocking(move || prepare(config, deps, carried)).await;
+        let prepared = tokio::task::spawn_blocking(move || prepare(config, deps, before)).await;
         let prepared = prepared.map_err(|error| StartError::Journal(error.to_string()))?;
         let (parts, memories) = prepared?;
         let parts = Arc::new(parts);
@@ -462,7 +462,7 @@ const fn message_limits(config: &GatewayConfig, record_bytes_max: usize) -> Mess
 fn prepare(
     config: GatewayConfig,
     deps: GatewayDeps,
-    carried: Option<hand_over::State>,
+    before: Option<hand_over::Before>,
 ) -> Result<(Parts, HashMap<ChargerKey, ResendMemory>), StartError> {
     let GatewayDeps {
         journal,
@@ -477,10 +477,15 @@ fn prepare(
         disconnects,
         handshakes,
     } = deps;
+    let (carried, remembered) = match before {
+        Some(before) => (Some(before.state), before.remembered),
+        None => (None, HashSet::new()),
+    };
     let resumed = resume::resume(
         &journal,
         config.resend_replay_bytes_max,
         &policy.close_styles,
+        &remembered,
     )
     .map_err(|error| StartError::Journal(error.to_string()))?;
     let last_epoch = carried

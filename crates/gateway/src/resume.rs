@@ -5,7 +5,7 @@ use central::model::{ChargerKey, CloseRule};
 use central::resend::ResendMemory;
 use central::{Epoch, Record, Timestamp};
 use journal::{Journal, ReadError};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const READ_RECORDS: usize = 4_096;
 const READ_BYTES: usize = 4 << 20;
@@ -23,7 +23,8 @@ pub(crate) struct Resumed {
     pub(crate) records: u64,
 }
 
-/// Reads at most `bytes_max` of the newest records. Blocks.
+/// Reads at most `bytes_max` of the newest records. Blocks. `remembered` are identities of which nothing is to be learnt,
+/// because their memory has come from another process: that saves most of the time, for which chargers wait then.
 ///
 /// A record that cannot be read, or that the journal forgets meanwhile, is skipped, so that chargers are served. Its
 /// resend is not recognised and becomes a record of its own, the only readable copy.
@@ -34,6 +35,7 @@ pub(crate) fn resume(
     journal: &Journal,
     bytes_max: u64,
     close_styles: &[CloseRule],
+    remembered: &HashSet<String>,
 ) -> Result<Resumed, ReadError> {
     let status = journal.status();
     let kept = status.used_bytes.saturating_add(status.retained_bytes);
@@ -51,6 +53,7 @@ pub(crate) fn resume(
         journal,
         status.oldest_seq.saturating_sub(1).saturating_add(skip),
         close_styles,
+        remembered,
     )
 }
 
@@ -58,10 +61,11 @@ fn read_from(
     journal: &Journal,
     after: u64,
     close_styles: &[CloseRule],
+    remembered: &HashSet<String>,
 ) -> Result<Resumed, ReadError> {
     let mut resumed = Resumed::default();
     scan(journal, after, |_, bytes| {
-        resumed.learn(bytes, close_styles)
+        resumed.learn(bytes, close_styles, remembered)
     })?;
     Ok(resumed)
 }
@@ -107,7 +111,7 @@ pub(crate) fn scan(
 }
 
 impl Resumed {
-    fn learn(&mut self, bytes: &[u8], close_styles: &[CloseRule]) {
+    fn learn(&mut self, bytes: &[u8], close_styles: &[CloseRule], remembered: &HashSet<String>) {
         self.records += 1;
         // A record in another format was written by another release and is skipped.
         let Ok(record) = Record::decode(bytes) else {
@@ -115,7 +119,7 @@ impl Resumed {
         };
         self.last_epoch = self.last_epoch.max(record.epoch);
         self.newest = self.newest.max(record.received_at);
-        if record.charger_id.is_empty() {
+        if record.charger_id.is_empty() || remembered.contains(record.charger_id) {
             return;
         }
         let key = ChargerKey::of(record.charger_id);
@@ -130,6 +134,28 @@ mod tests {
     use super::*;
     use journal::Options;
     use journal::sim::SimDisk;
+
+    #[test]
+    fn nothing_is_learnt_of_chargers_whose_memory_has_come_with_their_connection() {
+        let (journal, _) = Journal::open_on(SimDisk::new(1), Options::default()).expect("opens");
+        for (charger, epoch, at) in [("A", 7, 70), ("B", 8, 80), ("C", 9, 90)] {
+            let (epoch, at) = (Epoch(epoch), Timestamp(at));
+            let record = central::record::disconnected(charger, epoch, "for a test", at);
+            let seq = journal.append(&record, None).expect("has room");
+            journal.wait_durable(seq).expect("is durable");
+        }
+        let remembered = HashSet::from(["A".to_owned(), "C".to_owned()]);
+        let resumed = resume(&journal, u64::MAX, &[], &remembered).expect("reads");
+        let learnt: Vec<&ChargerKey> = resumed.memories.keys().collect();
+        assert_eq!(learnt, [&ChargerKey::of("B")]);
+        // The numbers and times of all records count.
+        assert_eq!(
+            (resumed.last_epoch, resumed.newest),
+            (Epoch(9), Timestamp(90))
+        );
+        assert_eq!(resumed.records, 3);
+        journal.close().expect("closes");
+    }
 
     #[test]
     fn records_forgotten_while_reading_are_skipped() {
@@ -148,7 +174,7 @@ mod tests {
             journal.wait_durable(seq).expect("is durable");
             journal.forget_upto(seq).expect("is durable");
         }
-        let resumed = read_from(&journal, 0, &[]).expect("goes on");
+        let resumed = read_from(&journal, 0, &[], &HashSet::new()).expect("goes on");
         assert!(resumed.records < epoch);
         assert_eq!(resumed.last_epoch, Epoch(epoch));
         assert_eq!(resumed.newest, Timestamp(7));

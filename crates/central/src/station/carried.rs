@@ -45,6 +45,13 @@ impl CarriedStation {
     pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
+
+    /// Whether [`Station::resume`] uses what this remembers of messages: not if another build has made it whose hashes
+    /// differ.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.hash_of_build == hash_of_build()
+    }
 }
 
 impl Station {
@@ -91,7 +98,7 @@ impl Station {
         policy: Arc<Policy>,
         mut learnt: ResendMemory,
     ) -> Self {
-        let (memory, recent) = match carried.hash_of_build == hash_of_build() {
+        let (memory, recent) = match carried.remembers() {
             true => (carried.memory, carried.recent),
             false => {
                 learnt.set_shown_version(carried.memory.shown_version());

@@ -11,7 +11,7 @@ use crate::connection::frames::{Frames, Incoming, Line};
 use crate::connection::wire::Taken;
 use crate::connection::{Connection, broken};
 use crate::directory::PasswordMark;
-use crate::hand_over::CarriedConnection;
+use crate::hand_over::{Arrived, CarriedConnection};
 use crate::parts::Parts;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -22,6 +22,7 @@ use central::resend::ResendMemory;
 use central::station::{CarriedStation, CloseReason, Station};
 use common::lock::lock;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -149,7 +150,8 @@ impl Connection {
             epoch,
             socket: taken.socket,
             // Only maps with keys that are no texts cannot be JSON.
-            state: serde_json::to_vec(&state).unwrap_or_default(),
+            state: serde_json::value::to_raw_value(&state)
+                .unwrap_or_else(|_| RawValue::NULL.to_owned()),
         };
         lock(&this.parts.carried).push(carried);
         Ok(())
@@ -173,16 +175,16 @@ impl Connection {
     /// When this process cannot go on with it.
     pub(crate) fn carried_on(
         parts: &Arc<Parts>,
-        carried: CarriedConnection,
+        arrived: Arrived,
         learnt: ResendMemory,
     ) -> Result<Box<Self>, NotResumed> {
-        let CarriedConnection {
+        let Arrived {
             charger_id,
             epoch,
             socket,
-            state,
-        } = carried;
-        let read = match Read::of(&state) {
+            read,
+        } = arrived;
+        let read = match read {
             Ok(read) => read,
             Err(why) => {
                 return Err(NotResumed {
@@ -266,7 +268,7 @@ pub(crate) struct NotResumed {
 }
 
 /// What was read of a [`State`].
-struct Read {
+pub(crate) struct Read {
     state: State,
     unread: Vec<u8>,
     unwritten: Vec<u8>,
@@ -274,8 +276,8 @@ struct Read {
 }
 
 impl Read {
-    fn of(bytes: &[u8]) -> Result<Self, String> {
-        let state: State = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    pub(crate) fn of(json: &str) -> Result<Self, String> {
+        let state: State = serde_json::from_str(json).map_err(|error| error.to_string())?;
         if let Some(deflate) = &state.deflate
             && agree_deflate(deflate).as_deref() != Some(deflate)
         {
@@ -295,5 +297,10 @@ impl Read {
             held,
             state,
         })
+    }
+
+    /// Whether the memory of resends has come with it, so that the journal need not be read for it.
+    pub(crate) fn remembers(&self) -> bool {
+        self.state.station.remembers()
     }
 }

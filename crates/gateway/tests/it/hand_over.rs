@@ -164,7 +164,7 @@ async fn answers_that_a_slow_reader_has_not_taken_are_sent_by_the_next_gateway()
     .await;
     let (handed, next) = world.hand_over().await;
     let state: serde_json::Value =
-        serde_json::from_slice(&handed.connections[0].state).expect("JSON");
+        serde_json::from_str(handed.connections[0].state.get()).expect("JSON");
     assert_ne!(state["unwritten"], "");
     let world = next.take_over(handed, |_| {}).await;
     for n in 0..2_500 {
@@ -240,7 +240,8 @@ async fn a_state_that_cannot_be_read_closes_its_connection_only() {
     assert_eq!((handed.connections.len(), handed.closed), (2, 0));
     let of_charger = |connection: &&mut gateway::HandedConnection| connection.charger_id == "CP-1";
     let connection = handed.connections.iter_mut().find(of_charger);
-    connection.expect("handed").state = b"{\"station\":7}".to_vec();
+    let state = serde_json::value::to_raw_value(&json!({"station": 7}));
+    connection.expect("handed").state = state.expect("JSON");
     let world = next.take_over(handed, |_| {}).await;
     assert_eq!(charger.closed().await, Some(1001));
     other.heartbeat().await;
@@ -282,7 +283,7 @@ async fn a_state_is_written_for_later_builds_if_told_so() {
     let mut world = Some(world);
     for _ in 0..20 {
         let (handed, next) = world.take().expect("runs").hand_over().await;
-        let state: Value = serde_json::from_slice(&handed.connections[0].state).expect("JSON");
+        let state: Value = serde_json::from_str(handed.connections[0].state.get()).expect("JSON");
         if state["unread"] != "" {
             let text = serde_json::to_string_pretty(&state).expect("JSON");
             std::fs::write(&file, text + "\n").expect("writes");
@@ -346,13 +347,13 @@ async fn states_of_earlier_and_later_builds_go_on() {
             receives(&mut charger, 5).await;
             let (mut handed, next) = world.hand_over().await;
             let connection = &mut handed.connections[0];
-            let own: Value = serde_json::from_slice(&connection.state).expect("JSON");
+            let own: Value = serde_json::from_str(connection.state.get()).expect("JSON");
             let mut state = state;
             for place in OF_THE_RUN {
                 let (kept, own) = (state.pointer_mut(place), own.pointer(place));
                 *kept.expect("is kept") = own.expect("is there still").clone();
             }
-            connection.state = serde_json::to_vec(&state).expect("JSON");
+            connection.state = serde_json::value::to_raw_value(&state).expect("JSON");
             let commands = Arc::clone(&store);
             let world = next
                 .take_over(handed, |setup| setup.commands = Some(commands as _))
@@ -398,12 +399,12 @@ async fn one_wrong_member_of_a_state_closes_its_connection_only() {
         let Some(number) = number.and_then(|number| number.parse::<usize>().ok()) else {
             continue;
         };
-        let mut state: Value = serde_json::from_slice(&connection.state).expect("JSON");
+        let mut state: Value = serde_json::from_str(connection.state.get()).expect("JSON");
         let place = &places[number];
         let member = state.pointer_mut(place);
         // No member has this form.
         *member.unwrap_or_else(|| panic!("no {place}")) = json!([[[]]]);
-        connection.state = serde_json::to_vec(&state).expect("JSON");
+        connection.state = serde_json::value::to_raw_value(&state).expect("JSON");
     }
     let world = next.take_over(handed, |_| {}).await;
     for (charger, place) in chargers.iter_mut().zip(&places) {

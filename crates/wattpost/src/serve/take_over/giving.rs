@@ -2,7 +2,7 @@
 
 use super::channel::{HANDLES_MAX, Kind, receive, send};
 use super::{
-    Carried, ConnectionContent, GatewayContent, Greeting, has_ended, open_dir, socket_path,
+    Carried, ConnectionToSend, GatewayContent, Greeting, has_ended, open_dir, socket_path,
 };
 use anyhow::{Context, Result, bail, ensure};
 use rustix::net::sockopt::socket_peercred;
@@ -242,9 +242,16 @@ impl Successor {
         let content = serde_json::to_vec(&content)?;
         send(&self.stream, Kind::Gateway, &content, &handles)?;
         for some in gateway.connections.chunks(HANDLES_MAX) {
-            let contents: Result<Vec<_>> = some.iter().map(ConnectionContent::of).collect();
+            let contents: Vec<_> = some
+                .iter()
+                .map(|one| ConnectionToSend {
+                    charger_id: &one.charger_id,
+                    epoch: one.epoch,
+                    state: &one.state,
+                })
+                .collect();
             let handles: Vec<BorrowedFd<'_>> = some.iter().map(|one| one.socket.as_fd()).collect();
-            let content = serde_json::to_vec(&contents?)?;
+            let content = serde_json::to_vec(&contents)?;
             send(&self.stream, Kind::Connections, &content, &handles)?;
         }
         Ok(())

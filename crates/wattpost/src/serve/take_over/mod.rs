@@ -23,7 +23,7 @@ pub(crate) mod taking;
 
 use anyhow::{Context, Result, ensure};
 use central::Seq;
-use gateway::{HandOver, HandedConnection};
+use gateway::HandOver;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -113,23 +113,20 @@ struct GatewayContent {
 }
 
 /// What one connection is in the content of `Connections`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct ConnectionContent {
     charger_id: String,
     epoch: u64,
-    /// [`HandedConnection::state`], which is JSON.
+    /// [`gateway::HandedConnection::state`].
     state: Box<RawValue>,
 }
 
-impl ConnectionContent {
-    fn of(connection: &HandedConnection) -> Result<Self> {
-        Ok(Self {
-            charger_id: connection.charger_id.clone(),
-            epoch: connection.epoch,
-            state: serde_json::from_slice(&connection.state)
-                .context("the state of a connection")?,
-        })
-    }
+/// The same, to be sent.
+#[derive(Debug, Serialize)]
+struct ConnectionToSend<'a> {
+    charger_id: &'a str,
+    epoch: u64,
+    state: &'a RawValue,
 }
 
 /// The path of the socket in a data directory that may be too long for a socket's address, which has 108 bytes. The

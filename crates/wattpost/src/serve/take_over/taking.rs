@@ -104,7 +104,7 @@ impl Predecessor {
                     socket: TcpStream::from(handle),
                     charger_id: content.charger_id,
                     epoch: content.epoch,
-                    state: String::from(Box::<str>::from(content.state)).into_bytes(),
+                    state: content.state,
                 });
             }
         }
