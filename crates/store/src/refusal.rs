@@ -67,6 +67,9 @@ impl Refusal {
 
     /// Whether the connection must be closed: it is broken, or the operation may still be running on it.
     pub(crate) const fn breaks_connection(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Late(_))
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Late(_) | Self::Newer { .. }
+        )
     }
 }

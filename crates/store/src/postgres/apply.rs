@@ -204,7 +204,7 @@ pub(crate) async fn apply_whole(
     let Session { connection, cache } = session;
     let mut transaction = connection.begin().await.map_err(error::refusal)?;
     let done = async {
-        inbox::lock_against_moves(&mut transaction).await?;
+        inbox::begin_batch(&mut transaction).await?;
         let applied = apply_group(&mut transaction, cache, records, changes).await?;
         dead_letters::insert(&mut transaction, cache, dead).await?;
         Ok(applied)

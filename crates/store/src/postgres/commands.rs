@@ -3,7 +3,7 @@
 
 use super::numbers::{clean, stored_seqs};
 use super::states::read_state;
-use super::{PostgresStore, audit, effects, error, event_log};
+use super::{PostgresStore, audit, effects, error, event_log, schema};
 use crate::commands::{
     CHARGER_WAS_BUSY, COLUMNS, CommandRow, JOINS, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all,
     effect_condition, page_of, slices,
@@ -38,13 +38,15 @@ impl PostgresStore {
         self.read(async |connection| {
             let mut transaction = connection.begin().await.map_err(error::refusal)?;
             // A claim that is forgotten would let another gateway send the command again.
-            sqlx::query(
-                "SELECT set_config('synchronous_commit', 'on', true)
-                 WHERE current_setting('synchronous_commit') = 'off'",
+            let row = sqlx::query(
+                "SELECT (SELECT version FROM wattpost_schema), CASE current_setting('synchronous_commit')
+                     WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END",
             )
-            .execute(&mut *transaction)
+            .fetch_one(&mut *transaction)
             .await
             .map_err(error::refusal)?;
+            let version = row.try_get(0).map_err(error::refusal)?;
+            schema::refuse_newer(&mut transaction, version).await?;
             let done = work(&mut transaction).await?;
             transaction.commit().await.map_err(error::refusal)?;
             Ok(done)

@@ -6,11 +6,12 @@
 //! looked up on those days only (docs/adr/0007). Rows that maintenance moved to `messages_outside` are looked up
 //! there.
 
-use super::error;
 use super::messages::Key;
 use super::numbers::{Numbers, clean};
+use super::{error, schema};
 use crate::refusal::Refusal;
 use central::{Record, RecordId};
+use sqlx::Row;
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -81,15 +82,22 @@ const fn block_day((gateway_no, seq, received_at): Key) -> BlockDay {
     )
 }
 
-/// Until the end of the transaction, maintenance moves no row to another partition, so that what is looked up stays
-/// true until the insert. Batches do not exclude each other.
-pub(crate) async fn lock_against_moves(connection: &mut PgConnection) -> Result<(), Refusal> {
-    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
-        .bind(MOVE_LOCK)
-        .execute(connection)
-        .await
-        .map_err(error::refusal)?;
-    Ok(())
+/// Begins a batch, inside the caller's transaction. Until its end, maintenance moves no row to another partition, so that
+/// what is looked up stays true until the insert, and the schema stays one that this program can use. Batches do not exclude
+/// each other.
+///
+/// # Errors
+/// When a newer program has migrated the database, and this one cannot go on with it.
+pub(crate) async fn begin_batch(connection: &mut PgConnection) -> Result<(), Refusal> {
+    let row = sqlx::query(
+        "SELECT (SELECT version FROM wattpost_schema), pg_advisory_xact_lock_shared($1)",
+    )
+    .bind(MOVE_LOCK)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let version = row.try_get(0).map_err(error::refusal)?;
+    schema::refuse_newer(connection, version).await
 }
 
 /// Sequence numbers that exist already, where the insert would not detect it.

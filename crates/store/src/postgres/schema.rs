@@ -172,6 +172,13 @@ pub(crate) async fn migrate(
     {
         return Err(newer(found));
     }
+    if (1..SCHEMA_USABLE_FROM.cast_signed()).contains(&found) {
+        // Programs that know this version only cannot go on: what they write is committed before, or refused after.
+        sqlx::raw_sql("LOCK TABLE wattpost_schema IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+    }
     if found < LATEST {
         for sql in MIGRATIONS.iter().skip(found.unsigned_abs() as usize) {
             sqlx::raw_sql(*sql)
@@ -338,6 +345,24 @@ fn rights(grants: &str) -> Vec<(&str, &str)> {
                 .flat_map(move |table| rights.split(", ").map(move |right| (table, right)))
         })
         .collect()
+}
+
+/// Refuses, inside the caller's transaction, to write to a database that a newer program has migrated while this one
+/// runs, and that this one cannot use. `version` was read in the same transaction: until it ends, its lock on the table
+/// keeps such a migration waiting.
+pub(crate) async fn refuse_newer(
+    connection: &mut PgConnection,
+    version: Option<i32>,
+) -> Result<(), Refusal> {
+    let found = version.unwrap_or(0);
+    match is_usable_newer(connection, found).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Refusal::Newer {
+            found: found.unsigned_abs(),
+            known: LATEST.unsigned_abs(),
+        }),
+        Err(error) => Err(error::refusal(error)),
+    }
 }
 
 fn check_error(error: &sqlx::Error) -> CheckError {

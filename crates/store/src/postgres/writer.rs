@@ -8,6 +8,7 @@ use super::inbox::Days;
 use super::maintenance::make_commits_durable;
 use super::numbers::Numbers;
 use super::parts::Parts;
+use super::schema;
 use super::states::States;
 use crate::refusal::Refusal;
 use sqlx::ConnectOptions;
@@ -93,6 +94,11 @@ impl Writer {
     ) -> Result<T, Refusal> {
         let session = self.session().await?;
         let mut transaction = session.connection.begin().await.map_err(error::refusal)?;
+        let version = sqlx::query_scalar("SELECT version FROM wattpost_schema")
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(error::refusal)?;
+        schema::refuse_newer(&mut transaction, version).await?;
         let done = work(&mut transaction).await?;
         transaction.commit().await.map_err(error::refusal)?;
         Ok(done)

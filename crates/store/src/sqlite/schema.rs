@@ -126,13 +126,7 @@ pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
     // One snapshot: another process may create the tables between two statements, and they would look like those of
     // another program.
     let connection = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
-    let found = version(&connection)?;
-    if found > LATEST && !is_usable(LATEST, note(&connection, found)?) {
-        return Err(Refusal::Newer {
-            found,
-            known: LATEST,
-        });
-    }
+    let found = refuse_newer(&connection)?;
     let application: i32 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if application == APPLICATION_ID {
@@ -145,6 +139,19 @@ pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
         return Ok(0);
     }
     Err(Refusal::OtherProgram)
+}
+
+/// The schema's version. Refuses, inside the caller's transaction, one that is newer and that this build cannot use: a newer
+/// program may have migrated the database while this one runs.
+pub(crate) fn refuse_newer(connection: &Connection) -> Result<u32, Refusal> {
+    let found = version(connection)?;
+    if found > LATEST && !is_usable(LATEST, note(connection, found)?) {
+        return Err(Refusal::Newer {
+            found,
+            known: LATEST,
+        });
+    }
+    Ok(found)
 }
 
 /// What the program that migrated the database to this version has noted.

@@ -5,6 +5,7 @@ use crate::refusal::Refusal;
 use crate::sqlite::SqliteOptions;
 use crate::sqlite::connection;
 use crate::sqlite::numbers::Numbers;
+use crate::sqlite::schema;
 use crate::sqlite::states::States;
 use central::ports::UnavailableKind;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -205,6 +206,7 @@ impl Session {
             .query_row([], |row| row.get(0))?;
         if version != self.cache.data_version {
             self.cache.clear();
+            schema::refuse_newer(&transaction)?;
             self.cache.data_version = version;
         }
         let done = work(&transaction, &mut self.cache)?;

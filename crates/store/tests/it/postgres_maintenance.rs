@@ -516,6 +516,42 @@ fn errors_that_waiting_does_not_help_are_returned_at_once() {
     assert!(open(&database.url()).contains("newer"));
 }
 
+/// `wattpost migrate` of a newer program, while processes of this version run that cannot go on with its schema: what they
+/// would write may be incomplete for the new one.
+#[test]
+fn a_running_process_writes_nothing_to_a_schema_that_it_cannot_use() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
+    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
+    let newer = |usable_from: u32| {
+        database.execute(&format!(
+            "UPDATE wattpost_schema SET version = 99;
+             INSERT INTO settings VALUES ('schema_99_usable_from', {usable_from})
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        ));
+    };
+    newer(store::SCHEMA_VERSION + 1);
+    let next = [heartbeat(2, "CP-1")];
+    let token = Token::accepted("04A2");
+    for _ in 0..2 {
+        let error = apply(&store, &next).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains("schema is version 99") && said.contains("use a newer program"),
+            "{said}"
+        );
+        assert!(store.ping().is_err());
+        assert!(store.put_token(&token, &origin()).is_err());
+    }
+    let rows =
+        "SELECT (SELECT count(*) FROM messages) || ' ' || (SELECT count(*) FROM tokens) AS value";
+    assert_eq!(database.query(rows), ["1 0"]);
+    // One that says that processes of this version can go on.
+    newer(store::SCHEMA_VERSION);
+    assert_eq!(apply(&store, &next).unwrap().new, 1);
+    assert_eq!(database.query(rows), ["2 0"]);
+}
+
 #[test]
 fn database_with_another_encoding_is_refused() {
     let database = PostgresDatabase::latin1();

@@ -333,6 +333,19 @@ fn newer_schema_that_is_noted_as_usable_is_used() {
         database.query("SELECT user_version AS value FROM pragma_user_version"),
         ["99"]
     );
+    newer(store::SCHEMA_VERSION + 1);
+    // The running process writes nothing that could be incomplete for the newer program.
+    for _ in 0..2 {
+        let said = apply(&store, &[heartbeat(4, "CP-1")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            said.contains("schema is version 99") && said.contains("use a newer program"),
+            "{said}"
+        );
+    }
+    newer(store::SCHEMA_VERSION);
+    assert_eq!(apply(&store, &[heartbeat(4, "CP-1")]).unwrap().new, 1);
     drop(store);
     newer(store::SCHEMA_VERSION + 1);
     let error = SqliteStore::open(database.path(), SqliteOptions::default()).unwrap_err();

@@ -233,6 +233,11 @@ fn count(messages: &[serde_json::Value], kind: &str) -> usize {
 
 /// What a newer program does to the database before it takes over: a migration that this one can go on with.
 fn migrate_further(deployment: &Deployment) {
+    migrate_for(deployment, 0);
+}
+
+/// A migration that is usable by programs that know `further` versions more of the schema than this one.
+fn migrate_for(deployment: &Deployment, further: u32) {
     let database =
         rusqlite::Connection::open(deployment.database_file()).expect("open the database");
     database.busy_timeout(SOON).expect("set the timeout");
@@ -241,9 +246,10 @@ fn migrate_further(deployment: &Deployment) {
         .expect("its version");
     let sql = format!(
         "BEGIN IMMEDIATE; ALTER TABLE messages ADD COLUMN later INTEGER; CREATE TABLE later (no INTEGER);
-         INSERT INTO settings (name, value) VALUES ('schema_{0}_usable_from', {known});
+         INSERT INTO settings (name, value) VALUES ('schema_{0}_usable_from', {1});
          PRAGMA user_version = {0}; COMMIT",
-        known + 1
+        known + 1,
+        known + further
     );
     database.execute_batch(&sql).expect("migrate");
 }
@@ -275,6 +281,57 @@ fn the_running_process_goes_on_when_the_new_one_fails_in_the_middle() {
     let messages = world.nothing_is_lost(&ledger);
     assert_eq!(count(&messages, "connected"), CHARGERS as usize);
     assert_eq!(count(&messages, "gateway_started"), 1);
+}
+
+/// A migration that this version cannot go on with: it stores nothing any more and says so, chargers are answered, a
+/// command and a take-over fail with one sentence, and a program that knows the schema stores what waits.
+#[test]
+fn a_program_writes_nothing_to_a_schema_of_a_newer_one_that_it_cannot_use() {
+    let world = Upgraded::start(QUICK);
+    let ledger = world.deployment.path("ledger.ndjson");
+    let fleet = world.deployment.meter_flood(&ledger, 5, &["--rate", "5"]);
+    world.deployment.wait_for_answers(20.0);
+    migrate_for(&world.deployment, 1);
+    let sentence = |text: &str| text.contains("knows up to") && text.contains("newer program");
+    let is_said = until(SOON, || {
+        let part = world.deployment.part("database");
+        part.is_some_and(|part| part["up"] == false && sentence(&part["detail"].to_string()))
+    });
+    assert!(is_said, "{:?}", world.deployment.get("/health"));
+    let stored = world
+        .deployment
+        .metric("wattpost_consumer_records_applied_total");
+    // A program of this version does not take over, and chargers notice neither.
+    world.install(Path::new(env!("CARGO_BIN_EXE_wattpost")));
+    world.ask_to_upgrade();
+    world.wait_for_log("the new process has ended before it took over", 1);
+    let answers = world.answers();
+    world.deployment.wait_for_answers(answers + 50.0);
+    assert_eq!(
+        world
+            .deployment
+            .metric("wattpost_consumer_records_applied_total"),
+        stored,
+        "nothing may be stored"
+    );
+    let mut add = world.deployment.command("token add");
+    let refused = add.arg("04A2").output().expect("run wattpost");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && sentence(&said), "{said}");
+    // The database as a program that knows the schema leaves it: what waited is stored.
+    let database =
+        rusqlite::Connection::open(world.deployment.database_file()).expect("open the database");
+    database.busy_timeout(SOON).expect("set the timeout");
+    database
+        .execute(
+            "UPDATE settings SET value = value - 1 WHERE name =
+                 (SELECT 'schema_' || user_version || '_usable_from' FROM pragma_user_version)",
+            [],
+        )
+        .expect("note");
+    let report = fleet.end();
+    assert!(report.contains("5 chargers, 5 connections"), "{report}");
+    world.nothing_is_lost(&ledger);
 }
 
 /// The running process has not asked yet when it stops.
