@@ -9,6 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 const UPGRADES: u32 = 5;
+/// All chargers are connected within this time; a first connection would count as one that came back.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(300);
 /// A new process has taken over, or failed, within this time.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Lines of the gateway's log.
@@ -20,6 +22,9 @@ pub(super) fn repeatedly(
     outage: Duration,
     watch: &Watch<'_>,
 ) -> Result<Repair> {
+    if !watch.pause_until(CONNECT_TIMEOUT, || watch.online() == watch.chargers())? {
+        bail!("not all chargers connect before the fault");
+    }
     let connections = watch.connections();
     for number in 1..=UPGRADES {
         match number {
