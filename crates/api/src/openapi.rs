@@ -50,6 +50,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         chargers::connectors,
         chargers::connections,
         uptime::one,
+        uptime::list,
         charger_settings::create,
         charger_settings::change,
         charger_settings::remove,

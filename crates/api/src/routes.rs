@@ -142,6 +142,14 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(uptime::one),
     },
     Route {
+        path: "/api/v1/uptime",
+        purpose: "for how much of a time each of several chargers was connected",
+        parameters: uptime::LIST_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(uptime::list),
+    },
+    Route {
         path: "/api/v1/chargers/{id}/password",
         purpose: "the state of the newest change of a charger's password; `PUT` changes it here and at the charger, `DELETE` gives up a change that was not sent",
         parameters: &[],

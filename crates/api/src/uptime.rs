@@ -1,7 +1,8 @@
-//! `/api/v1/chargers/{id}/uptime`: for how much of a time a charger was connected.
+//! `/api/v1/chargers/{id}/uptime` and `/api/v1/uptime`: for how much of a time one charger, and several ones, were connected.
 
 use crate::commands::{known_charger, now};
 use crate::error::ApiError;
+use crate::page::ListRequest;
 use crate::path::InPath;
 use crate::query::Query;
 use crate::state::AppState;
@@ -19,8 +20,18 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The parameters of the route.
+/// The parameters of the route of one charger.
 pub(crate) const PARAMETERS: &[&str] = &["from", "to", "exclude"];
+/// The parameters of the route of several ones.
+pub(crate) const LIST_PARAMETERS: &[&str] = &["chargers", "from", "to", "exclude", "fields"];
+
+/// Chargers of one request at most.
+const CHARGERS_MAX: usize = 100;
+/// Connections that are read of each of several chargers at most, so that one that connects again all the time does not keep
+/// the others waiting.
+const CONNECTIONS_EACH_MAX: usize = 500;
+/// What is between two identities: the only printable character that none can have.
+const SEPARATOR: char = '/';
 
 const DAY_MS: i64 = 86_400_000;
 /// Days of the range that is not given.
@@ -49,24 +60,107 @@ pub(crate) async fn one(
     state
         .answer(move |store| {
             let charger = known_charger(store, &id)?.charger;
-            let connections = connections(store, &charger, &range, now)?;
-            let gateways: BTreeSet<GatewayId> =
-                connections.iter().map(|one| one.gateway_id).collect();
-            let gateways: Vec<GatewayId> = gateways.into_iter().collect();
-            let runs = store.gateway_runs(&gateways, range.from, range.to, UPTIME_STARTS_MAX);
-            let runs = runs.map_err(|error| page::query_error(error, &PageRequest::default()))?;
-            let runs = runs.ok_or_else(|| {
-                ApiError::range_too_long(&format!(
-                    "gateways started more than {UPTIME_STARTS_MAX} times in it"
-                ))
-            })?;
-            let runs = since_known(runs, &charger, &connections, range.from);
-            Ok(View {
-                charger_id: charger.charger_id,
-                uptime: uptime(&connections, &runs, &range, now),
-            })
+            let connected = connections(store, &charger, &range, now, UPTIME_CONNECTIONS_MAX)?;
+            if connected.is_cut {
+                return Err(ApiError::range_too_long(&format!(
+                    "the charger connected more than {UPTIME_CONNECTIONS_MAX} times in it"
+                )));
+            }
+            let runs = gateway_runs(store, connected.gateways(), &range)?;
+            Ok(view(charger, &connected, &runs, &range, now))
         })
         .await
+}
+
+/// `GET /api/v1/uptime`
+#[utoipa::path(
+    get,
+    path = "/api/v1/uptime",
+    params(
+        ("chargers" = String, Query, description = "The identities of 1 to 100 chargers with `/` between them; letter case is ignored"),
+        ("from" = Option<String>, Query, description = "The begin of the range; default 30 days before `to`"),
+        ("to" = Option<String>, Query, description = "The end of the range, not included; default and at most now; at most 366 days after `from`"),
+        ("exclude" = Option<String>, Query, description = "Times that do not count, such as maintenance: up to 100 of the form `FROM/TO`, with commas between them"),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
+    ),
+    responses((status = 200, description = "The uptime of each, in the order of the request; there are no further pages", body = schema::Page<schema::Uptime>))
+)]
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    request: ListRequest,
+) -> Result<Response, ApiError> {
+    let query = request.query(LIST_PARAMETERS)?;
+    let wanted = request.wanted(&query, "Uptime")?;
+    let ids = identities(&query)?;
+    let now = now();
+    let range = range(&query, now)?;
+    state
+        .answer_list(move |store| {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                let charger = store.charger(id);
+                let charger =
+                    charger.map_err(|error| page::query_error(error, &PageRequest::default()))?;
+                // One that was never there must not hide the others.
+                let Some(charger) = charger else { continue };
+                let connected =
+                    connections(store, &charger.charger, &range, now, CONNECTIONS_EACH_MAX)?;
+                found.push((charger.charger, connected));
+            }
+            let gateways = found.iter().flat_map(|(_, connected)| connected.gateways());
+            let runs = gateway_runs(store, gateways.collect(), &range)?;
+            let views = found.into_iter().map(|(charger, connected)| {
+                let own = connected.gateways();
+                let runs = runs.iter().filter(|run| own.contains(&run.gateway));
+                let runs: Vec<GatewayRun> = runs.copied().collect();
+                view(charger, &connected, &runs, &connected.covered(&range), now)
+            });
+            page::whole(wanted, &views.collect::<Vec<View>>())
+        })
+        .await
+}
+
+fn identities(query: &Query) -> Result<Vec<String>, ApiError> {
+    let text = query.raw("chargers").unwrap_or_default();
+    let ids: Vec<&str> = text.split(SEPARATOR).take(CHARGERS_MAX + 1).collect();
+    if ids.len() > CHARGERS_MAX || ids.contains(&"") {
+        let right = format!(
+            "the identities of 1 to {CHARGERS_MAX} chargers with {SEPARATOR} between them, such as CP-1{SEPARATOR}CP-2"
+        );
+        return Err(ApiError::bad_parameter("chargers", text, &right));
+    }
+    Ok(ids.into_iter().map(str::to_owned).collect())
+}
+
+/// The times in which these gateways ran.
+fn gateway_runs(
+    store: &dyn QueryStore,
+    gateways: BTreeSet<GatewayId>,
+    range: &UptimeRange,
+) -> Result<Vec<GatewayRun>, ApiError> {
+    let gateways: Vec<GatewayId> = gateways.into_iter().collect();
+    let runs = store.gateway_runs(&gateways, range.from, range.to, UPTIME_STARTS_MAX);
+    let runs = runs.map_err(|error| page::query_error(error, &PageRequest::default()))?;
+    runs.ok_or_else(|| {
+        ApiError::range_too_long(&format!(
+            "gateways started more than {UPTIME_STARTS_MAX} times in it"
+        ))
+    })
+}
+
+/// The result for one charger. `runs` are those of its gateways.
+fn view(
+    charger: ChargerView,
+    connected: &Connected,
+    runs: &[GatewayRun],
+    range: &UptimeRange,
+    now: Timestamp,
+) -> View {
+    let runs = since_known(runs.to_vec(), &charger, &connected.connections, range.from);
+    View {
+        charger_id: charger.charger_id,
+        uptime: uptime(&connected.connections, &runs, range, now),
+    }
 }
 
 /// The runs from the first sign of life of the charger on: before, it may not have existed. Where no connection is kept that
@@ -134,13 +228,44 @@ fn excluded(text: &str) -> Option<Vec<(Timestamp, Timestamp)>> {
     parts.iter().map(window).collect()
 }
 
-/// The connections that overlap the range, and the one before it, the newest first.
+/// Connections of a charger.
+struct Connected {
+    /// Those that overlap the range, and the one before it, the newest first.
+    connections: Vec<ConnectionView>,
+    /// Whether the range has earlier ones, which were not read.
+    is_cut: bool,
+}
+
+impl Connected {
+    fn gateways(&self) -> BTreeSet<GatewayId> {
+        self.connections.iter().map(|one| one.gateway_id).collect()
+    }
+
+    /// The part of the range of which the connections were read.
+    fn covered(&self, range: &UptimeRange) -> UptimeRange {
+        let oldest = self.connections.last().filter(|_| self.is_cut);
+        let from = oldest.map_or(range.from, |one| {
+            one.connected_at.clamp(range.from, range.to)
+        });
+        UptimeRange {
+            from,
+            ..range.clone()
+        }
+    }
+}
+
+/// The connections of the range, about `max` at most.
 fn connections(
     store: &dyn QueryStore,
     charger: &ChargerView,
     range: &UptimeRange,
     now: Timestamp,
-) -> Result<Vec<ConnectionView>, ApiError> {
+    max: usize,
+) -> Result<Connected, ApiError> {
+    let of = |connections: Vec<ConnectionView>, is_cut: bool| Connected {
+        connections,
+        is_cut,
+    };
     let mut found = Vec::new();
     // Later ones are skipped, where there are some: an epoch is the time of the begin.
     let newest_began = charger.connected_at.unwrap_or_default();
@@ -154,7 +279,7 @@ fn connections(
     loop {
         let request = PageRequest {
             after,
-            limit: PAGE_MAX,
+            limit: PAGE_MAX.min(max),
         };
         let page = store.connections(&charger.charger_id, &request);
         let page = page.map_err(|error| page::query_error(error, &PageRequest::default()))?;
@@ -162,16 +287,14 @@ fn connections(
             let began = row.began_at();
             found.push(row.view(charger, now));
             if began < range.from {
-                return Ok(found);
+                return Ok(of(found, false));
             }
         }
         if page.next.is_none() {
-            return Ok(found);
+            return Ok(of(found, false));
         }
-        if found.len() >= UPTIME_CONNECTIONS_MAX {
-            return Err(ApiError::range_too_long(&format!(
-                "the charger connected more than {UPTIME_CONNECTIONS_MAX} times in it"
-            )));
+        if found.len() >= max {
+            return Ok(of(found, true));
         }
         after = page.next;
     }

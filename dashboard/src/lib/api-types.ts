@@ -2779,6 +2779,71 @@ export interface components {
             stale_because?: string | null;
         };
         /** @description A page of a list. */
+        Page_Uptime: {
+            /**
+             * Format: date-time
+             * @description For when the answer is. Absent where the header `Wattpost-As-Of` says so alone.
+             */
+            as_of?: string;
+            items: {
+                charger_id: string;
+                /**
+                 * Format: int64
+                 * @description Connections in the range.
+                 */
+                connections: number;
+                /**
+                 * Format: int64
+                 * @description Milliseconds in which it was not connected, and could have been.
+                 */
+                down_ms: number;
+                /**
+                 * Format: int64
+                 * @description Milliseconds that were excluded.
+                 */
+                excluded_ms: number;
+                /** @description How it is computed, in words. */
+                formula: string;
+                /** Format: date-time */
+                from: string;
+                /** @description The newest 1,000 times in which it is not known to have been connected, the newest first. */
+                gaps: components["schemas"]["UptimeGap"][];
+                /**
+                 * Format: int64
+                 * @description Earlier ones.
+                 */
+                gaps_omitted: number;
+                /** Format: date-time */
+                to: string;
+                /**
+                 * Format: int64
+                 * @description Milliseconds of which it is not known, or in which the central system was the cause.
+                 */
+                unknown_ms: number;
+                /**
+                 * Format: int64
+                 * @description Milliseconds in which it was connected.
+                 */
+                up_ms: number;
+                /**
+                 * Format: double
+                 * @description 100 * `up_ms` / (`up_ms` + `down_ms`); null if both are 0.
+                 */
+                uptime_percent?: number | null;
+            }[];
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database was behind what chargers were answered for; null if that is not known.
+             */
+            lag_ms?: number | null;
+            /** @description The `cursor` of the next page; null at the end. */
+            next?: string | null;
+            /** @description Whether the database is unavailable and this is an earlier answer. */
+            stale?: boolean;
+            /** @description Why it is stale; null if it is not. */
+            stale_because?: string | null;
+        };
+        /** @description A page of a list. */
         Page_User: {
             /**
              * Format: date-time

@@ -178,4 +178,86 @@ async fn the_uptime_of_a_charger_counts_no_outage_of_its_gateway() {
     }
     let unknown = get(addr, "/api/v1/chargers/CP-9/uptime").await;
     assert_eq!(unknown.status, 404);
+
+    // Several in one request are the same objects, in the order of the request; one that is not known is left out.
+    let several = format!("/api/v1/uptime?{range}&chargers=");
+    let both = get(addr, &format!("{several}CP-3/CP-9/cp-1/CP-2")).await;
+    assert_eq!(both.status, 200, "{}", both.body);
+    let both = both.json();
+    let one = get(addr, &format!("{path}?{range}")).await.json();
+    assert_eq!(both["items"][1], one);
+    assert_eq!(both["items"][0]["charger_id"], "CP-3");
+    assert_eq!(both["items"][0]["unknown_ms"], 30 * MINUTE);
+    assert_eq!(both["items"][2]["unknown_ms"], 60 * MINUTE);
+    assert_eq!(both["items"].as_array().map(Vec::len), Some(3));
+    assert_eq!(both["next"], serde_json::Value::Null);
+    let most = vec!["CP-1"; 100].join("/");
+    for (query, status) in [
+        (most.clone(), 200),
+        (format!("{most}/CP-1"), 400),
+        (String::new(), 400),
+        ("CP-1/".to_owned(), 400),
+        ("CP-1&limit=5".to_owned(), 400),
+        ("CP-1&fields=up_ms,gaps".to_owned(), 200),
+        ("CP-1&fields=upms".to_owned(), 400),
+    ] {
+        let answer = get(addr, &format!("{several}{query}")).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+    }
+    assert_eq!(get(addr, "/api/v1/uptime").await.status, 400);
+}
+
+/// The list of chargers asks for the rows in sight: one charger that connects again all the time must not make the answer long.
+#[tokio::test]
+async fn of_several_chargers_only_the_newest_connections_are_read() {
+    const SECOND: i64 = 1_000;
+    const CONNECTIONS: i64 = 700;
+    let gateway = message("CP-1", 1, "").id.gateway;
+    let flapping = (1..=CONNECTIONS).flat_map(|number| {
+        let at = number * 10 * SECOND;
+        let of = move |seq: i64, kind: RecordKind, at: i64| MessageRow {
+            kind,
+            epoch: Epoch((number * 10 * SECOND).unsigned_abs()),
+            received_at: Timestamp(at),
+            payload: r#"{"remote":"192.0.2.1:4000"}"#.to_owned(),
+            reason: "no pong in time".to_owned(),
+            ..message("CP-1", seq.unsigned_abs(), "")
+        };
+        [
+            of(2 * number, RecordKind::Connected, at),
+            of(2 * number + 1, RecordKind::Disconnected, at + 5 * SECOND),
+        ]
+    });
+    let started = MessageRow {
+        kind: RecordKind::GatewayStarted,
+        charger_id: String::new(),
+        epoch: Epoch(1),
+        received_at: Timestamp(1),
+        ..message("CP-1", 1, "")
+    };
+    let store = MemoryRows {
+        chargers: vec![central::model::ChargerView {
+            gateway_id: Some(gateway),
+            connected_at: Some(Timestamp(CONNECTIONS * 10 * SECOND)),
+            first_seen_at: Some(Timestamp(SECOND)),
+            ..charger("CP-1", false)
+        }],
+        messages: std::iter::once(started).chain(flapping).collect(),
+        ..MemoryRows::default()
+    };
+    let api = start(config(), &std::sync::Arc::new(store)).await;
+    let to = (CONNECTIONS + 1) * 10 * SECOND;
+    let path = format!("/api/v1/uptime?chargers=CP-1&from=0&to={to}");
+    let found = get(api.local_addr(), &path).await;
+    assert_eq!(found.status, 200, "{}", found.body);
+    let found = &found.json()["items"][0];
+    // It begins with the oldest connection that was read.
+    let begin = (CONNECTIONS - 500 + 1) * 10 * SECOND;
+    assert_eq!(found["from"], Timestamp(begin).to_string());
+    assert_eq!(found["connections"], 500);
+    assert_eq!(found["up_ms"], 500 * 5 * SECOND);
+    // The route of one charger reads all of them.
+    let one = format!("/api/v1/chargers/CP-1/uptime?from=0&to={to}");
+    let one = get(api.local_addr(), &one).await.json();
+    assert_eq!(one["connections"], CONNECTIONS);
 }
