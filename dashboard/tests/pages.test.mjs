@@ -3,5 +3,6 @@ import './pages/every.mjs';
 import './pages/lists.mjs';
 import './pages/dialogs.mjs';
 import './pages/objects.mjs';
+import './pages/state.mjs';
 import './pages/live.mjs';
 import './pages/served.mjs';

@@ -23,6 +23,12 @@ class Route {
     return new URLSearchParams(this.search);
   }
 
+  /** The whole address of now, which follows each change of it. */
+  get href(): string {
+    void [this.path, this.search, this.dialog];
+    return location.href;
+  }
+
   get(name: string): string {
     return this.query.get(name) ?? '';
   }
@@ -35,30 +41,44 @@ class Route {
 
   /** Opens a dialog of the page. */
   ask(dialog: string, about = ''): void {
-    this.dialog = about ? `${dialog}:${about}` : dialog;
-    this.#write(this.query);
+    this.#write(this.query, about ? `${dialog}:${about}` : dialog, false);
   }
 
   readonly closeDialog = (): void => {
-    if (!this.dialog) return;
-    this.dialog = '';
-    this.#write(this.query);
+    if (this.dialog) this.#write(this.query, '', false);
   };
 
-  /** Changes parameters of the address. An empty value removes one. */
+  /**
+   * Changes parameters of the address, as a choice of a person does: a tab, a filter. Back returns to what was chosen before.
+   * An empty value removes one.
+   */
   set(changes: Record<string, string>): void {
+    this.#write(this.#changed(changes), this.dialog, true);
+  }
+
+  /** As {@link set}, for what changes with each key or row, or by itself: Back does not stop at it. */
+  replace(changes: Record<string, string>): void {
+    this.#write(this.#changed(changes), this.dialog, false);
+  }
+
+  #changed(changes: Record<string, string>): URLSearchParams {
     const query = this.query;
     for (const [name, value] of Object.entries(changes)) {
       if (value) query.set(name, value);
       else query.delete(name);
     }
-    this.#write(query);
+    return query;
   }
 
-  #write(query: URLSearchParams): void {
-    this.search = query.size ? `?${query}` : '';
-    if (this.dialog) query.set('dialog', this.dialog);
-    history.replaceState(null, '', this.path + (query.size ? `?${query}` : ''));
+  #write(query: URLSearchParams, dialog: string, isStep: boolean): void {
+    const search = query.size ? `?${query}` : '';
+    if (search === this.search && dialog === this.dialog) return;
+    if (dialog) query.set('dialog', dialog);
+    const address = this.path + (query.size ? `?${query}` : '');
+    if (isStep) history.pushState(null, '', address);
+    else history.replaceState(null, '', address);
+    this.search = search;
+    this.dialog = dialog;
   }
 }
 

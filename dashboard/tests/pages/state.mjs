@@ -1,0 +1,93 @@
+// What the address, the theme, the time and a narrow screen have to do with a page: links, Back, colours, the axis of time, touch.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openPage, until } from '../support.mjs';
+import { browser, evil, wattpost } from './system.mjs';
+
+test('Copy link copies the address of now: with the tab, the filter, the column and the dialog', async () => {
+  const page = await openPage(browser, { permissions: ['clipboard-read', 'clipboard-write'] });
+  const copied = async (scope = page.locator('main')) => {
+    await page.evaluate(() => navigator.clipboard.writeText(''));
+    await scope.getByRole('button', { name: 'Copy link' }).click();
+    return until('the link is copied', () => page.evaluate(() => navigator.clipboard.readText()));
+  };
+  await page.goto(`${wattpost.url}/chargers/SIM-00001`);
+  await page.getByRole('tab', { name: 'Messages' }).click();
+  await page.waitForURL(/tab=messages/);
+  assert.equal(await copied(), `${wattpost.url}/chargers/SIM-00001?tab=messages`);
+  await page.getByLabel('Kind').selectOption('call');
+  assert.equal(await copied(), page.url());
+  assert.match(page.url(), /kind=call/);
+
+  await page.goto(`${wattpost.url}/chargers`);
+  await page.getByRole('button', { name: 'faulted' }).click();
+  assert.equal(await copied(), `${wattpost.url}/chargers?status=faulted`);
+  await page.getByLabel('Search chargers').fill('EVIL');
+  assert.equal(await copied(), `${wattpost.url}/chargers?status=faulted&q=EVIL`);
+  await page.getByRole('button', { name: 'Columns' }).click();
+  await page.getByRole('dialog').getByLabel('Serial').check();
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  assert.match(await copied(), /columns=[^&]*serial/);
+  await page.getByRole('button', { name: 'Add a charger' }).click();
+  const ofDialog = await copied(page.getByRole('dialog'));
+  assert.equal(ofDialog, page.url());
+  assert.match(ofDialog, /dialog=add/);
+  await page.keyboard.press('Escape');
+  assert.doesNotMatch(await copied(), /dialog/);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('Back returns to the tab and the filter before, also from an object, and leaves a page with an odd address', async () => {
+  const page = await openPage(browser);
+  const search = () => new URL(page.url()).search;
+  const back = async (what, condition) => {
+    await page.goBack();
+    await until(`Back leads to ${what}`, condition);
+  };
+  const rows = () => page.locator('tbody a[data-row]').count();
+  const tab = async (name) => (await page.getByRole('tab', { name }).getAttribute('aria-selected')) === 'true';
+  await page.goto(`${wattpost.url}/chargers`);
+  await until('all are listed', async () => (await rows()) > 10);
+  const faulted = page.getByRole('button', { name: 'faulted' });
+  await faulted.click();
+  await until('one is listed', async () => (await rows()) === 1);
+  // What is typed is no step for each key.
+  await page.getByLabel('Search chargers').pressSequentially('EVIL');
+  await page.locator('tbody a[data-row]').click();
+  await page.getByRole('tab', { name: 'Messages' }).click();
+  await page.getByRole('tab', { name: 'Uptime' }).click();
+  await page.getByLabel('Time', { exact: true }).selectOption({ index: 1 });
+  await page.waitForURL(/month=/);
+  await back('the last 30 days', async () => search() === '?tab=uptime' && (await page.getByLabel('Time', { exact: true }).inputValue()) === '');
+  await back('the messages', () => tab('Messages'));
+  await back('the first tab', async () => search() === '' && (await tab('Now')));
+  await back('the list with its filters', async () => search() === '?status=faulted&q=EVIL' && (await rows()) === 1);
+  assert.equal(await page.getByLabel('Search chargers').inputValue(), 'EVIL');
+  assert.equal(await faulted.getAttribute('aria-pressed'), 'true');
+  await back('the list without a filter', async () => search() === '' && (await rows()) > 10);
+  assert.equal(await page.getByLabel('Search chargers').inputValue(), '');
+  assert.equal(await faulted.getAttribute('aria-pressed'), 'false');
+  await page.goForward();
+  await until('Forward leads to the filters', async () => search() === '?status=faulted&q=EVIL' && (await rows()) === 1);
+
+  await page.goto(`${wattpost.url}/commands`);
+  await page.getByLabel('Effect').selectOption('seen');
+  await page.waitForURL(/effect=seen/);
+  await back('every effect', async () => search() === '' && (await page.getByLabel('Effect').inputValue()) === '');
+
+  // A page that takes a part of its address for another one writes no step, so Back leaves it.
+  for (const odd of [`/chargers/${evil}?tab=none&dialog=none`, `/chargers/${evil}?tab=uptime&month=2026-13`, '/chargers?columns=none&preview=none', '/alerts?tab=none&part=none', '/messages?range=none', '/pipeline?part=none&find=none']) {
+    await page.goto(`${wattpost.url}/system`);
+    await page.getByText('This process works').waitFor();
+    await page.goto(wattpost.url + odd);
+    await page.locator('main h1').waitFor();
+    const steps = await page.evaluate(() => history.length);
+    await page.locator('main button').first().waitFor();
+    await page.locator('header').getByRole('button', { name: /^(Live|\d+ s behind)/ }).waitFor();
+    assert.equal(await page.evaluate(() => history.length), steps, `${odd} has written a step`);
+    await back('the page before', () => new URL(page.url()).pathname === '/system');
+  }
+  page.assertClean();
+  await page.context().close();
+});
