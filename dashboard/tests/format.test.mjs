@@ -1,13 +1,10 @@
 // The texts of time axes: round times in the viewer's zone, also where a day has 25 hours.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import ts from 'typescript';
+import { load } from './support.mjs';
 
 process.env.TZ = 'Europe/Berlin';
-const source = readFileSync(new URL('../src/lib/format.ts', import.meta.url), 'utf8');
-const { outputText } = ts.transpileModule(source, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 } });
-const { counted, roundTimes, tickTexts } = await import(`data:text/javascript,${encodeURIComponent(outputText)}`);
+const { STEPS_S, counted, roundTimes, tickTexts } = await load('format');
 const axis = (from, to) => tickTexts(roundTimes(Date.parse(from), Date.parse(to), 6));
 
 test('an axis has round times, seconds only where they differ, and days where there is more than one', () => {
@@ -24,4 +21,15 @@ test('an axis has round times, seconds only where they differ, and days where th
 test('one thing is not told as many', () => {
   assert.deepEqual([0, 1, 2, 12_300].map((one) => counted(one, 'charger')), ['0 chargers', '1 charger', '2 chargers', '12,300 chargers']);
   assert.deepEqual([1, 2].map((one) => counted(one, 'message waits', 'messages wait')), ['1 message waits', '2 messages wait']);
+});
+
+test('a tick that is alone has a time of day, and no step of an axis is shorter than a second', () => {
+  assert.deepEqual(tickTexts([Date.parse('2026-11-29T20:30:05+01:00')]), ['20:30:05']);
+  assert.deepEqual(tickTexts([Date.parse('2026-11-29T20:30:00+01:00')]), ['20:30']);
+  assert.deepEqual(tickTexts([Date.parse('2026-11-29T00:00:00+01:00')]), ['00:00']);
+  // A session of six seconds, and one of less than a second: no text is there twice.
+  assert.deepEqual(axis('2026-11-29T20:30:02.400+01:00', '2026-11-29T20:30:08.400+01:00'), ['20:30:03', '20:30:04', '20:30:05', '20:30:06', '20:30:07', '20:30:08']);
+  assert.deepEqual(axis('2026-11-29T20:30:07.600+01:00', '2026-11-29T20:30:08.400+01:00'), ['20:30:08']);
+  assert.equal(STEPS_S[0], 1);
+  assert.ok(STEPS_S.every((step, index) => index === 0 || step > STEPS_S[index - 1]));
 });

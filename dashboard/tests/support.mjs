@@ -9,6 +9,7 @@ import { join, resolve } from 'node:path';
 import { afterEach } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import ts from 'typescript';
 import WebSocket from 'ws';
 
 export const BINARY = resolve(process.env.WATTPOST ?? '../target/ci/wattpost');
@@ -22,6 +23,13 @@ export const THEMES = ['light', 'dark'];
 export const HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>{{7*7}}';
 export const AXE = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 const TIMEOUT_MS = 60_000;
+
+/** A module of the dashboard's `lib` that imports nothing but types. */
+export async function load(name) {
+  const source = readFileSync(new URL(`../src/lib/${name}.ts`, import.meta.url), 'utf8');
+  const { outputText } = ts.transpileModule(source, { compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 } });
+  return import(`data:text/javascript,${encodeURIComponent(outputText)}`);
+}
 
 /** Waits until this returns something true. */
 export async function until(what, condition, timeoutMs = TIMEOUT_MS) {
@@ -412,14 +420,14 @@ export async function tabTo(page, target) {
   assert.fail(`Tab does not reach ${target}`);
 }
 
-/** Violations of WCAG 2.2 AA on the page as it is now. */
-export async function violations(page) {
+/** Violations of WCAG 2.2 AA on the page as it is now; of these rules of axe only, if there are some. */
+export async function violations(page, rules) {
   // The policy of the page permits no inline script; the debugger's evaluation is not subject to it.
   if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(AXE);
-  const found = await page.evaluate(async () => {
+  const found = await page.evaluate(async (rules) => {
     const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
-    const result = await window.axe.run(document, { runOnly: { type: 'tag', values: tags } });
+    const result = await window.axe.run(document, { runOnly: rules ? { type: 'rule', values: rules } : { type: 'tag', values: tags } });
     return result.violations.map((one) => `${one.id}: ${one.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} ${node.failureSummary?.slice(0, 200)}`).join(' | ')}`);
-  });
+  }, rules);
   return found;
 }

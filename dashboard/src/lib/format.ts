@@ -66,14 +66,16 @@ export function localDay(text: string): string {
 
 const MINUTE = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 const DATE = new Intl.DateTimeFormat('en-GB', { day: '2-digit', month: 'short' });
-/** Steps of a time axis in seconds, up to the one from which on its ticks are at midnight. */
-const STEPS = [1, 5, 10, 30, 60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400];
 const DAY_S = 86_400;
+/** Up to the one from which on the ticks are at midnight. */
+const STEPS_TO_DAY_S = [1, 5, 10, 30, 60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, DAY_S];
+/** Steps of a time axis in seconds. The least is a second: with less, two ticks would have the same text. */
+export const STEPS_S = [...STEPS_TO_DAY_S, ...[2, 5, 10, 20, 50, 100, 200, 500].map((days) => days * DAY_S)];
 
 /** At most `max` round times between two times in ms, in the viewer's zone. */
 export function roundTimes(from: number, to: number, max: number): number[] {
   const least = (to - from) / 1000 / max;
-  const step = STEPS.find((one) => one >= least) ?? Math.ceil(least / DAY_S) * DAY_S;
+  const step = STEPS_TO_DAY_S.find((one) => one >= least) ?? Math.ceil(least / DAY_S) * DAY_S;
   const first = new Date(from);
   first.setHours(0, 0, 0, 0);
   const found: number[] = [];
@@ -91,15 +93,19 @@ export function roundTimes(from: number, to: number, max: number): number[] {
 
 /**
  * The texts of the ticks of a time axis, in ms: seconds only where ticks are less than a minute apart, the day at the first tick of
- * each day where they are of more than one, and no time of day where ticks are days apart.
+ * each day where they are of more than one, and no time of day where ticks are days apart. A tick that is alone has a time of day:
+ * a day alone would say nothing about an axis of minutes.
  */
 export function tickTexts(times: number[]): string[] {
+  const isAlone = times.length === 1;
   const gap = Math.min(...times.slice(1).map((at, index) => at - (times[index] ?? at)));
+  const hasSeconds = isAlone ? times.some((at) => at % 60_000 !== 0) : gap < 60_000;
+  const isOfDays = !isAlone && gap >= (DAY_S - 7200) * 1000;
   const days = times.map((at) => DATE.format(at));
   const hasDays = new Set(days).size > 1;
   return times.map((at, index) => {
-    if (gap >= (DAY_S - 7200) * 1000) return days[index] ?? '';
-    const clock = (gap < 60_000 ? CLOCK : MINUTE).format(at);
+    if (isOfDays) return days[index] ?? '';
+    const clock = (hasSeconds ? CLOCK : MINUTE).format(at);
     if (!hasDays || days[index] === days[index - 1]) return clock;
     return clock === '00:00' ? (days[index] ?? '') : `${days[index]} ${clock}`;
   });

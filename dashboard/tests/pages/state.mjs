@@ -1,8 +1,8 @@
 // What the address, the theme, the time and a narrow screen have to do with a page: links, Back, colours, the axis of time, touch.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openPage, until } from '../support.mjs';
-import { browser, evil, wattpost } from './system.mjs';
+import { openPage, until, violations } from '../support.mjs';
+import { browser, ended, evil, wattpost } from './system.mjs';
 
 test('Copy link copies the address of now: with the tab, the filter, the column and the dialog', async () => {
   const page = await openPage(browser, { permissions: ['clipboard-read', 'clipboard-write'] });
@@ -88,6 +88,45 @@ test('Back returns to the tab and the filter before, also from an object, and le
     assert.equal(await page.evaluate(() => history.length), steps, `${odd} has written a step`);
     await back('the page before', () => new URL(page.url()).pathname === '/system');
   }
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a curve has the colours of the theme, also after the button, and after the system has changed its own', async () => {
+  const page = await openPage(browser, { colorScheme: 'light' });
+  await page.goto(`${wattpost.url}/transactions/${ended.key}`);
+  await page.locator('main canvas').first().waitFor();
+  /** How many opaque points of the canvas have the colour of the lines in each theme. */
+  const lines = () =>
+    page.evaluate(() => {
+      const canvas = document.querySelector('main canvas');
+      // A copy, so that the canvas of the page is not read again and again.
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
+      const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+      const found = { light: 0, dark: 0 };
+      for (let at = 0; at < data.length; at += 4) {
+        const colour = data.subarray(at, at + 4).join();
+        if (colour === '220,220,212,255') found.light += 1;
+        if (colour === '42,48,46,255') found.dark += 1;
+      }
+      return found;
+    });
+  const has = (theme, other) => until(`the curve is ${theme}`, async () => (await lines())[theme] > 200 && (await lines())[other] === 0);
+  await has('light', 'dark');
+  const button = page.getByRole('button', { name: /Change the theme$/ });
+  await button.click();
+  await has('dark', 'light');
+  // A theme that was chosen is that of the page, whatever the system has.
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await button.click();
+  await has('light', 'dark');
+  await button.click();
+  await page.getByRole('button', { name: 'Theme of the system. Change the theme' }).waitFor();
+  await has('dark', 'light');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await has('light', 'dark');
+  assert.deepEqual(await violations(page), []);
   page.assertClean();
   await page.context().close();
 });
