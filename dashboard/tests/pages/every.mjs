@@ -68,13 +68,32 @@ for (const theme of ['light', 'dark']) {
   });
 }
 
-test('no page is wider than a telephone', async () => {
-  const page = await openPage(browser, { viewport: { width: 360, height: 740 } });
+test('on a telephone no page is too wide, each region that scrolls has a name and can be reached, and a finger meets what it presses', async () => {
+  const page = await openPage(browser, { viewport: { width: 360, height: 740 }, hasTouch: true });
   for (const [name, path, text] of pages()) {
     await page.goto(wattpost.url + path);
     await until(`${path} shows ${text}`, async () => text.test(await page.locator('main').innerText()));
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.ok(width <= 360, `${path} is ${width} pixels wide`);
+    const wrong = await page.evaluate(() => {
+      const shown = (element) => element.outerHTML.slice(0, 120);
+      const seen = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility({ visibilityProperty: true }) && !one.closest('.visually-hidden, .skip'));
+      const isCut = (one) => {
+        const { overflowX, overflowY } = getComputedStyle(one);
+        return (/auto|scroll/.test(overflowX) && one.scrollWidth > one.clientWidth) || (/auto|scroll/.test(overflowY) && one.scrollHeight > one.clientHeight);
+      };
+      const regions = seen('main *').filter(isCut).filter((one) => one.tabIndex < 0 || !one.ariaLabel || one.role !== 'region');
+      // What a label is around is pressed with the label.
+      const target = (one) => (/checkbox|radio/.test(one.type ?? '') ? (one.closest('label') ?? one) : one).getBoundingClientRect();
+      const small = seen('button, .button, input, select, textarea, summary, nav a').filter((one) => target(one).width < 43.5 || target(one).height < 43.5);
+      return { regions: regions.map(shown), small: small.map(shown) };
+    });
+    assert.deepEqual(wrong, { regions: [], small: [] }, path);
+    assert.deepEqual(await violations(page), [], path);
+    // The other theme has the same page in other colours.
+    await page.emulateMedia({ colorScheme: 'dark' });
+    assert.deepEqual(await violations(page, ['color-contrast']), [], `${path} in the dark theme`);
+    await page.emulateMedia({ colorScheme: 'light' });
     if (SHOTS) await page.screenshot({ path: `${SHOTS}/${name}-phone.png` });
   }
   page.assertClean();

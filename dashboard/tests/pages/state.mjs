@@ -1,8 +1,10 @@
 // What the address, the theme, the time and a narrow screen have to do with a page: links, Back, colours, the axis of time, touch.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openPage, until, violations } from '../support.mjs';
+import { openPage, tabTo, until, violations } from '../support.mjs';
 import { browser, ended, evil, wattpost } from './system.mjs';
+
+const TELEPHONE = { width: 360, height: 740 };
 
 test('Copy link copies the address of now: with the tab, the filter, the column and the dialog', async () => {
   const page = await openPage(browser, { permissions: ['clipboard-read', 'clipboard-write'] });
@@ -127,6 +129,65 @@ test('a curve has the colours of the theme, also after the button, and after the
   await page.emulateMedia({ colorScheme: 'light' });
   await has('light', 'dark');
   assert.deepEqual(await violations(page), []);
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the axis of a timeline ends at the edge of a telephone, whatever the time of day', async () => {
+  const page = await openPage(browser, { viewport: TELEPHONE, timezoneId: 'Europe/Berlin' });
+  // In years to come the axis begins a day before the time that the page was opened, and nothing is on it.
+  await page.clock.install({ time: new Date('2031-03-09T20:07:00Z') });
+  await page.goto(`${wattpost.url}/chargers/${evil}?tab=timeline`);
+  await page.clock.runFor(1000);
+  await page.locator('.labels .end').waitFor();
+  const texts = new Set();
+  const MINUTES = 23;
+  for (let step = 1; step <= 60; step += 1) {
+    await page.clock.setSystemTime(new Date(Date.parse('2031-03-09T20:07:00Z') + step * MINUTES * 60_000));
+    await page.clock.runFor(1000);
+    const drawn = await page.evaluate(() => {
+      const now = document.querySelector('.labels .end').getBoundingClientRect();
+      const labels = [...document.querySelectorAll('.labels span:not(.end)')].filter((one) => one.checkVisibility());
+      return { width: document.documentElement.scrollWidth, now: [now.left, now.right], labels: labels.map((one) => [one.innerText, one.getBoundingClientRect().left, one.getBoundingClientRect().right]) };
+    });
+    const shown = JSON.stringify(drawn);
+    assert.ok(drawn.width <= TELEPHONE.width && drawn.now[1] <= TELEPHONE.width, shown);
+    assert.ok(drawn.labels.length > 0, shown);
+    drawn.labels.forEach(([text, left, right], index) => {
+      texts.add(text);
+      assert.ok(left >= 0 && right < drawn.now[0], `${text} does not end before the word now: ${shown}`);
+      assert.ok(index === 0 || left > drawn.labels[index - 1][2], `${text} lies over the one before: ${shown}`);
+    });
+  }
+  // Times alone, and times with their day, were among them.
+  assert.ok([...texts].some((text) => /^\d\d:\d\d$/.test(text)) && [...texts].some((text) => /Mar/.test(text)), [...texts].join());
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a finger opens the palette on a telephone, and the keyboard alone opens, uses and leaves it', async () => {
+  const page = await openPage(browser, { viewport: TELEPHONE, hasTouch: true });
+  await page.goto(`${wattpost.url}/system`);
+  const open = page.getByRole('button', { name: /^Go to charger, token/ });
+  const dialog = page.getByRole('dialog', { name: 'Go to' });
+  await open.tap();
+  await dialog.waitFor();
+  assert.deepEqual(await violations(page), []);
+  await dialog.getByRole('combobox').fill('SIM-00003');
+  await dialog.getByRole('option', { name: /^SIM-00003/ }).tap();
+  await page.waitForURL('**/chargers/SIM-00003');
+
+  await tabTo(page, open);
+  await page.keyboard.press('Enter');
+  await dialog.waitFor();
+  assert.ok(await dialog.getByRole('combobox').evaluate((element) => element === document.activeElement));
+  await page.keyboard.press('Escape');
+  await until('it is closed', async () => (await dialog.count()) === 0);
+  assert.ok(await open.evaluate((element) => element === document.activeElement), 'the button has the focus again');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type('pipeline');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/pipeline');
   page.assertClean();
   await page.context().close();
 });
