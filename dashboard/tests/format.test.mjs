@@ -1,10 +1,11 @@
-// The texts of time axes: round times in the viewer's zone, also where a day has 25 hours.
+// The texts of time axes: round times in the viewer's zone, also where a day has 25 hours. The hours of a day in the list of chargers.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load } from './support.mjs';
 
 process.env.TZ = 'Europe/Berlin';
 const { STEPS_S, counted, roundTimes, tickTexts } = await load('format');
+const { ticksOf } = await load('day');
 const axis = (from, to) => tickTexts(roundTimes(Date.parse(from), Date.parse(to), 6));
 
 test('an axis has round times, seconds only where they differ, and days where there is more than one', () => {
@@ -32,4 +33,18 @@ test('a tick that is alone has a time of day, and no step of an axis is shorter 
   assert.deepEqual(axis('2026-11-29T20:30:07.600+01:00', '2026-11-29T20:30:08.400+01:00'), ['20:30:08']);
   assert.equal(STEPS_S[0], 1);
   assert.ok(STEPS_S.every((step, index) => index === 0 || step > STEPS_S[index - 1]));
+});
+
+test('an hour in which a charger was away for a part is told from one in which it was away, and both from one that is not known', () => {
+  const at = (hour) => new Date(Date.parse('2026-03-10T00:00:00Z') + hour * 3_600_000).toISOString();
+  const gap = (kind, from, to) => ({ kind, from: at(from), to: at(to), duration_ms: (to - from) * 3_600_000 });
+  const kinds = (from, gaps, omitted = 0) => ticksOf({ from: at(from), to: at(24), gaps, gaps_omitted: omitted });
+  const expected = (...changes) => Object.assign(Array(24).fill('up'), Object.fromEntries(changes));
+  assert.deepEqual(kinds(0, []), expected());
+  assert.deepEqual(kinds(0, [gap('down', 21, 22.5), gap('unknown', 3, 4)]), expected([21, 'down'], [22, 'both'], [3, 'unknown']));
+  // It was away for a part of an hour of which the rest is not known.
+  assert.deepEqual(kinds(0, [gap('down', 21.5, 22), gap('unknown', 21, 21.5)]), expected([21, 'down']));
+  // Nothing is known of the time before the first connection that was read, or before the oldest gap of many.
+  assert.deepEqual(kinds(2, []), expected([0, 'unknown'], [1, 'unknown']));
+  assert.deepEqual(kinds(0, [gap('down', 2, 3)], 7), expected([0, 'unknown'], [1, 'unknown'], [2, 'down']));
 });

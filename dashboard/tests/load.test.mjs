@@ -57,6 +57,8 @@ after(async () => {
 for (const [name, path] of [['chargers', '/chargers'], ['now', '/']]) {
   test(`the page ${name} stays quick with ${CHARGERS} chargers and ${EVENTS_PER_S} events a second`, async () => {
     const page = await openPage(browser);
+    let days = 0;
+    page.on('request', (request) => (days += Number(request.url().includes('/api/v1/uptime'))));
     await page.addInitScript(() => {
       window.tasks = [];
       window.events = 0;
@@ -82,6 +84,9 @@ for (const [name, path] of [['chargers', '/chargers'], ['now', '/']]) {
     assert.ok(rate > EVENTS_PER_S / 2, `only ${rate} events a second`);
     assert.ok(longest < 2 * TASK_MS_MAX, `a task of ${longest} ms`);
     if (name === 'chargers') {
+      // The last 24 hours of the rows in sight, and of no others.
+      await page.getByRole('img', { name: 'The last 24 hours: connected 100.0 % of the known time' }).first().waitFor();
+      assert.ok(days >= 1 && days <= 5, `${days} requests for the last 24 hours`);
       // Rows of another height than the page computes with would show others than those in sight. A narrow window breaks lines first.
       await page.setViewportSize({ width: 700, height: 800 });
       const list = page.getByRole('region', { name: 'Chargers', exact: true });

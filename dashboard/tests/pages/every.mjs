@@ -32,7 +32,7 @@ const pages = () => [
   ['batch', `/batches/${batch.id}`, /EVIL/],
   ['new-batch', '/batches/new?online=true&send=limit', /watts in total[^]*EVIL|EVIL[^]*watts in total/],
   ['tokens', '/tokens', /04A2/],
-  ['dead-letters', '/dead-letters', /There is no dead letter/],
+  ['dead-letters', '/dead-letters', /Nothing was ever given up/],
   ['audit', '/audit', /token.set/],
   ['keys', '/keys', /There is no key/],
   ['users', '/users', /There is no user/],

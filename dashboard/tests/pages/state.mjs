@@ -1,8 +1,8 @@
 // What the address, the theme, the time and a narrow screen have to do with a page: links, Back, colours, the axis of time, touch.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openPage, tabTo, until, violations } from '../support.mjs';
-import { browser, ended, evil, wattpost } from './system.mjs';
+import { Charger, load, openPage, tabTo, until, violations } from '../support.mjs';
+import { browser, ended, evil, post, wattpost } from './system.mjs';
 
 const TELEPHONE = { width: 360, height: 740 };
 
@@ -188,6 +188,68 @@ test('a finger opens the palette on a telephone, and the keyboard alone opens, u
   await page.keyboard.type('pipeline');
   await page.keyboard.press('Enter');
   await page.waitForURL('**/pipeline');
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the list of chargers has the connections of the last 24 hours, read for all rows in sight at once', async () => {
+  const link = await Charger.connect(wattpost, 'DAY-1');
+  const page = await openPage(browser);
+  const asked = [];
+  page.on('request', (request) => request.url().includes('/api/v1/uptime') && asked.push(new URL(request.url()).searchParams.get('chargers').split('/')));
+  await page.goto(`${wattpost.url}/chargers`);
+  await page.getByRole('row', { name: /SIM-00001/ }).getByRole('img', { name: /^The last 24 hours: connected 100\.0 %/ }).waitFor();
+  await page.getByRole('row', { name: /DAY-1/ }).getByRole('img', { name: /connected 100\.0 % .* not connected for 0 s/ }).waitFor();
+  assert.ok(asked.length <= 2 && asked[0].length > 10, JSON.stringify(asked));
+  // Who has gone is read again, without the others.
+  link.close();
+  await page.getByRole('row', { name: /DAY-1/ }).getByRole('img', { name: /not connected for [1-9]/ }).waitFor();
+  assert.ok(asked.slice(1).flat().filter((id) => id === 'SIM-00012').length <= 1, JSON.stringify(asked));
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the head of a charger has its gateway, its security profile and its deviations', async () => {
+  const sloppy = await Charger.connect(wattpost, 'SLOPPY-1');
+  await sloppy.call('BootNotification', { chargePointVendor: 'V', chargePointModel: 'M', unknownMember: 1 });
+  const { gateway_id, quirks } = await until('its deviation is stored', async () => {
+    const one = await wattpost.get('/api/v1/chargers/SLOPPY-1');
+    return one.quirks.length > 0 && one;
+  });
+  await post('/api/v1/chargers', { charger_id: 'SECRET-1', password: 'correct-horse-battery' });
+  const page = await openPage(browser);
+  const head = page.locator('dl.state');
+  await page.goto(`${wattpost.url}/chargers/SLOPPY-1`);
+  await head.getByText(quirks[0].quirk.replaceAll('_', ' ')).waitFor();
+  await head.getByRole('link', { name: gateway_id.slice(0, 8) }).waitFor();
+  await head.getByText('0, without a password').waitFor();
+  await page.goto(`${wattpost.url}/chargers/SECRET-1`);
+  await head.getByText('1, with a password').waitFor();
+  await head.getByText('none', { exact: true }).waitFor();
+  page.assertClean();
+  await page.context().close();
+  sloppy.close();
+});
+
+test('each part of the pipeline has a runbook: the rules about it, with what to do', async () => {
+  const { PARTS, isAbout } = await load('runbook');
+  const { items } = await wattpost.get('/api/v1/alert-rules');
+  const names = new Set(items.filter((rule) => rule.about === 'pipeline').map((rule) => rule.name));
+  const parts = Object.keys(PARTS);
+  // Webhooks and the API are no part that messages pass.
+  const without = [...names].filter((name) => !parts.some((part) => isAbout(name, part)));
+  assert.deepEqual(without.sort(), ['ApiErrors', 'WebhookSwitchedOff']);
+  assert.deepEqual((await wattpost.get('/api/v1/pipeline')).parts.map((one) => one.part).filter((part) => !parts.includes(part)), []);
+  const page = await openPage(browser);
+  await page.goto(`${wattpost.url}/pipeline?part=journal`);
+  await page.getByRole('link', { name: /^What to do/ }).click();
+  await page.waitForURL(/tab=rules&part=journal/);
+  await page.getByRole('row', { name: /^Journal full/ }).waitFor();
+  assert.equal(await page.getByRole('row', { name: /^Broker lost/ }).count(), 0);
+  assert.equal(await page.locator('tbody tr').count(), items.filter((rule) => isAbout(rule.name, 'journal')).length);
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: 'journal' }).click();
+  await page.getByRole('row', { name: /^Broker lost/ }).first().waitFor();
   page.assertClean();
   await page.context().close();
 });
