@@ -194,7 +194,7 @@ test('a message is found by its record id, and by its message id among those of 
   await page.getByText('Name the charger too').waitFor();
   await page.getByLabel('Charger, for a message id').fill('SIM-00002');
   await page.getByRole('button', { name: 'Find', exact: true }).click();
-  await page.getByText(/^1 of [\d,]+ messages of SIM-00002 have this id/).waitFor();
+  await page.getByText(/^1 of [\d,]+ messages of SIM-00002 has this id/).waitFor();
   await page.locator(`a[href="/pipeline?find=${encodeURIComponent(one.record_id)}"]`).click();
   await page.getByText('It is in the database').waitFor();
   for (const station of ['Received by the gateway', 'Durable in the journal', 'Delivered', 'Stored']) {
