@@ -507,7 +507,8 @@ pub(crate) fn answer(overview: &Overview) -> impl Serialize + use<> {
     overview.hear((overview.deps.own)());
     let (observed, database) = {
         let known = lock(&overview.known);
-        let database = known.database_now(now);
+        let mut database = known.database_now(now);
+        database.lag_ms = lag_of(known.processes.values());
         let mut observed = known.observed(Instant::now());
         if database.up == Some(false) {
             // Counts of an earlier time do not fit the positions of now.

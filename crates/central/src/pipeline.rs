@@ -65,6 +65,8 @@ pub struct DatabaseSeen {
     pub dead_letters: Option<Result<u64, String>>,
     /// Since when records are missing that nothing explains.
     pub unexplained_since: Option<Timestamp>,
+    /// By how many milliseconds at most it is behind what chargers were answered for; `None` if it is not known.
+    pub lag_ms: Option<i64>,
 }
 
 impl Observed {
@@ -131,6 +133,7 @@ pub fn pipeline(
     Pipeline {
         as_of: now.to_string(),
         has_broker,
+        lag_ms: database.lag_ms,
         parts,
         processes: processes.iter().map(process).collect(),
         watermarks: processes.iter().filter_map(watermarks).collect(),

@@ -3027,6 +3027,12 @@ export interface components {
             balance: components["schemas"]["Balance"];
             /** @description Whether there is RabbitMQ between the journal and the database. */
             has_broker: boolean;
+            /**
+             * Format: int64
+             * @description By how many milliseconds at most the database is behind the messages that were acknowledged to chargers; null if that is
+             *     not known.
+             */
+            lag_ms?: number | null;
             /** @description The parts, in the order in which a message passes them. */
             parts: components["schemas"]["PipelinePart"][];
             /** @description The processes. */

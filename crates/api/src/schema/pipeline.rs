@@ -12,6 +12,9 @@ pub(crate) struct Pipeline {
     as_of: String,
     /// Whether there is RabbitMQ between the journal and the database.
     has_broker: bool,
+    /// By how many milliseconds at most the database is behind the messages that were acknowledged to chargers; null if that is
+    /// not known.
+    lag_ms: Option<i64>,
     /// The parts, in the order in which a message passes them.
     parts: Vec<PipelinePart>,
     /// The processes.

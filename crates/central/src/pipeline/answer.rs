@@ -11,6 +11,8 @@ pub struct Pipeline {
     pub as_of: String,
     /// Whether there is RabbitMQ between the journal and the database.
     pub has_broker: bool,
+    /// By how many milliseconds at most the database is behind what chargers were answered for; null if not known.
+    pub lag_ms: Option<i64>,
     /// The parts, in the order in which a message passes them.
     pub parts: Vec<Part>,
     /// The processes.

@@ -108,7 +108,10 @@ impl View<'_> {
             part.state = PartState::Unknown;
         } else {
             let sum: u64 = connected.iter().sum();
-            part.detail = format!("{sum} chargers are connected");
+            part.detail = match sum {
+                1 => "1 charger is connected".to_owned(),
+                _ => format!("{sum} chargers are connected"),
+            };
         }
         part.waits_unknown("chargers keep their own queues and do not report them");
         part.rates(None, self.rate(acknowledged));
@@ -175,8 +178,13 @@ impl View<'_> {
                     PartState::Works => PartState::Degraded,
                     other => other,
                 };
+                let wait = if left == 1 {
+                    "record waits"
+                } else {
+                    "records wait"
+                };
                 part.detail = format!(
-                    "{left} records wait in the journal of {}, which does not run",
+                    "{left} {wait} in the journal of {}, which does not run",
                     one.name()
                 );
             }

@@ -109,6 +109,7 @@ fn seen() -> DatabaseSeen {
         last_error: None,
         dead_letters: Some(Ok(3)),
         unexplained_since: None,
+        lag_ms: Some(0),
     }
 }
 
