@@ -131,6 +131,11 @@ export function mergePatch(path: string, body: unknown): Asked {
   return { method: 'PATCH', path, body, headers: { 'Content-Type': 'application/merge-patch+json', 'If-Match': '*' } };
 }
 
+/** A text as one word of a shell, without quotes where none are needed. */
+export function quoted(text: string): string {
+  return /^[\w.,:@%+/][\w.,:@%+/-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** The same request for a terminal. A body that begins with `@` is the name of a file. */
 export function curl(method: string, path: string, body?: unknown, headers: Record<string, string> = {}, hasKey = false): string {
   const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
