@@ -107,8 +107,10 @@ test('the first charger: the address to set, its refusal with the reason, and it
   assert.deepEqual(await violations(page), []);
   await assert.rejects(Charger.connect(wattpost, 'CP-17'));
   await page.getByText('CP-17 tried at').waitFor();
+  await page.getByText('Press Accept in the waiting room, or add it with wattpost charger add CP-17, or set').waitFor();
   await page.getByRole('status').getByRole('link', { name: 'Waiting room' }).click();
   await page.getByRole('heading', { name: /CP-17/ }).waitFor();
+  await page.getByText('Press Accept, or add it with wattpost charger add CP-17, or set').waitFor();
   assert.deepEqual(await violations(page), []);
   await page.getByRole('button', { name: 'Accept' }).click();
   assert.deepEqual(await violations(page), []);
@@ -183,6 +185,15 @@ test('the pipeline page says that the database is down, and that it works again'
   await page.getByRole('heading', { name: 'Now' }).waitFor();
   await page.goto(`${wattpost.url}/pipeline`);
   await page.getByText('Every part works.').waitFor();
+  const others = [];
+  for (const path of ['/transactions', '/']) {
+    const other = await page.context().newPage();
+    await other.goto(wattpost.url + path);
+    await other.getByRole('button', { name: /^Live/ }).waitFor();
+    others.push(other);
+  }
+  const [, now] = others;
+  await now.getByText('Nothing does.').or(now.getByRole('list', { name: 'What needs a person' })).waitFor();
   // Another process holds the lock of the database file.
   const lock = wattpost.python('db.execute("BEGIN EXCLUSIVE")\nprint("held",flush=True)\nsys.stdin.read()');
   await new Promise((done) => lock.stdout.once('data', done));
@@ -190,8 +201,18 @@ test('the pipeline page says that the database is down, and that it works again'
   const beats = setInterval(() => void charger.call('Heartbeat', {}), 200);
   await page.getByText(/The database is (down|degraded)/).waitFor({ timeout: 40_000 });
   await page.getByText(/records wait in the journal/).first().waitFor();
+  for (const other of others) {
+    // SQLite still reads while another process writes.
+    await other.getByRole('button', { name: /^(Database away since|\d+ s behind)/ }).waitFor();
+  }
+  await now.getByText(/^Database: (down|degraded)/).waitFor();
+  assert.equal(await now.getByText('Nothing does.').count(), 0);
   lock.stdin.end();
   await page.getByText('Every part works.').waitFor({ timeout: 40_000 });
+  for (const other of others) {
+    await other.getByRole('button', { name: /^Live/ }).waitFor();
+    await other.close();
+  }
   clearInterval(beats);
   charger.close();
   page.assertClean();

@@ -91,6 +91,16 @@ export class Wattpost {
     await end(this.process);
   }
 
+  /** A process `wattpost api` beside this one, on the same data. */
+  async api() {
+    const httpPort = await freePort();
+    const child = spawn(BINARY, ['api', '--data-dir', this.dir, '--http-listen', `127.0.0.1:${httpPort}`], { stdio: 'ignore', env: { ...process.env, ...this.env } });
+    this.children.push(child);
+    const url = `http://127.0.0.1:${httpPort}`;
+    await until('the API serves', async () => (await fetch(`${url}/health/ready`)).ok);
+    return { url, signal: (name) => child.kill(name), kill: () => end(child) };
+  }
+
   /** Runs a subcommand to its end. Returns what it printed. */
   async run(...args) {
     const child = spawn(BINARY, [...args, '--data-dir', this.dir], { env: { ...process.env, ...this.env } });

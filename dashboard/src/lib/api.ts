@@ -1,3 +1,4 @@
+import { known } from './known.svelte';
 import { session } from './session.svelte';
 import type { Page, Problem } from './types';
 
@@ -24,8 +25,9 @@ export function address(path: string, query: Query = {}): string {
   return all ? `${path}?${all}` : path;
 }
 
-export async function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
-  const { body } = await request<T>('GET', address(path, query), { signal });
+/** `withinMs` is the time for the whole answer. */
+export async function get<T>(path: string, query: Query = {}, signal?: AbortSignal, withinMs?: number): Promise<T> {
+  const { body } = await request<T>('GET', address(path, query), { signal, withinMs });
   return body;
 }
 
@@ -40,7 +42,11 @@ interface Sent {
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  withinMs?: number;
 }
+
+/** What is read has come within this time, or it counts as not answered: else a page would wait for ever for a process that hangs. */
+const READ_WITHIN_MS = 30_000;
 
 /** One request. A change has the token of the session, which pages of other sites do not know. */
 export async function request<T>(method: string, path: string, sent: Sent = {}): Promise<{ body: T; headers: Headers }> {
@@ -51,22 +57,29 @@ export async function request<T>(method: string, path: string, sent: Sent = {}):
     body = typeof sent.body === 'string' ? sent.body : JSON.stringify(sent.body);
   }
   if (method !== 'GET' && session.now.csrf_token) headers['X-CSRF-Token'] = session.now.csrf_token;
+  const signals = sent.signal ? [sent.signal] : [];
+  if (method === 'GET') signals.push(AbortSignal.timeout(sent.withinMs ?? READ_WITHIN_MS));
+  const began = Date.now();
   let answer: Response;
+  let text: string;
   try {
-    answer = await fetch(path, { method, headers, body, signal: sent.signal, credentials: 'same-origin' });
+    answer = await fetch(path, { method, headers, body, signal: AbortSignal.any(signals), credentials: 'same-origin' });
+    text = await answer.text();
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
+    known.refused(0, {});
     throw new ApiProblem(0, {});
   }
-  const text = await answer.text();
   const isJson = answer.headers.get('content-type')?.includes('json');
   const value: unknown = text && isJson && !(answer.ok && sent.asText) ? JSON.parse(text) : undefined;
   if (!answer.ok) {
     const problem = (value as Partial<Problem>) ?? {};
+    known.refused(answer.status, problem);
     // A wrong password in a form of a signed-in user is refused with 401 too.
     if (answer.status === 401 && problem.code !== 'sign_in_refused') session.ended();
     throw new ApiProblem(answer.status, problem);
   }
+  known.answered(answer.headers, began);
   return { body: (isJson && !sent.asText ? value : text) as T, headers: answer.headers };
 }
 

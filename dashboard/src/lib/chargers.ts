@@ -1,5 +1,5 @@
 import { alertsOf } from './alerts.svelte';
-import { fleet, kindNow, sockets } from './fleet.svelte';
+import { connectionOf, fleet, kindNow, sockets } from './fleet.svelte';
 import type { Charger } from './types';
 
 /** The filters of the page Chargers, which are parameters of its address. */
@@ -19,7 +19,7 @@ export function passes(charger: Charger, f: Filters, without?: Filter): boolean 
     const texts = [charger.charger_id, charger.settings?.label, charger.boot?.vendor, charger.boot?.model, charger.boot?.serial, charger.remote];
     if (!texts.some((text) => text?.toLowerCase().includes(f.q))) return false;
   }
-  if (is('online') && String(charger.online) !== f.online) return false;
+  if (is('online') && String(connectionOf(charger) === 'open') !== f.online) return false;
   if (is('version') && charger.ocpp_version !== f.version) return false;
   if (is('session') && !fleet.sessionsOf(charger.charger_id).length) return false;
   if (is('vendor') && (charger.boot?.vendor ?? '') !== f.vendor) return false;

@@ -1,4 +1,4 @@
-import { fleet, kindNow, sockets, type Kind } from './fleet.svelte';
+import { connectionOf, fleet, isHeard, kindNow, sockets, type Kind } from './fleet.svelte';
 import type { Connector } from './types';
 
 /** Kinds of connectors, those that need attention first. */
@@ -17,15 +17,20 @@ export interface SiteCounts {
 export interface Counts {
   total: number;
   connected: number;
-  /** Their gateway does not report. */
-  notReporting: number;
+  /** It is not known whether they are connected. */
+  unknown: number;
+  /** So it is with all of them: then no number says anything. */
+  isUnknown: boolean;
   offline: number;
   kinds: Record<Kind, number>;
   ticks: { connector: Connector; kind: Kind }[];
   connectors: number;
-  watts: number;
+  /** Null if nothing is known of any session. */
+  watts: number | null;
   /** Open sessions without a value of power. */
   silent: number;
+  /** Open sessions of chargers that are not connected, as far as is known: their last values are not those of now. */
+  unheard: number;
   open: number;
   /** The sites of chargers that have one, those with trouble first. */
   sites: SiteCounts[];
@@ -35,19 +40,20 @@ export interface Counts {
 export function countFleet(ticksMax: number): Counts {
   void fleet.version;
   let connected = 0;
-  let notReporting = 0;
+  let unknown = 0;
   const kinds: Record<Kind, number> = { charging: 0, available: 0, busy: 0, unavailable: 0, faulted: 0, unknown: 0 };
   const byKind: Record<Kind, Connector[]> = { charging: [], available: [], busy: [], unavailable: [], faulted: [], unknown: [] };
   let connectors = 0;
   const sites = new Map<string, SiteCounts>();
   for (const charger of fleet.chargers.values()) {
+    const connection = connectionOf(charger);
     const site = siteOf(sites, charger.settings?.site);
     if (site) {
       site.total += 1;
-      site.connected += Number(charger.connection === 'open');
+      site.connected += Number(connection === 'open');
     }
-    if (charger.connection === 'open') connected += 1;
-    if (charger.connection === 'unknown') notReporting += 1;
+    if (connection === 'open') connected += 1;
+    if (connection === 'unknown') unknown += 1;
     for (const connector of sockets(charger)) {
       const kind = kindNow(connector);
       kinds[kind] += 1;
@@ -60,14 +66,19 @@ export function countFleet(ticksMax: number): Counts {
   const ticks = ORDER.flatMap((kind) => byKind[kind].map((connector) => ({ connector, kind }))).slice(0, ticksMax);
   let watts = 0;
   let silent = 0;
+  let unheard = 0;
   for (const transaction of fleet.open.values()) {
+    if (!isHeard(transaction.charger_id)) {
+      unheard += 1;
+      continue;
+    }
     if (transaction.power_w === null || transaction.power_w === undefined) silent += 1;
     else watts += transaction.power_w;
     const site = sites.get(fleet.chargers.get(transaction.charger_id)?.settings?.site ?? '');
     if (site) site.watts += transaction.power_w ?? 0;
   }
   const total = fleet.chargers.size;
-  return { total, connected, notReporting, offline: total - connected - notReporting, kinds, ticks, connectors, watts, silent, open: fleet.open.size, sites: [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || (a.site < b.site ? -1 : 1)) };
+  return { total, connected, unknown, isUnknown: total > 0 && unknown === total, offline: total - connected - unknown, kinds, ticks, connectors, watts: unheard > 0 && unheard === fleet.open.size ? null : watts, silent, unheard, open: fleet.open.size, sites: [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || (a.site < b.site ? -1 : 1)) };
 }
 
 function siteOf(sites: Map<string, SiteCounts>, name: string | null | undefined): SiteCounts | undefined {

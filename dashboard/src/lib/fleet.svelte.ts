@@ -1,4 +1,7 @@
 import { all, get } from './api';
+import { time } from './format';
+import { freshness } from './freshness.svelte';
+import { known } from './known.svelte';
 import { live } from './live.svelte';
 import type { Charger, Connector, Transaction, WattpostEvent } from './types';
 
@@ -6,6 +9,8 @@ const CHARGERS_MAX = 50_000;
 const OPEN_MAX = 50_000;
 /** Changed chargers that are read again each by itself. With more, the list is read. */
 const REREAD_MAX = 20;
+/** A gateway that reports again tells the database of it within this time: until then, its chargers are read as before. */
+const RETURNED_MS = 12_000;
 const FIELDS =
   'charger_id,ocpp_version,online,connection,gateway_id,remote,connected_at,disconnected_at,disconnect_reason,first_seen_at,last_seen_at,booted_at,boot,firmware_status,settings,connectors';
 
@@ -34,9 +39,34 @@ export function kindOf(status: string | null | undefined): Kind {
   }
 }
 
+/**
+ * What is known of a charger's connection now. What was read last may be too old: an end that its gateway could not report has no
+ * event, and without fresh data no change would be seen.
+ */
+export function connectionOf(charger: Charger): Charger['connection'] {
+  if (freshness.isBlind) return 'unknown';
+  return charger.connection === 'open' && known.silent.has(charger.gateway_id ?? '') ? 'unknown' : charger.connection;
+}
+
+/** A charger's connection in words, beside other things that are found. */
+export const CONNECTED: Record<Charger['connection'], string> = { open: 'charger, connected', closed: 'charger, not connected', unknown: 'charger, not known whether it is connected' };
+
+/** Why the connection of a charger is not known. */
+export function whyUnknown(): string {
+  if (freshness.isBlind && freshness.unconfirmedSince) return `nothing was heard since ${time(new Date(freshness.unconfirmedSince).toISOString())}`;
+  return 'its gateway does not report';
+}
+
+/** Whether what a charger has said last is so now: it is connected, as far as is known. */
+export function isHeard(id: string): boolean {
+  const charger = fleet.chargers.get(id);
+  return charger ? connectionOf(charger) === 'open' : !freshness.isBlind;
+}
+
 /** As {@link kindOf}; a charger of 2.x says Occupied while it charges, and its transaction says that it charges. */
 export function kindNow(connector: Connector): Kind {
   const kind = kindOf(connector.status);
+  if (kind === 'unknown' || !isHeard(connector.charger_id)) return 'unknown';
   if (kind !== 'busy') return kind;
   return fleet.isCharging(connector) ? 'charging' : kind;
 }
@@ -66,6 +96,7 @@ class Fleet {
   /** Chargers whose settings have changed since they were read. */
   readonly #stale = new Set<string>();
   #isRereading = false;
+  #settledAt = 0;
 
   constructor() {
     live.listen((events) => {
@@ -124,6 +155,23 @@ class Fleet {
       if (this.#loading === loading) this.#early = null;
       this.version += 1;
     }
+  }
+
+  /** Reads all again after a gateway has returned: it may have lost connections without an event. Returns what ends it. */
+  catchUp(): () => void {
+    void this.load();
+    const timer = setTimeout(() => void this.load(), RETURNED_MS);
+    return () => clearTimeout(timer);
+  }
+
+  /** Reads all again, if chargers were read as unknown and their gateway reports now: no event tells of that. */
+  settle(): void {
+    const now = Date.now();
+    if (!this.loaded || known.databaseAwaySince !== null || now - this.#settledAt < RETURNED_MS) return;
+    const isSettled = ({ connection, gateway_id }: Charger) => connection !== 'unknown' || !known.hears(gateway_id ?? '');
+    if ([...this.chargers.values()].every(isSettled)) return;
+    this.#settledAt = now;
+    void this.load();
   }
 
   /** Reads one charger again, after a change that has no event with the whole charger. */

@@ -1,5 +1,7 @@
 import { all, get } from './api';
 import { fleet } from './fleet.svelte';
+import { freshness } from './freshness.svelte';
+import { known } from './known.svelte';
 import { live } from './live.svelte';
 import type { Page, Transaction, WattpostEvent } from './types';
 
@@ -62,10 +64,17 @@ class History {
   draw(): void {
     if (!fleet.loaded) return;
     const now = Date.now();
-    this.connected = connectedCurve(this.#connections, now);
-    this.faults = faultCurve(this.#statuses, now);
-    this.sessions = sessionCurve(this.#past, this.#pastFrom, now);
+    const since = [known.silentSince, freshness.isBlind ? freshness.unconfirmedSince : null].filter((one) => one !== null);
+    const until = Math.min(...since);
+    this.connected = cut(connectedCurve(this.#connections, now), now, until);
+    this.faults = cut(faultCurve(this.#statuses, now), now, until);
+    this.sessions = cut(sessionCurve(this.#past, this.#pastFrom, now), now, until);
   }
+}
+
+/** A curve without the points from a time on: from then it is not known. */
+function cut({ span, values }: Curve, now: number, until: number): Curve {
+  return { span, values: values.map((value, index) => (now - (span * (POINTS - 1 - index)) / POINTS > until ? null : value)) };
 }
 
 interface Kept {

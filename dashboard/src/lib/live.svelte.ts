@@ -1,4 +1,5 @@
 import { ApiProblem, get } from './api';
+import { known } from './known.svelte';
 import { session } from './session.svelte';
 import type { WattpostEvent } from './types';
 
@@ -29,6 +30,10 @@ class Live {
   held = $state(0);
   /** From the recording of the newest event to its arrival here, in ms. */
   lagMs = $state(0);
+  /** When it arrived. */
+  takenAt = $state(0);
+  /** When updates were paused last. */
+  pausedAt = $state(0);
   /** Rises when events were lost, because they are no longer kept: then all lists are read again. */
   epoch = $state(0);
   /** Events taken since the page was opened. */
@@ -77,8 +82,14 @@ class Live {
   }
 
   pause(): void {
+    if (!this.#paused) this.pausedAt = Date.now();
     this.#paused = true;
     this.state = 'paused';
+  }
+
+  /** Opens the stream again after the last event: what cut requests off may have cut it off too, without a word. */
+  reconnect(): void {
+    if (this.#source) void this.start();
   }
 
   resume(): void {
@@ -131,7 +142,8 @@ class Live {
   #take(event: WattpostEvent): void {
     if (this.#last !== null && !isAfter(event.id, this.#last)) return;
     this.#last = event.id;
-    this.lagMs = Math.max(0, Date.now() - Date.parse(event.recorded_at));
+    this.takenAt = Date.now();
+    this.lagMs = Math.max(0, this.takenAt - known.skewMs - Date.parse(event.recorded_at));
     this.#waiting.push(event);
     if (this.#paused) {
       if (this.#waiting.length > HELD_MAX) {

@@ -1,6 +1,8 @@
 import type { Session } from './types';
 
 const UNKNOWN: Session = { access: 'signed_out', is_user: false, version: '' };
+/** The answer is made from memory. One that has not come after so long does not come. */
+const ANSWER_WITHIN_MS = 10_000;
 const ORDER = ['read', 'operate', 'admin'];
 
 /** Who uses the dashboard, and what they may do. */
@@ -24,7 +26,7 @@ class CurrentSession {
   async load(): Promise<void> {
     clearTimeout(this.#retry);
     try {
-      const answer = await fetch('/api/v1/session', { headers: { Accept: 'application/json' } });
+      const answer = await fetch('/api/v1/session', { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
       if (!answer.ok) throw new Error(String(answer.status));
       this.now = (await answer.json()) as Session;
       this.known = true;

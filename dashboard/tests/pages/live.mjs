@@ -31,6 +31,71 @@ test('what is read on a timer is asked once at a time, and not while the page is
   await page.context().close();
 });
 
+test('a page that is paused, or that nobody sees, reads nothing by itself', async () => {
+  const page = await openPage(browser);
+  await page.clock.install();
+  let asked = 0;
+  page.on('request', (request) => (asked += /\/api\/v1\/(pipeline|messages)/.test(request.url())));
+  const isAsked = () => until('it is read', async () => {
+    await page.clock.runFor(1000);
+    return asked > 0;
+  });
+  const isStill = () =>
+    until(`${page.url()} is not read any more`, async () => {
+      asked = 0;
+      await page.clock.runFor(30_000);
+      await page.evaluate(() => fetch('/favicon.svg'));
+      return asked === 0;
+    }, 10_000);
+  const show = (isShown) =>
+    page.evaluate((isShown) => {
+      Object.defineProperty(document, 'hidden', { configurable: true, get: () => !isShown });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, isShown);
+  await page.goto(`${wattpost.url}/pipeline`);
+  await page.getByText('Every part works.').waitFor();
+  await page.keyboard.press('Space');
+  await page.getByRole('button', { name: /^Paused/ }).waitFor();
+  await isStill();
+  await page.keyboard.press('Space');
+  await isAsked();
+  for (const path of ['/pipeline', '/messages', '/']) {
+    await page.goto(wattpost.url + path);
+    await page.getByRole('button', { name: /^Live|behind/i }).waitFor();
+    await show(false);
+    await isStill();
+    await show(true);
+    await isAsked();
+  }
+  page.assertClean();
+  await page.context().close();
+});
+
+test('the pill says by how much the page is behind, and that requests are refused', async () => {
+  const page = await openPage(browser, { allowed: [/503/] });
+  let change = { lag_ms: 32_040 };
+  await page.route('**/api/v1/pipeline', async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, json: { ...(await answer.json()), ...change } });
+  });
+  await page.goto(`${wattpost.url}/transactions`);
+  await page.getByRole('button', { name: /^32 s behind/ }).waitFor();
+  const { parts } = await wattpost.get('/api/v1/pipeline');
+  change = { parts: parts.map((part) => (part.part === 'database' ? { ...part, state: 'down', since: new Date().toISOString() } : part)) };
+  await page.getByRole('button', { name: /^Database away since \d\d:\d\d/ }).waitFor();
+  change = {};
+  await page.getByRole('button', { name: /^Live|behind/ }).waitFor();
+  // The stream of events stays open.
+  const body = JSON.stringify({ code: 'busy', title: 'Busy', status: 503, detail: 'Other requests keep the database busy.' });
+  await page.unroute('**/api/v1/pipeline');
+  await page.route(/\/api\/v1\/(?!events|session)/, (route) => route.fulfill({ status: 503, contentType: 'application/problem+json', body }));
+  await page.getByRole('button', { name: /^No answer since \d\d:\d\d/ }).waitFor();
+  await page.unroute(/\/api\/v1\/(?!events|session)/);
+  await page.getByRole('button', { name: /^Live|behind/ }).waitFor();
+  page.assertClean();
+  await page.context().close();
+});
+
 test('an outage is asked about no more often the longer it lasts', async () => {
   const relay = await Relay.start(wattpost.httpPort);
   const page = await openPage(browser, { allowed: [/ERR_/, /Failed to load resource/] });

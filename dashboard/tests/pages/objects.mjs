@@ -138,7 +138,7 @@ test('the alerts of a charger are on its page, in the list of chargers, and on t
   await page.locator('.note').getByText(/EVIL/).waitFor();
   assert.deepEqual(await violations(page), []);
   await page.goto(`${wattpost.url}/wallboard`);
-  await page.getByRole('list', { name: 'Alerts' }).getByText('Connector faulted').waitFor();
+  await page.getByRole('list', { name: 'What needs a person' }).getByText('Connector faulted').waitFor();
   assert.equal(await page.getByText('Nothing needs a person').count(), 0);
   assert.deepEqual(await violations(page), []);
   assert.equal(await page.evaluate(() => window.hacked), undefined);
