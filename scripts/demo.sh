@@ -32,6 +32,14 @@ case ${SHAPE:-embedded} in
     exit 1
     ;;
 esac
+for file in "$dir"/*.pid; do
+  [ -f "$file" ] || continue
+  # The number may belong to another program by now.
+  if tr '\0' ' ' 2>/dev/null <"/proc/$(cat "$file")/cmdline" | grep -qF -- "$dir/"; then
+    echo "another demo runs in $dir; end it, or set DEMO_DIR, OCPP_PORT and HTTP_PORT" >&2
+    exit 1
+  fi
+done
 rm -rf "$dir" && mkdir -p "$dir"
 
 # Becomes the program of a part.
