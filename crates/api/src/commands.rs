@@ -276,7 +276,10 @@ pub(crate) async fn submit(
     }
     let status = match view.state {
         CommandState::Done => StatusCode::OK,
-        CommandState::Queued | CommandState::Claimed | CommandState::Sent => StatusCode::ACCEPTED,
+        CommandState::Queued
+        | CommandState::WaitingForCharger
+        | CommandState::Claimed
+        | CommandState::Sent => StatusCode::ACCEPTED,
     };
     let warned = Warned {
         command: (&view).linked(),

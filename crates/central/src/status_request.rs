@@ -199,6 +199,7 @@ mod tests {
             repeats: None,
             repeated_by: None,
             traceparent: None,
+            charger_is_absent: false,
         };
         stored.view(created_at)
     }

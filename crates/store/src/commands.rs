@@ -147,6 +147,8 @@ impl CommandRow {
             repeats: self.repeats.map(CommandId),
             repeated_by: self.repeated_by.map(CommandId),
             traceparent: self.traceparent.as_deref().and_then(TraceParent::parse),
+            // What shows the command looks it up.
+            charger_is_absent: false,
             created_at: Timestamp(self.created_at),
             waits_when_offline: self.waits,
             stage,

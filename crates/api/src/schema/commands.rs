@@ -72,7 +72,7 @@ pub(crate) struct Command {
     charger_id: String,
     action: String,
     payload: serde_json::Value,
-    /// `queued`, `claimed` (a gateway has it), `sent` or `done`.
+    /// `queued`, `waiting_for_charger` (queued, and the charger is not connected), `claimed` (a gateway has it), `sent` or `done`.
     state: String,
     /// Null until it is done.
     outcome: Option<Outcome>,

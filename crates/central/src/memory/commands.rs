@@ -137,6 +137,7 @@ impl Commands for MemoryStore {
             repeats: None,
             repeated_by: None,
             traceparent: new.traceparent.clone(),
+            charger_is_absent: false,
         };
         let view = joined(&row, &states).view(now);
         let index = EffectIndex::of(&row.command).filter(|_| new.not_sent.is_none());

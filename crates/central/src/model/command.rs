@@ -296,6 +296,8 @@ pub struct StoredCommand {
     pub repeated_by: Option<CommandId>,
     /// The `traceparent` of the request.
     pub traceparent: Option<TraceParent>,
+    /// Whether its charger is shown as not connected; looked up only for a request that waits for it.
+    pub charger_is_absent: bool,
 }
 
 /// The state of a command.
@@ -304,12 +306,22 @@ pub struct StoredCommand {
 pub enum CommandState {
     /// It waits for a gateway that holds the charger.
     Queued,
+    /// As [`CommandState::Queued`], and the charger is not connected: it is sent when the charger connects.
+    WaitingForCharger,
     /// A gateway has it, and sends it or is about to.
     Claimed,
     /// It was sent, and the charger has time to answer.
     Sent,
     /// There is an outcome.
     Done,
+}
+
+impl CommandState {
+    /// Whether no gateway has it.
+    #[must_use]
+    pub const fn is_queued(self) -> bool {
+        matches!(self, Self::Queued | Self::WaitingForCharger)
+    }
 }
 
 /// What became of a command, as far as it is proved.
@@ -494,6 +506,18 @@ impl StoredCommand {
         }
     }
 
+    /// Whether no gateway has it, and it waits for a charger that may not be connected.
+    #[must_use]
+    pub fn may_wait_for_charger(&self) -> bool {
+        self.waits_when_offline
+            && self.stage == CommandStage::Queued
+            && self.progress == CommandProgress::default()
+    }
+
+    fn waits_for_charger(&self) -> bool {
+        self.charger_is_absent && self.may_wait_for_charger()
+    }
+
     fn report_messages(&self) -> Option<ReportMessages> {
         match Expectation::of(&self.command.action, &self.command.payload)? {
             Expectation::Report(of) => Some(ReportMessages {
@@ -613,6 +637,9 @@ impl StoredCommand {
             };
         }
         match &self.stage {
+            CommandStage::Queued if self.waits_for_charger() => {
+                (CommandState::WaitingForCharger, None)
+            }
             CommandStage::Queued => (CommandState::Queued, None),
             CommandStage::Claimed(claim) if is_silent(claim.at) => {
                 done(Outcome::uncertain(NO_REPORT))

@@ -137,7 +137,9 @@ fn open_state(stored: &StoredCommand, view: &CommandView) -> RotationState {
     }
     let class = view.outcome.as_ref().map(|outcome| outcome.class);
     match (view.state, class) {
-        (CommandState::Queued | CommandState::Claimed, _) => RotationState::Waiting,
+        (CommandState::Queued | CommandState::WaitingForCharger | CommandState::Claimed, _) => {
+            RotationState::Waiting
+        }
         (CommandState::Sent, _) => RotationState::Sent,
         (CommandState::Done, Some(OutcomeClass::NotSent)) => RotationState::Waiting,
         (CommandState::Done, _) => RotationState::Uncertain,

@@ -281,6 +281,7 @@ fn command_row(version: Version, info: &ActionInfo, words: &[Value], clients: &[
         repeats: None,
         repeated_by: None,
         traceparent: None,
+        charger_is_absent: false,
     };
     let is_safe = stored.view(NOW).safe_to_repeat;
     format!(

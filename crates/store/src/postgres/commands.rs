@@ -131,7 +131,7 @@ impl Commands for PostgresStore {
                 });
                 let mut rows = rows.collect::<Result<Vec<_>, Refusal>>()?;
                 let commands = rows.iter_mut().map(|(_, command)| command);
-                effects::add_keys(connection, commands.collect()).await?;
+                effects::complete(connection, commands.collect()).await?;
                 let views = rows
                     .into_iter()
                     .map(|(no, command)| (no, command.view(now)));
@@ -679,7 +679,7 @@ pub(super) async fn find(
     let found = found.as_ref().map(row).transpose();
     let found = found.map_err(error::refusal)?.map(CommandRow::stored);
     let mut found = found.transpose()?;
-    effects::add_keys(connection, found.iter_mut().collect()).await?;
+    effects::complete(connection, found.iter_mut().collect()).await?;
     Ok(found)
 }
 

@@ -2,6 +2,7 @@
 
 use super::commands::merge_states;
 use super::numbers::clean;
+use super::query::chargers;
 use super::{error, event_log};
 use crate::commands::{CLAIMED_COLUMNS, ClaimedRow, effect_keys, first_received};
 use crate::event_log::{Change, Queued};
@@ -13,6 +14,7 @@ use central::model::{ChargerKey, StoredCommand};
 use central::{Record, RecordId, Timestamp};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
+use std::collections::HashSet;
 
 /// Joins these records with commands, inside the caller's transaction. The rows of the records' chargers are locked
 /// already, so that the commands that are found do not depend on other writers.
@@ -74,8 +76,28 @@ pub(crate) async fn join(
     event_log::push(connection, &changed).await
 }
 
-/// Adds the keys of the transactions that commands caused.
-pub(crate) async fn add_keys(
+/// Adds what is shown of commands and is not in their rows: the keys of the transactions that they caused, and whether the
+/// charger is absent that one waits for.
+pub(crate) async fn complete(
+    connection: &mut PgConnection,
+    mut commands: Vec<&mut StoredCommand>,
+) -> Result<(), Refusal> {
+    let key = |command: &StoredCommand| {
+        let key = ChargerKey::of(&command.command.charger_id);
+        clean(key.as_str()).into_owned()
+    };
+    let waiting = commands.iter().filter(|one| one.may_wait_for_charger());
+    let keys: HashSet<String> = waiting.map(|one| key(one)).collect();
+    let absent = chargers::absent(connection, keys).await?;
+    if !absent.is_empty() {
+        for command in &mut commands {
+            command.charger_is_absent = absent.contains(&key(command));
+        }
+    }
+    add_keys(connection, commands).await
+}
+
+async fn add_keys(
     connection: &mut PgConnection,
     mut commands: Vec<&mut StoredCommand>,
 ) -> Result<(), Refusal> {

@@ -315,7 +315,7 @@ async fn commands(
         let row = super::commands::row(found).map_err(error::refusal)?;
         commands.push(row.stored()?);
     }
-    effects::add_keys(connection, commands.iter_mut().collect()).await?;
+    effects::complete(connection, commands.iter_mut().collect()).await?;
     let views = commands
         .iter()
         .map(|command| (command.command.id.0, command.view(now)));

@@ -104,7 +104,7 @@ impl Commands for SqliteStore {
                     let row = row?;
                     let no = row.no;
                     let mut stored = row.stored()?;
-                    effects::add_keys(connection, &mut stored)?;
+                    effects::complete(connection, &mut stored)?;
                     found.push((no, stored.view(now)));
                 }
                 Ok(found)
@@ -540,7 +540,7 @@ pub(super) fn find(
         .optional()?;
     let mut found = found.map(CommandRow::stored).transpose()?;
     if let Some(stored) = &mut found {
-        effects::add_keys(connection, stored)?;
+        effects::complete(connection, stored)?;
     }
     Ok(found)
 }

@@ -2,6 +2,7 @@
 
 use super::commands::merge_states;
 use super::event_log;
+use super::query::chargers;
 use crate::commands::{CLAIMED_COLUMNS, ClaimedRow, effect_keys, first_received};
 use crate::event_log::{Change, Queued};
 use crate::paging::at_most;
@@ -69,11 +70,21 @@ pub(crate) fn join(
     event_log::push(connection, changed)
 }
 
-/// Adds the keys of the transactions that a command caused.
-pub(crate) fn add_keys(
+/// Adds what is shown of a command and is not in its row: the keys of the transactions that it caused, and whether the
+/// charger is absent that it waits for.
+pub(crate) fn complete(
     connection: &Connection,
     command: &mut StoredCommand,
 ) -> Result<(), Refusal> {
+    if command.may_wait_for_charger() {
+        let key = ChargerKey::of(&command.command.charger_id);
+        command.charger_is_absent = !chargers::is_online(connection, &key)?;
+    }
+    add_keys(connection, command)
+}
+
+/// Adds the keys of the transactions that a command caused.
+fn add_keys(connection: &Connection, command: &mut StoredCommand) -> Result<(), Refusal> {
     let wire_ids: Vec<String> = command
         .effect
         .transaction_ids()

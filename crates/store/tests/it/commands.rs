@@ -1,9 +1,10 @@
 //! The laws of the ports `Commands` and `CommandQueue`.
 
 use crate::common::{
-    Adapter, PostgresDatabase, Sent, apply, at, gateway, heartbeat, id, on_every_adapter, origin,
-    put_profile,
+    Adapter, PostgresDatabase, Sent, apply, at, event, gateway, heartbeat, id, on_every_adapter,
+    origin, put_profile,
 };
+use crate::reading::report_alive;
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandState, CommandView, NotSent, Origin,
     OutcomeClass, Refusal, TraceParent, unchecked_entry,
@@ -38,7 +39,44 @@ on_every_adapter!(
     stored_records_are_known_up_to_the_gap,
     a_removed_charger_keeps_its_history_and_its_commands_end,
     a_command_keeps_its_trace_and_its_entry_of_the_audit_log,
+    a_command_waits_for_its_charger_until_it_is_connected,
 );
+
+fn a_command_waits_for_its_charger_until_it_is_connected<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    store.create(&new(1, "CP-1")).unwrap();
+    let fails = NewCommand {
+        waits_when_offline: false,
+        ..new(2, "CP-1")
+    };
+    store.create(&fails).unwrap();
+    let waiting = CommandState::WaitingForCharger;
+    let states = || {
+        let filter = CommandFilter {
+            queued: Some(true),
+            ..CommandFilter::default()
+        };
+        let page = store.commands(&filter, &PageRequest::default(), at(0));
+        let listed: Vec<CommandState> = page.unwrap().items.iter().map(|one| one.state).collect();
+        let shown = [2, 1].map(|number| show(&store, number).state);
+        assert_eq!(listed, shown);
+        shown
+    };
+    assert_eq!(states(), [CommandState::Queued, waiting]);
+    let connection = |seq, kind| event(id(0, seq), kind, "cp-1", 0, 1);
+    apply(&store, &[connection(1, RecordKind::Connected)]).unwrap();
+    assert_eq!(states()[1], waiting, "its gateway does not report");
+    report_alive(&store, gateway(0));
+    assert_eq!(states(), [CommandState::Queued; 2]);
+    apply(&store, &[connection(2, RecordKind::Disconnected)]).unwrap();
+    assert_eq!(states()[1], waiting);
+    assert!(matches!(
+        store.cancel(command_id(1), at(0)).unwrap(),
+        Cancelled::Done(_)
+    ));
+    assert_eq!(show(&store, 1).state, CommandState::Done);
+}
 
 /// The payload of an answer.
 const ACCEPTED: &str = r#"{"status":"Accepted"}"#;
@@ -167,7 +205,7 @@ fn a_command_is_claimed_once_in_the_order_of_creation<A: Adapter>() {
     // Ids say nothing of the order.
     for (number, charger) in [(9, "CP-1"), (3, "cp-1"), (5, "CP-2"), (4, "CP-3")] {
         let view = create(&store, number, charger);
-        assert_eq!(view.state, CommandState::Queued);
+        assert!(view.state.is_queued());
         assert_eq!(view.charger_id, charger);
     }
     let waiting = |after: Option<&ChargerKey>, limit| store.waiting(after, at(1), limit).unwrap();
@@ -317,7 +355,7 @@ fn a_release_and_a_refusal_need_the_very_claim<A: Adapter>() {
     store
         .release(claim, &[command_id(1), command_id(2)])
         .unwrap();
-    assert_eq!(show(&store, 1).state, CommandState::Queued);
+    assert!(show(&store, 1).state.is_queued());
     let again = claim_of(0, 7);
     let claimed = store.claim(again, &keys(&["CP-1"])).unwrap();
     assert_eq!(ids(&claimed), [command_id(1)]);
@@ -356,7 +394,7 @@ fn a_removed_charger_keeps_its_history_and_its_commands_end<A: Adapter>() {
 
     // What no gateway has claimed ends at once, what was claimed when it is given back, unless it was sent.
     assert_eq!(reason(&show(&store, 3)), "charger_removed");
-    assert_eq!(show(&store, 4).state, CommandState::Queued);
+    assert!(show(&store, 4).state.is_queued());
     assert_eq!(show(&store, 2).state, CommandState::Claimed);
     apply(&store, &[record(6, 1, RecordKind::CallToCharger, "{}")]).unwrap();
     let ids = [command_id(1), command_id(2)];
@@ -391,7 +429,7 @@ fn a_removed_charger_keeps_its_history_and_its_commands_end<A: Adapter>() {
     store.create(&later).unwrap();
     store.claim(claim, &keys(&["CP-1"])).unwrap();
     store.release(claim, &[command_id(5)]).unwrap();
-    assert_eq!(show(&store, 5).state, CommandState::Queued);
+    assert!(show(&store, 5).state.is_queued());
 
     put_profile(&store, &ChargerProfile::new("CP-1"));
     let again = store.charger("CP-1").unwrap().unwrap();

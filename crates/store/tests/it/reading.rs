@@ -521,7 +521,7 @@ fn chargers_are_listed_by_identity_with_whether_they_are_online<A: Adapter>() {
 }
 
 /// As a gateway does while it runs.
-fn report_alive(store: &(impl Store + DirectorySource), gateway: GatewayId) {
+pub(crate) fn report_alive(store: &(impl Store + DirectorySource), gateway: GatewayId) {
     let mut changes = Changes::default();
     let now = store
         .clock()

@@ -14,6 +14,33 @@ fn gateway() -> GatewayId {
     GatewayId(Uuid::from_u128(9))
 }
 
+#[test]
+fn a_queued_command_that_waits_for_an_absent_charger_says_so() {
+    let state = |change: fn(&mut StoredCommand)| {
+        let mut command = stored(CommandStage::Queued, CommandProgress::default());
+        command.waits_when_offline = true;
+        command.charger_is_absent = true;
+        change(&mut command);
+        command.view(Timestamp(2_000)).state
+    };
+    assert_eq!(state(|_| {}), CommandState::WaitingForCharger);
+    // Its expiry is decided by a database transaction, as that of every queued command.
+    assert_eq!(
+        state(|one| one.command.send_before = Timestamp(1)),
+        CommandState::WaitingForCharger
+    );
+    assert_eq!(
+        state(|one| one.charger_is_absent = false),
+        CommandState::Queued
+    );
+    assert_eq!(
+        state(|one| one.waits_when_offline = false),
+        CommandState::Queued
+    );
+    let text = serde_json::to_string(&CommandState::WaitingForCharger).unwrap();
+    assert_eq!(text, r#""waiting_for_charger""#);
+}
+
 fn stored(stage: CommandStage, progress: CommandProgress) -> StoredCommand {
     StoredCommand {
         command: Command {
@@ -34,6 +61,7 @@ fn stored(stage: CommandStage, progress: CommandProgress) -> StoredCommand {
         repeats: None,
         repeated_by: None,
         traceparent: None,
+        charger_is_absent: false,
     }
 }
 

@@ -135,6 +135,7 @@ fn effect_by_gateway(
         repeats: None,
         repeated_by: None,
         traceparent: None,
+        charger_is_absent: false,
     };
     stored
         .view(Timestamp(SENT + seconds * 1_000 - ahead_ms))

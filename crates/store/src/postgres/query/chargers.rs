@@ -16,7 +16,7 @@ use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use central::{GatewayId, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, Row};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// Rows fetched at a time, because only the state tells whether a row matches.
@@ -307,6 +307,31 @@ async fn with_connectors(
         })
     };
     chargers.into_iter().map(detail).collect()
+}
+
+/// Which of these chargers are shown as not connected, also those that nothing is known of.
+pub(in crate::postgres) async fn absent(
+    connection: &mut PgConnection,
+    mut keys: HashSet<String>,
+) -> Result<HashSet<String>, Refusal> {
+    if keys.is_empty() {
+        return Ok(keys);
+    }
+    let gateways = gateways(connection).await?;
+    let wanted: Vec<&String> = keys.iter().collect();
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT key, state FROM chargers WHERE key = ANY($1) AND state IS NOT NULL")
+            .bind(wanted)
+            .fetch_all(connection)
+            .await
+            .map_err(error::refusal)?;
+    for (key, json) in rows {
+        let state: ChargerState = read(&json, &key)?;
+        if gateways.view(&key, &state).online {
+            keys.remove(&key);
+        }
+    }
+    Ok(keys)
 }
 
 /// The identities of chargers as they were spelled last.

@@ -179,6 +179,22 @@ pub(super) fn spelling(connection: &Connection, no: i64) -> Result<String, Refus
     last_spelling(id, json.as_deref())
 }
 
+/// Whether this charger is shown as connected.
+pub(in crate::sqlite) fn is_online(
+    connection: &Connection,
+    key: &ChargerKey,
+) -> Result<bool, Refusal> {
+    let json: Option<String> = connection
+        .prepare_cached("SELECT state FROM chargers WHERE key = ?1 AND state IS NOT NULL")?
+        .query_row([key.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(json) = json else {
+        return Ok(false);
+    };
+    let state: ChargerState = read(&json, key)?;
+    Ok(gateways(connection)?.view(key.as_str(), &state).online)
+}
+
 pub(in crate::sqlite) fn gateways(connection: &Connection) -> Result<Gateways, Refusal> {
     let mut statement =
         connection.prepare_cached("SELECT id, state FROM gateways WHERE state IS NOT NULL")?;
