@@ -101,10 +101,11 @@ impl<'f> Summary<'f> {
     }
 
     pub(crate) fn add(&mut self, stored: &StoredCount) -> Result<(), Refusal> {
+        // First of all, because only one row of a charger may have its state.
+        let model = self.model_of(stored)?;
         let Some(quirk) = stored.quirk() else {
             return Ok(());
         };
-        let model = self.model_of(stored)?;
         let key = (quirk, model);
         let is_wanted = self.filter.quirk.is_none_or(|wanted| wanted == quirk)
             && self.filter.has(&key.1)

@@ -84,10 +84,14 @@ pub(super) async fn page(
     let mut reached = (-1, -1);
     loop {
         let rows: Vec<Columns> = sqlx::query_as(
-            "SELECT q.charger_no, c.state, q.quirk, q.count, q.first_at, q.last_at
-             FROM charger_quirks q JOIN chargers c ON c.no = q.charger_no
-             WHERE (q.charger_no, q.quirk) > ($1, $2) AND ($3::smallint IS NULL OR q.quirk = $3)
-             ORDER BY q.charger_no, q.quirk LIMIT $4",
+            // The state of a charger is long, so only its first row brings it.
+            "SELECT q.charger_no, CASE WHEN q.is_first THEN c.state END, q.quirk, q.count, q.first_at, q.last_at
+             FROM (SELECT *, lag(charger_no) OVER (ORDER BY charger_no, quirk) IS DISTINCT FROM charger_no AS is_first
+                 FROM (SELECT * FROM charger_quirks
+                     WHERE (charger_no, quirk) > ($1, $2) AND ($3::smallint IS NULL OR quirk = $3)
+                     ORDER BY charger_no, quirk LIMIT $4) r) q
+             JOIN chargers c ON c.no = q.charger_no
+             ORDER BY q.charger_no, q.quirk",
         )
         .bind(reached.0)
         .bind(reached.1)

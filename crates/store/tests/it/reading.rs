@@ -1,8 +1,8 @@
 //! Queries: pages that neither skip nor repeat rows, filters, and reading while another store writes.
 
 use crate::common::{
-    Adapter, BEGIN_MILLIS, Sent, SqliteDatabase, apply, at, call, event, gateway, id, meter_values,
-    on_every_adapter, start, start_on, status, stop,
+    Adapter, BEGIN_MILLIS, PostgresDatabase, Sent, SqliteDatabase, answered, apply, at, call,
+    event, gateway, id, meter_values, on_every_adapter, start, start_on, status, stop,
 };
 use central::model::{GatewayState, MeterValueRow, TransactionView, UNKNOWN, UnknownReason};
 use central::ports::{Applied, DirectorySource, Maintenance, Store};
@@ -13,6 +13,7 @@ use central::query::{
 };
 use central::{GatewayId, RecordId, RecordKind, Seq, Timestamp};
 use common::clock::now_ms;
+use ocpp::Version;
 use store::SqliteOptions;
 
 on_every_adapter!(
@@ -690,4 +691,50 @@ fn write_ahead_log_stays_small() {
     let log = database.directory.path().join("wattpost.db-wal");
     let bytes = std::fs::metadata(log).unwrap().len();
     assert!(bytes < 1024 * 1024, "{bytes}");
+}
+
+/// A page of a rare kind reads a bounded number of chargers, and the next one goes on after them.
+#[test]
+fn a_rare_charger_after_more_chargers_than_a_page_reads_is_found_once() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
+    let payload = r#"{"chargePointVendor":"V","chargePointModel":"M"}"#;
+    let answer = r#"{"status":"Accepted"}"#;
+    let boot = answered(id(0, 1), "CP-1", 1, "BootNotification", payload, answer);
+    apply(&store, &[boot]).unwrap();
+    database.execute(
+        r#"INSERT INTO chargers (key, id, state)
+               SELECT 'many-' || lpad(n::text, 6, '0'), 'MANY', c.state
+               FROM chargers c, generate_series(1, 20010) n WHERE c.key = 'cp-1';
+           UPDATE chargers SET state = replace(state, '"vendor":"V"', '"vendor":"Rare \"one\""')
+               WHERE key = 'many-020005'"#,
+    );
+    let filter = ChargerFilter {
+        vendor: Some(r#"Rare "one""#.to_owned()),
+        version: Some(Version::V16),
+        ..ChargerFilter::default()
+    };
+    let (mut found, mut pages) = (Vec::new(), 0);
+    let mut request = PageRequest {
+        after: None,
+        limit: 16,
+    };
+    loop {
+        let page = store.chargers(&filter, &request).unwrap();
+        pages += 1;
+        found.extend(page.items);
+        request.after = page.next;
+        if request.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found.len(), pages), (1, 2));
+    let boot = found[0].charger.boot.as_ref().unwrap();
+    assert_eq!(boot.vendor, filter.vendor);
+    let other = ChargerFilter {
+        version: Some(Version::V21),
+        ..filter
+    };
+    let page = store.chargers(&other, &PageRequest::default()).unwrap();
+    assert!(page.items.is_empty() && page.next.is_some());
 }

@@ -10,7 +10,7 @@ use crate::removed::removal;
 use crate::state::{Gateways, last_spelling, read};
 use central::model::{
     Actor, ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
-    GatewayState,
+    GatewayState, UNKNOWN,
 };
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use central::{GatewayId, Timestamp};
@@ -36,11 +36,15 @@ pub(super) async fn page(
     let search = search.map(|text| clean(text.as_str()).into_owned());
     let label = filter.label_search();
     let label = label.map(|text| clean(&text).into_owned());
-    let (keys, named) = selected_keys(filter);
+    let needles = Needles::of(filter);
+    let (keys, named) = match &needles {
+        Some(needles) => needles.selected_keys(),
+        None => selected_keys(filter),
+    };
     let mut reached = clean(after).into_owned();
     let mut found = Vec::new();
     // If few match, more are read at a time.
-    let (mut rows_read, mut chunk) = (0, CHUNK.min(limit + 1));
+    let (mut rows_read, mut chunk, mut scanned) = (0, CHUNK.min(limit + 1), None);
     while rows_read < ROWS_READ_MAX {
         let sql = format!(
             "WITH keys AS ({keys})
@@ -65,7 +69,15 @@ pub(super) async fn page(
             .fetch_all(&mut *connection)
             .await
             .map_err(error::refusal)?;
-        let is_last = rows.len() < chunk;
+        let mut is_last = rows.len() < chunk;
+        if is_last
+            && needles.is_some()
+            && let Some(end) = end_of_scan(connection, &reached).await?
+        {
+            // No more of the rows that were looked at match, and there are more rows.
+            (rows_read, is_last) = (ROWS_READ_MAX, false);
+            scanned = Some(end);
+        }
         rows_read += rows.len();
         chunk = (chunk * 4).min(CHUNK);
         let (mut places, mut selected) = (Vec::new(), Vec::new());
@@ -85,12 +97,94 @@ pub(super) async fn page(
         if is_last || found.len() > limit {
             return Ok(cut(found, limit));
         }
+        if let Some(end) = scanned.take() {
+            reached = end;
+        }
     }
     // The page has read as many rows as it may.
     Ok(Page {
         items: found.into_iter().map(|(_, charger)| charger).collect(),
         next: Some(Place::Charger(ChargerKey::of(&reached)).to_cursor()),
     })
+}
+
+/// Texts that the state of each selected charger contains, and that of one of its connectors. So most chargers that a filter
+/// does not select are not read; whether one is selected is still decided by its state.
+struct Needles {
+    state: Vec<String>,
+    connector: Option<String>,
+}
+
+impl Needles {
+    /// `None` if there are none, or if an index selects the chargers.
+    fn of(filter: &ChargerFilter) -> Option<Self> {
+        if filter.search.is_some() || filter.needs_settings() {
+            return None;
+        }
+        // A member as a state is written; control characters are not stored as they were sent.
+        let member = |name: &str, text: &Option<String>| {
+            let text = text.as_deref().filter(|text| !text.is_empty())?;
+            let text = (!text.contains(char::is_control)).then_some(text)?;
+            Some(format!("\"{name}\":{}", serde_json::to_string(text).ok()?))
+        };
+        // `Unknown` is shown of chargers that say nothing.
+        let status = filter.status.as_deref().filter(|text| *text != UNKNOWN);
+        let is_online = filter.online == Some(true) || status.is_some();
+        let version = filter.version.map(|version| format!("\"{version}\""));
+        let state: Vec<String> = [
+            is_online.then(|| r#""online":true"#.to_owned()),
+            version,
+            member("vendor", &filter.vendor),
+            member("model", &filter.model),
+            member("firmware", &filter.firmware),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let connector = status.and_then(|status| serde_json::to_string(status).ok());
+        (!state.is_empty()).then_some(Self { state, connector })
+    }
+
+    /// As [`selected_keys`]: of [`ROWS_READ_MAX`] chargers after $1 those with these texts, in the order of the index.
+    fn selected_keys(&self) -> (String, Vec<String>) {
+        let mut named = Vec::new();
+        let mut conditions = "true".to_owned();
+        for text in &self.state {
+            named.push(text.clone());
+            conditions.push_str(&format!(" AND strpos(r.state, ${}) > 0", named.len() + 4));
+        }
+        if let Some(text) = &self.connector {
+            named.push(text.clone());
+            conditions.push_str(&format!(
+                " AND EXISTS (SELECT FROM connectors k WHERE k.charger_no = r.no AND strpos(k.state, ${}) > 0)",
+                named.len() + 4
+            ));
+        }
+        let keys = format!(
+            "SELECT r.key FROM (
+                 SELECT key, no, state FROM chargers
+                 WHERE key > $1 AND state IS NOT NULL AND $2::text IS NULL AND $4::text IS NULL
+                 ORDER BY key LIMIT {ROWS_READ_MAX}) r
+             WHERE {conditions} ORDER BY r.key LIMIT $3"
+        );
+        (keys, named)
+    }
+}
+
+/// The last charger that a query of [`Needles`] after this key has looked at; `None` if it has looked at all.
+async fn end_of_scan(
+    connection: &mut PgConnection,
+    after: &str,
+) -> Result<Option<String>, Refusal> {
+    let sql = format!(
+        "SELECT key FROM chargers WHERE key > $1 AND state IS NOT NULL ORDER BY key OFFSET {} LIMIT 1",
+        ROWS_READ_MAX - 1
+    );
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .bind(after)
+        .fetch_optional(connection)
+        .await
+        .map_err(error::refusal)
 }
 
 /// The query of the keys of a page, and the texts that it takes from $5 on. Each part is read in the order of an index, up to
