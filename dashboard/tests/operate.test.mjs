@@ -317,6 +317,16 @@ test('dead letters of one cause are tried again and discarded together, after a 
   await page.keyboard.press('Escape');
   await page.locator('main summary').first().click();
   await page.getByText(/^Discarded .* test data$/).first().waitFor();
+
+  // Where none is left, the page says whether one was given up before.
+  await page.goto(`${wattpost.url}/dead-letters`);
+  await page.getByRole('button', { name: 'Discard all' }).click();
+  await dialog.getByText('1 record is not applied to the database, ever').waitFor();
+  await dialog.getByLabel('Reason').fill('test data');
+  await dialog.getByRole('button', { name: 'Discard 1' }).click();
+  await page.getByRole('button', { name: 'Some were discarded' }).click();
+  await page.waitForURL(/state=discarded/);
+  await page.getByRole('heading', { name: 'another <b>cause</b>' }).waitFor();
   page.assertClean();
   await page.context().close();
 });
