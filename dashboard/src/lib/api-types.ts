@@ -406,6 +406,8 @@ export interface components {
              * @description When its latest record was received.
              */
             last_seen_at?: string | null;
+            /** @description Addresses of what belongs to it. */
+            links: components["schemas"]["Links"];
             ocpp_version?: components["schemas"]["OcppVersion"] | null;
             /** @description Whether it is known to be connected. */
             online: boolean;
@@ -605,6 +607,8 @@ export interface components {
              * @description Its id; also the message id of the call.
              */
             id: string;
+            /** @description Addresses of what belongs to it. */
+            links: components["schemas"]["Links"];
             outcome?: components["schemas"]["Outcome"] | null;
             payload: unknown;
             /** @description The records of the call, the answer, and the end without one. */
@@ -927,7 +931,7 @@ export interface components {
             id: string;
             /** @description Whether it was recorded more than 60 seconds after it occurred. */
             late: boolean;
-            /** @description The addresses of the charger, the transaction and the command. */
+            /** @description The addresses of what the event is about: the charger, the transaction, the command, the dead letter, the alert, the pipeline. */
             links: unknown;
             /**
              * Format: date-time
@@ -1060,6 +1064,28 @@ export interface components {
             endpoints: components["schemas"]["Endpoint"][];
             name: string;
             version: string;
+        };
+        /** @description Addresses in this API of what belongs to an object. One that does not apply is absent. */
+        Links: {
+            /** @description Of a transaction or a command: its charger. */
+            charger?: string | null;
+            /** @description Of a charger: the commands to it. */
+            commands?: string | null;
+            /** @description Of a charger or a transaction: its messages. */
+            messages?: string | null;
+            /** @description Of a transaction: what was measured. */
+            meter_values?: string | null;
+            /** @description Of a command that asks for a report: its pages. */
+            report?: string | null;
+            /**
+             * @description The object itself.
+             * @example /api/v1/chargers/CP%2D17
+             */
+            self: string;
+            /** @description Of a command: the transaction that it started or ended. */
+            transaction?: string | null;
+            /** @description Of a charger: its transactions. */
+            transactions?: string | null;
         };
         /** @description A message in the list. The last members are there only with `pairs=true`. */
         ListedMessage: {
@@ -1845,6 +1871,8 @@ export interface components {
                  * @description When its latest record was received.
                  */
                 last_seen_at?: string | null;
+                /** @description Addresses of what belongs to it. */
+                links: components["schemas"]["Links"];
                 ocpp_version?: components["schemas"]["OcppVersion"] | null;
                 /** @description Whether it is known to be connected. */
                 online: boolean;
@@ -1969,6 +1997,8 @@ export interface components {
                  * @description Its id; also the message id of the call.
                  */
                 id: string;
+                /** @description Addresses of what belongs to it. */
+                links: components["schemas"]["Links"];
                 outcome?: components["schemas"]["Outcome"] | null;
                 payload: unknown;
                 /** @description The records of the call, the answer, and the end without one. */
@@ -2652,6 +2682,8 @@ export interface components {
                  * @description The latest time in any of its messages.
                  */
                 last_at?: string | null;
+                /** @description Addresses of what belongs to it. */
+                links: components["schemas"]["Links"];
                 /**
                  * Format: double
                  * @description Meter reading at the start, in watt-hours.
@@ -3645,6 +3677,8 @@ export interface components {
              * @description The latest time in any of its messages.
              */
             last_at?: string | null;
+            /** @description Addresses of what belongs to it. */
+            links: components["schemas"]["Links"];
             /**
              * Format: double
              * @description Meter reading at the start, in watt-hours.
