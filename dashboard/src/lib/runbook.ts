@@ -4,7 +4,7 @@ export const PARTS: Record<string, string> = {
 };
 
 /** The rules of alerts about each part: what each says to do is the part's runbook. A rule about several parts is at each. */
-const RULES: Record<string, string[]> = {
+export const RULES: Record<string, string[]> = {
   chargers: ['FleetDrop', 'ConnectStorm', 'WrongPasswords'],
   gateways: ['PartGone', 'RestartLoop', 'AnsweredTooLate', 'NotDurableClosed', 'DirectoryUnknown', 'DirectoryOld', 'ClockWrong', 'Paced', 'ConnectStorm'],
   journal: ['JournalFull', 'JournalFilling', 'JournalOld', 'JournalDamaged', 'SyncSlow', 'NotDurableClosed', 'DiskLow', 'MessagesMissing'],

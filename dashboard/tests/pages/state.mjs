@@ -232,13 +232,13 @@ test('the head of a charger has its gateway, its security profile and its deviat
 });
 
 test('each part of the pipeline has a runbook: the rules about it, with what to do', async () => {
-  const { PARTS, isAbout } = await load('runbook');
+  const { PARTS, RULES, isAbout } = await load('runbook');
   const { items } = await wattpost.get('/api/v1/alert-rules');
   const names = new Set(items.filter((rule) => rule.about === 'pipeline').map((rule) => rule.name));
   const parts = Object.keys(PARTS);
-  // Webhooks and the API are no part that messages pass.
-  const without = [...names].filter((name) => !parts.some((part) => isAbout(name, part)));
-  assert.deepEqual(without.sort(), ['ApiErrors', 'WebhookSwitchedOff']);
+  // Each part has rules, and each of them is one of the API's.
+  assert.deepEqual(Object.keys(RULES).sort(), [...parts].sort());
+  assert.deepEqual(Object.values(RULES).flat().filter((name) => !names.has(name)), []);
   assert.deepEqual((await wattpost.get('/api/v1/pipeline')).parts.map((one) => one.part).filter((part) => !parts.includes(part)), []);
   const page = await openPage(browser);
   await page.goto(`${wattpost.url}/pipeline?part=journal`);
