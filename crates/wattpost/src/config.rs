@@ -294,6 +294,23 @@ mod tests {
         Settings::load(Some(&file), Overrides::default())
     }
 
+    #[test]
+    fn a_charger_is_not_silent_before_three_of_its_heartbeats_are_missing() {
+        for (toml, silent_s) in [
+            ("", 900),
+            ("[policy]\nheartbeat_interval_s = 3600", 10_800),
+            (
+                "[policy]\nheartbeat_interval_s = 1\n[alerts.rules]\ncharger_silent_s = 5",
+                5,
+            ),
+            ("[alerts.rules]\ncharger_silent_s = 0", 0),
+            ("[policy]\nrecord_heartbeats = false", 0),
+        ] {
+            let settings = load(toml).unwrap();
+            assert_eq!(settings.alerts.rules.charger_silent_s, silent_s, "{toml}");
+        }
+    }
+
     fn complaint(toml: &str) -> String {
         format!("{:#}", load(toml).unwrap_err())
     }

@@ -19,7 +19,7 @@ use super::mail::{self, Accepted, Failing, Mail};
 use super::{AlertConfig, Mailer};
 use crate::pipeline::Overview;
 use central::Timestamp;
-use central::alert::chargers::{self, Recent, Uncertain};
+use central::alert::chargers::{self, Noted, Recent, SECURITY_EVENT, Uncertain};
 use central::alert::figures::History;
 use central::alert::machine::{Finding, Machine, Round, Stage, Step};
 use central::alert::pipeline::{self, Fleet, Seen};
@@ -398,6 +398,15 @@ impl Evaluator {
                 };
                 recent.finished(command, Some(uncertain));
             }
+            if is_open && alert.name == SECURITY_EVENT {
+                let noted = Noted {
+                    charger_id: alert.charger_id.clone().unwrap_or_default(),
+                    severity: alert.severity,
+                    summary: alert.summary.clone(),
+                    at: alert.active_at,
+                };
+                recent.note_security(alert.subject.clone(), noted);
+            }
         }
         let is_mailed = |alert: &&Alert| {
             alert.state == AlertState::Resolved
@@ -541,6 +550,12 @@ impl Evaluator {
         for command in noted {
             held.recent.finished(command, None);
         }
+        for alert in held.machine.alerts() {
+            let by = alert.acknowledged.as_ref();
+            if let Some(by) = by.filter(|_| alert.name == SECURITY_EVENT) {
+                held.recent.security_noted(&alert.subject, by.at);
+            }
+        }
         self.read_events(held)?;
         held.recent.forget(now);
         let is_due = held
@@ -561,6 +576,7 @@ impl Evaluator {
                 EventType::ChargerBooted,
                 EventType::CommandFinished,
                 EventType::DeadLetterAdded,
+                EventType::SecurityEvent,
             ],
         };
         for _ in 0..EVENT_PAGES_MAX {
@@ -595,12 +611,16 @@ impl Evaluator {
         let queries = &*self.sources.queries;
         let filter = ChargerFilter::default();
         let details = all(|page| queries.chargers(&filter, page))?;
-        let has_alert = |id: &str| held.machine.has("ChargerOffline", Severity::Ticket, id);
+        let machine = &held.machine;
+        let has_alert = |id: &str| machine.has("ChargerOffline", Severity::Ticket, id);
+        let recent = &mut held.recent;
+        chargers::begin_stays(recent);
         for detail in &details {
-            chargers::of_charger(detail, &known, &held.recent, has_alert, rules, now, found);
+            chargers::of_charger(detail, &known, recent, has_alert, rules, now, found);
         }
+        chargers::end_stays(recent);
         chargers::of_long_offline(&details, has_alert, rules, now, found);
-        let fires = |site: &str| held.machine.fires("SiteOffline", Severity::Page, site);
+        let fires = |site: &str| machine.fires("SiteOffline", Severity::Page, site);
         sites::of_sites(&details, &known, fires, rules, now, found);
         chargers::of_unjudged(&known, found);
         let by_key: HashMap<ChargerKey, &ChargerDetail> = details
@@ -637,7 +657,7 @@ impl Evaluator {
         let is_judged = |rule: &Rule| {
             let counts = ["ChargerFlapping", "BootLoop"].contains(&rule.name);
             rule.about == "chargers"
-                && rule.name != "CommandUncertain"
+                && !["CommandUncertain", SECURITY_EVENT].contains(&rule.name)
                 && (!rule.is_of_charger || known.is_current)
                 && (!counts || held.has_caught_up)
         };
@@ -723,9 +743,10 @@ impl Evaluator {
             round.judged.extend(held.chargers.judged.iter().copied());
             let mut uncertain = Vec::new();
             held.recent.of_commands(|_| false, &mut uncertain);
+            held.recent.of_security(&mut uncertain);
             uncertain.iter_mut().for_each(|one| held.locate(one));
             round.findings.extend(uncertain);
-            round.judged.insert("CommandUncertain");
+            round.judged.extend(["CommandUncertain", SECURITY_EVENT]);
         }
         round
     }
@@ -879,18 +900,39 @@ impl Held {
             (EventType::ChargerBooted, Some(charger)) => self.recent.booted(charger, at),
             (EventType::DeadLetterAdded, _) => self.recent.dead_letter(at),
             (EventType::CommandFinished, Some(charger)) => self.finished(event, charger),
+            (EventType::SecurityEvent, Some(charger)) => self.security(event, charger),
             _ => {}
         }
     }
 
-    /// The outcome of a command. Each event counts once, whoever has the lease: what a person has taken note of does not
-    /// come back.
-    fn finished(&mut self, event: &Event, charger: &str) {
+    /// Whether an event was not seen before. Each counts once, whoever has the lease: what a person has taken note of does
+    /// not come back.
+    fn is_new(&mut self, event: &Event) -> bool {
         let seen = self.memory.seen.as_deref().and_then(EventId::parse);
         if seen.is_some_and(|seen| event.id.position <= seen.position) {
-            return;
+            return false;
         }
         self.memory.seen = Some(event.id.to_string());
+        true
+    }
+
+    /// A security event, with the time at which Wattpost recorded it: the charger's clock may be wrong.
+    fn security(&mut self, event: &Event, charger: &str) {
+        if !self.is_new(event) {
+            return;
+        }
+        let data: serde_json::Value = serde_json::from_str(&event.data).unwrap_or_default();
+        let tech_info = data["tech_info"].as_str();
+        let at = event.id.recorded_at;
+        self.recent
+            .security_event(charger, &event.subject, tech_info, at);
+    }
+
+    /// The outcome of a command.
+    fn finished(&mut self, event: &Event, charger: &str) {
+        if !self.is_new(event) {
+            return;
+        }
         let Ok(command) = Uuid::try_parse(&event.subject) else {
             return;
         };

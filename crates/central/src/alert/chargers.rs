@@ -4,6 +4,11 @@
 //! its conditions are neither true nor false. Times are those at which Wattpost received messages, not those in them,
 //! except for [`clock_error`](crate::model::ConnectorView::clock_error_ms), which compares the two.
 
+mod security;
+mod stuck;
+
+pub use security::{Noted, SECURITY_EVENT};
+
 use super::machine::{Finding, names_of};
 use super::{Severity, Thresholds};
 use crate::model::{
@@ -62,6 +67,10 @@ pub struct Recent {
     /// The counts of refused handshakes, by row.
     refusals: HashMap<i64, VecDeque<(Timestamp, u64)>>,
     sessions: HashMap<Uuid, Session>,
+    /// Security events, by the subject of their alerts.
+    security: BTreeMap<String, Noted>,
+    /// The connectors in a status that is judged by its time, by the subject of their alerts.
+    stays: HashMap<String, stuck::Stay>,
 }
 
 /// A command whose outcome is uncertain.
@@ -143,6 +152,7 @@ impl Recent {
         self.letters.retain(|at| *at >= since);
         self.uncertain
             .retain(|_, one| one.at >= now.plus_millis(-UNCERTAIN_MS));
+        self.forget_security(now);
     }
 
     fn count(
@@ -233,6 +243,16 @@ pub fn of_long_offline<'a>(
     found.push(Finding::new("ChargersLongOffline", Severity::Ticket, words));
 }
 
+/// Call it before [`of_charger`] with the first charger of a round.
+pub fn begin_stays(recent: &mut Recent) {
+    recent.stays.values_mut().for_each(|stay| stay.seen = false);
+}
+
+/// Call it after [`of_charger`] with the last charger of a round: forgets the connectors that have left their status.
+pub fn end_stays(recent: &mut Recent) {
+    recent.stays.retain(|_, stay| stay.seen);
+}
+
 /// That alerts of chargers are not judged, and why.
 pub fn of_unjudged(known: &Known, found: &mut Vec<Finding>) {
     if let Some(why) = &known.why_not {
@@ -246,7 +266,7 @@ pub fn of_unjudged(known: &Known, found: &mut Vec<Finding>) {
 pub fn of_charger(
     detail: &ChargerDetail,
     known: &Known,
-    recent: &Recent,
+    recent: &mut Recent,
     has_alert: impl Fn(&str) -> bool,
     settings: &Thresholds,
     now: Timestamp,
@@ -299,8 +319,22 @@ pub fn of_charger(
         let words = format!("{id} has booted {boots} times within an hour");
         found.push(finding("BootLoop", Severity::Ticket, words));
     }
+    let silent_ms = i64::from(settings.charger_silent_s) * SECOND;
+    let heard_at = charger.last_seen_at.max(charger.connected_at);
+    if let Some(quiet) = heard_at.map(|at| now.0.saturating_sub(at.0))
+        && charger.connection == ConnectionState::Open
+        && silent_ms > 0
+        && quiet >= silent_ms
+    {
+        let words = format!(
+            "{id} is connected, and has sent nothing for {} min",
+            quiet / MINUTE
+        );
+        found.push(finding("ChargerSilent", Severity::Ticket, words));
+    }
     for connector in &detail.connectors {
         of_connector(connector, charger, &finding, now, found);
+        recent.of_stay(connector, &finding, settings, now, found);
     }
     let newest = detail
         .connectors

@@ -26,6 +26,13 @@ pub struct Thresholds {
     pub wrong_password_refusals: u32,
     /// `ChargerClockWrong`: seconds. Default 300; 1 to 86,400.
     pub clock_error_s: u32,
+    /// `ChargerSilent`: seconds without a message; three times the interval of Heartbeat at least. Default 900; 0: not judged; up
+    /// to 604,800.
+    pub charger_silent_s: u32,
+    /// `ConnectorStuck`: seconds in Preparing. Default 900; 1 to 604,800.
+    pub preparing_s: u32,
+    /// `ConnectorStuck`: seconds in Finishing. Default 7,200; 1 to 604,800.
+    pub finishing_s: u32,
     /// `TransactionStuck`: seconds without a change. Default 900; 1 to 604,800.
     pub transaction_silent_s: u32,
     /// `TransactionStuck`: hours since the start. Default 48; 1 to 8,760.
@@ -69,6 +76,9 @@ impl Default for Thresholds {
             unknown_charger_refusals: 3,
             wrong_password_refusals: 5,
             clock_error_s: 300,
+            charger_silent_s: 900,
+            preparing_s: 900,
+            finishing_s: 7_200,
             transaction_silent_s: 900,
             transaction_hours_max: 48,
             meter_still_s: 1_200,
@@ -111,6 +121,9 @@ impl Thresholds {
                 1_000_000,
             ),
             ("clock_error_s", self.clock_error_s, 1, 86_400),
+            ("charger_silent_s", self.charger_silent_s, 0, WEEK),
+            ("preparing_s", self.preparing_s, 1, WEEK),
+            ("finishing_s", self.finishing_s, 1, WEEK),
             ("transaction_silent_s", self.transaction_silent_s, 1, WEEK),
             (
                 "transaction_hours_max",

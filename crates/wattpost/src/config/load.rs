@@ -65,10 +65,22 @@ impl Settings {
             settings.broker.url = url;
         }
         settings.validate()?;
+        settings.fit_alerts();
         for warning in settings.warnings() {
             eprintln!("wattpost: warning: {warning}");
         }
         Ok(settings)
+    }
+
+    /// A charger that sends Heartbeat as often as it was told to is not silent, and of one whose Heartbeats are not recorded
+    /// that is not known.
+    fn fit_alerts(&mut self) {
+        let silent_s = &mut self.alerts.rules.charger_silent_s;
+        if !self.policy.record_heartbeats {
+            *silent_s = 0;
+        } else if *silent_s > 0 {
+            *silent_s = (*silent_s).max(self.policy.heartbeat_interval_s.saturating_mul(3));
+        }
     }
 }
 

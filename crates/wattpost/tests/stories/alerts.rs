@@ -373,3 +373,46 @@ fn a_loop_of_kills_is_an_alert_and_a_stop_is_no_part_of_it() {
     let ended = alert(&deployment, "name=RestartLoop&state=resolved");
     assert_eq!(ended["id"], fires["id"]);
 }
+
+#[test]
+fn a_charger_that_is_silent_stuck_or_opened_is_told_until_it_is_not() {
+    let settings = SETTINGS.replace("[policy]", "[policy]\nheartbeat_interval_s = 1");
+    let settings = settings.replace(
+        "keep_firing_s = {",
+        "keep_firing_s = { ChargerSilent = 0, ConnectorStuck = 0,",
+    );
+    let settings = format!("{settings}charger_silent_s = 3\npreparing_s = 2\n");
+    let deployment = Deployment::start(&settings);
+    let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
+    let mut call = |id: &str, action: &str, payload: &str| {
+        let answer = charger.call(id, action, payload);
+        assert_eq!(answer[0], 3, "{answer}");
+    };
+    let status =
+        |status: &str| format!(r#"{{"connectorId":1,"errorCode":"NoError","status":"{status}"}}"#);
+    call("1", "StatusNotification", &status("Preparing"));
+    let opened = r#"{"type":"TamperDetectionActivated","timestamp":"2026-01-31T12:00:00Z","techInfo":"door"}"#;
+    call("2", "SecurityEventNotification", opened);
+    let security = alert(&deployment, "name=SecurityEvent&state=firing&charger=CP-1");
+    assert_eq!(
+        (&security["severity"], &security["summary"]),
+        (
+            &"page".into(),
+            &"CP-1 reports TamperDetectionActivated: door".into()
+        ),
+        "{security:#}"
+    );
+    let stuck = alert(&deployment, "name=ConnectorStuck&state=firing&charger=CP-1");
+    assert_eq!(stuck["severity"], "ticket", "{stuck:#}");
+    alert(&deployment, "name=ChargerSilent&state=firing&charger=CP-1");
+
+    call("3", "Heartbeat", "{}");
+    alert(&deployment, "name=ChargerSilent&state=resolved");
+    call("4", "StatusNotification", &status("Available"));
+    alert(&deployment, "name=ConnectorStuck&state=resolved");
+    let id = security["id"].as_str().expect("an id");
+    deployment.run("alerts ack", &[id, "--note", "a technician"]);
+    alert(&deployment, "name=SecurityEvent&state=resolved");
+    let all = ["alert.firing", "alert.acknowledged", "alert.resolved"];
+    assert!(until(WITHIN, || told(&deployment, &security) == all));
+}

@@ -3,14 +3,14 @@ use crate::memory::sample;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-fn known() -> Known {
+pub(super) fn known() -> Known {
     Known {
         is_current: true,
         ..Known::default()
     }
 }
 
-fn detail(online: bool) -> ChargerDetail {
+pub(super) fn detail(online: bool) -> ChargerDetail {
     let mut charger = sample::charger("CP-1", online);
     charger.gateway_id = Some(GatewayId(Uuid::from_u128(1)));
     charger.connected_at = Some(NOW);
@@ -32,7 +32,7 @@ fn found(detail: &ChargerDetail, known: &Known, recent: &Recent) -> Vec<Finding>
     of_charger(
         detail,
         known,
-        recent,
+        &mut recent.clone(),
         |_| false,
         &Thresholds::default(),
         NOW,
@@ -41,7 +41,7 @@ fn found(detail: &ChargerDetail, known: &Known, recent: &Recent) -> Vec<Finding>
     found
 }
 
-fn names(found: &[Finding]) -> Vec<(&'static str, Severity, bool)> {
+pub(super) fn names(found: &[Finding]) -> Vec<(&'static str, Severity, bool)> {
     found
         .iter()
         .map(|one| (one.name, one.severity, one.holds))
@@ -169,7 +169,7 @@ fn chargers_that_are_offline_for_long_at_the_first_start_are_one_alert() {
             of_charger(
                 detail,
                 &known(),
-                &recent,
+                &mut recent.clone(),
                 has_alert,
                 &settings,
                 NOW,
@@ -217,6 +217,28 @@ fn connections_and_boots_of_the_last_hour_are_counted() {
         names(&found(&detail(true), &known(), &recent)),
         [("BootLoop", Severity::Ticket, true)]
     );
+}
+
+#[test]
+fn a_charger_that_is_connected_and_sends_nothing_is_silent() {
+    let recent = Recent::default();
+    let mut quiet = detail(true);
+    let at = |seconds: i64| Some(NOW.plus_millis(-seconds * SECOND));
+    (quiet.charger.connected_at, quiet.charger.last_seen_at) = (at(4_000), at(899));
+    assert_eq!(names(&found(&quiet, &known(), &recent)), []);
+    quiet.charger.last_seen_at = at(900);
+    let silent = [("ChargerSilent", Severity::Ticket, true)];
+    assert_eq!(names(&found(&quiet, &known(), &recent)), silent);
+    // Nobody has heard it on this connection yet: the connection itself is the last word.
+    quiet.charger.connected_at = at(899);
+    assert_eq!(names(&found(&quiet, &known(), &recent)), []);
+    let late = Known {
+        is_current: false,
+        ..known()
+    };
+    quiet.charger.connected_at = at(4_000);
+    let not_known = [("ChargerSilent", Severity::Ticket, false)];
+    assert_eq!(names(&found(&quiet, &late, &recent)), not_known);
 }
 
 #[test]
@@ -475,9 +497,15 @@ fn each_alert_that_only_wattpost_evaluates_is_expected_by_a_test() {
     let (_, of_sites) = include_str!("../sites.rs")
         .split_once("mod tests {")
         .expect("the tests of sites");
-    let texts = [include_str!("tests.rs"), of_sites];
+    let texts = [
+        include_str!("tests.rs"),
+        include_str!("security.rs"),
+        include_str!("stuck.rs"),
+        of_sites,
+    ];
+    let texts = texts.map(|text| text.split_whitespace().collect::<String>());
     for alert in crate::alert::CHARGER_ALERTS {
-        let expected = format!("(\"{}\", Severity::{:?}", alert.name, alert.severity);
+        let expected = format!("(\"{}\",Severity::{:?}", alert.name, alert.severity);
         assert!(
             alert.name == ELSEWHERE || texts.iter().any(|text| text.contains(&expected)),
             "{expected}"
