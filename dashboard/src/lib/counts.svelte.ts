@@ -1,4 +1,5 @@
-import { connectionOf, fleet, isHeard, kindNow, sockets, type Kind } from './fleet.svelte';
+import { connectionsNow, fleet, kindHeard, sockets, type Kind } from './fleet.svelte';
+import { freshness } from './freshness.svelte';
 import type { Connector } from './types';
 
 /** Kinds of connectors, those that need attention first. */
@@ -41,12 +42,13 @@ export function countFleet(ticksMax: number): Counts {
   void fleet.version;
   let connected = 0;
   let unknown = 0;
+  const connectionNow = connectionsNow();
   const kinds: Record<Kind, number> = { charging: 0, available: 0, busy: 0, unavailable: 0, faulted: 0, unknown: 0 };
   const byKind: Record<Kind, Connector[]> = { charging: [], available: [], busy: [], unavailable: [], faulted: [], unknown: [] };
   let connectors = 0;
   const sites = new Map<string, SiteCounts>();
   for (const charger of fleet.chargers.values()) {
-    const connection = connectionOf(charger);
+    const connection = connectionNow(charger);
     const site = siteOf(sites, charger.settings?.site);
     if (site) {
       site.total += 1;
@@ -55,7 +57,7 @@ export function countFleet(ticksMax: number): Counts {
     if (connection === 'open') connected += 1;
     if (connection === 'unknown') unknown += 1;
     for (const connector of sockets(charger)) {
-      const kind = kindNow(connector);
+      const kind = connection === 'open' ? kindHeard(connector) : 'unknown';
       kinds[kind] += 1;
       if (site && kind === 'charging') site.charging += 1;
       if (site && kind === 'faulted') site.faulted += 1;
@@ -68,13 +70,14 @@ export function countFleet(ticksMax: number): Counts {
   let silent = 0;
   let unheard = 0;
   for (const transaction of fleet.open.values()) {
-    if (!isHeard(transaction.charger_id)) {
+    const charger = fleet.chargers.get(transaction.charger_id);
+    if (charger ? connectionNow(charger) !== 'open' : freshness.isBlind) {
       unheard += 1;
       continue;
     }
     if (transaction.power_w === null || transaction.power_w === undefined) silent += 1;
     else watts += transaction.power_w;
-    const site = sites.get(fleet.chargers.get(transaction.charger_id)?.settings?.site ?? '');
+    const site = sites.get(charger?.settings?.site ?? '');
     if (site) site.watts += transaction.power_w ?? 0;
   }
   const total = fleet.chargers.size;

@@ -44,8 +44,14 @@ export function kindOf(status: string | null | undefined): Kind {
  * event, and without fresh data no change would be seen.
  */
 export function connectionOf(charger: Charger): Charger['connection'] {
-  if (freshness.isBlind) return 'unknown';
-  return charger.connection === 'open' && known.silent.has(charger.gateway_id ?? '') ? 'unknown' : charger.connection;
+  return connectionsNow()(charger);
+}
+
+/** As {@link connectionOf} for many chargers: what it depends on is read once. */
+export function connectionsNow(): (charger: Charger) => Charger['connection'] {
+  const { isBlind } = freshness;
+  const { silent } = known;
+  return ({ connection, gateway_id }) => (isBlind || (connection === 'open' && silent.has(gateway_id ?? '')) ? 'unknown' : connection);
 }
 
 /** A charger's connection in words, beside other things that are found. */
@@ -65,8 +71,12 @@ export function isHeard(id: string): boolean {
 
 /** As {@link kindOf}; a charger of 2.x says Occupied while it charges, and its transaction says that it charges. */
 export function kindNow(connector: Connector): Kind {
+  return isHeard(connector.charger_id) ? kindHeard(connector) : 'unknown';
+}
+
+/** As {@link kindNow}, of a charger that is known to be connected. */
+export function kindHeard(connector: Connector): Kind {
   const kind = kindOf(connector.status);
-  if (kind === 'unknown' || !isHeard(connector.charger_id)) return 'unknown';
   if (kind !== 'busy') return kind;
   return fleet.isCharging(connector) ? 'charging' : kind;
 }
