@@ -266,7 +266,7 @@ async fn serve(
     let data_dir = &settings.data_dir;
     let mut restarts = opened.as_ref().map(|_| match carried {
         None => Restarts::started(data_dir, database::now()),
-        Some(_) => Restarts::taken_over(data_dir),
+        Some(_) => Restarts::taken_over(data_dir, database::now()),
     });
     // A server that does not answer must not delay a stop.
     let (mut database, pending_migration) = tokio::select! {
@@ -309,7 +309,7 @@ async fn serve(
         let giver = Arc::clone(predecessor);
         let given = tokio::task::spawn_blocking(move || giver.receive_all()).await??;
         opened = Some(gateway_role::open(settings, Some(given.closed_at))?);
-        restarts = Some(Restarts::taken_over(data_dir));
+        restarts = Some(Restarts::taken_over(data_dir, database::now()));
         carried = Some(given);
     }
     let (from, mut http) = match carried {
@@ -501,12 +501,13 @@ async fn serve(
         }
     };
     notify::stopping();
+    let mut noting_stop = None;
     match &failure {
         None => {
             tracing::info!("stopping");
-            if let Some(restarts) = &restarts {
-                restarts.stopped();
-            }
+            // On a thread of its own: a disk that hangs must not hold up the second signal.
+            noting_stop =
+                restarts.map(|restarts| tokio::task::spawn_blocking(move || restarts.stopped()));
         }
         Some(why) => tracing::error!(%why, "stopping: records can no longer be made durable"),
     }
@@ -527,6 +528,9 @@ async fn serve(
     tokio::select! {
         () = stopping => {}
         () = stop.recv() => tracing::warn!("second signal: stopping at once"),
+    }
+    if let Some(noting) = noting_stop {
+        let _ = tokio::time::timeout(Duration::from_secs(1), noting).await;
     }
     reporting.abort();
     if gateway.is_none() {

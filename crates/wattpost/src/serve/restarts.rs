@@ -1,12 +1,13 @@
 //! The restarts of a process with a journal after ends that were not in order, in a file of the data directory.
 //!
 //! What counts restarts must not die with the process that is restarted: while `serve` is in a crash loop, it is the only one
-//! that could notice. The file is written at each start, and at a stop that was asked for. It is not synced: after a power
-//! cut, one restart more or less does not matter.
+//! that could notice. The file is written at each start, and at a stop that was asked for. It is synced, so that a power cut
+//! leaves the former content or the new one, and never an empty file.
 
 use central::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The name of the file.
@@ -17,9 +18,12 @@ const KEPT_MAX: usize = 20;
 const KEPT_MS: i64 = 86_400_000;
 
 /// The restarts of the process that has this data directory. Only the process with the open journal may use it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Restarts {
     path: PathBuf,
+    /// Those that the file has.
+    kept: Vec<Timestamp>,
+    /// Of these, those that are not after the start of this process.
     times: Vec<Timestamp>,
 }
 
@@ -38,27 +42,29 @@ impl Restarts {
     pub(super) fn started(data_dir: &Path, now: Timestamp) -> Self {
         let path = data_dir.join(FILE);
         let mut kept = read(&path);
-        // Times after now are from a clock that was ahead.
-        let is_recent = |at: &Timestamp| (0..KEPT_MS).contains(&now.0.saturating_sub(at.0));
+        // Times after now are kept: this clock may be behind, as it is at a boot before the time is known.
+        let is_recent = |at: &Timestamp| now.0.saturating_sub(at.0) < KEPT_MS;
         kept.restarts.retain(is_recent);
         if std::mem::replace(&mut kept.runs, true) {
             kept.restarts.push(now);
         }
         let surplus = kept.restarts.len().saturating_sub(KEPT_MAX);
         kept.restarts.drain(..surplus);
-        let this = Self {
-            path,
-            times: kept.restarts.clone(),
-        };
+        let this = Self::of(path, kept.restarts.clone(), now);
         this.write(&kept);
         this
     }
 
+    fn of(path: PathBuf, kept: Vec<Timestamp>, now: Timestamp) -> Self {
+        let times = kept.iter().copied().filter(|at| *at <= now).collect();
+        Self { path, kept, times }
+    }
+
     /// Those of a process that goes on with what another one has given it, which is no restart.
-    pub(super) fn taken_over(data_dir: &Path) -> Self {
+    pub(super) fn taken_over(data_dir: &Path, now: Timestamp) -> Self {
         let path = data_dir.join(FILE);
-        let times = read(&path).restarts;
-        Self { path, times }
+        let kept = read(&path).restarts;
+        Self::of(path, kept, now)
     }
 
     /// When a process was started after one that had not ended in order: those of the last day, 20 at most.
@@ -70,14 +76,18 @@ impl Restarts {
     pub(super) fn stopped(&self) {
         self.write(&Kept {
             runs: false,
-            restarts: self.times.clone(),
+            restarts: self.kept.clone(),
         });
     }
 
     fn write(&self, kept: &Kept) {
-        // A full disk must not prevent a start.
+        // A disk without room must not prevent a start.
         if let Err(error) = write(&self.path, kept) {
-            tracing::debug!(%error, "cannot keep when this process was restarted");
+            tracing::warn!(
+                file = %self.path.display(),
+                %error,
+                "cannot keep when this process was restarted, so a crash loop may not become an alert"
+            );
         }
     }
 }
@@ -88,11 +98,29 @@ fn read(path: &Path) -> Kept {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// Replaces the file as a whole, so that a kill leaves no part of it.
+/// Replaces the file as a whole, so that a kill leaves no part of it. Where the disk has no room for a second file, the content
+/// is written over the former one.
 fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+    let text = serde_json::to_vec(kept)?;
     let new = path.with_extension("tmp");
-    std::fs::write(&new, serde_json::to_vec(kept)?)?;
-    std::fs::rename(&new, path)
+    let replaced = write_synced(&new, &text).and_then(|()| std::fs::rename(&new, path));
+    replaced.or_else(|_| {
+        // It may have a part of the text; if it does not exist, nothing is to do.
+        let _ = std::fs::remove_file(&new);
+        write_synced(path, &text)
+    })
+}
+
+/// Writes over what the file has and cuts off the rest, so that no room is needed for a text that is not longer.
+fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -113,16 +141,43 @@ mod tests {
         third.stopped();
         let fourth = start(4);
         assert_eq!(fourth.times(), at(&[2, 3]));
-        let next = Restarts::taken_over(dir.path());
+        let next = Restarts::taken_over(dir.path(), Timestamp(4));
         assert_eq!(next.times(), at(&[2, 3]));
         assert_eq!(start(5).times(), at(&[2, 3, 5]), "the next one was killed");
         assert_eq!(start(3 + DAY).times(), at(&[5, 3 + DAY]), "a day later");
-        assert_eq!(start(4).times(), at(&[4]), "the clock was ahead");
+        assert_eq!(start(4).times(), at(&[4]), "the clock is behind");
+        let later = start(4 + DAY);
+        assert_eq!(
+            later.times(),
+            at(&[5, 3 + DAY, 4 + DAY]),
+            "it is right again"
+        );
+        later.stopped();
+        let file = dir.path().join(FILE);
+        assert_eq!(read(&file).restarts, at(&[5, 3 + DAY, 4 + DAY]));
         for time in 10..60 {
             start(time);
         }
         assert_eq!(start(60).times().len(), KEPT_MAX);
-        std::fs::write(dir.path().join(FILE), "no JSON").expect("written");
+        std::fs::write(&file, "no JSON").expect("written");
         assert_eq!(start(70).times(), []);
+    }
+
+    #[test]
+    fn without_room_for_a_second_file_the_content_is_written_over_the_former_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        // A directory of this name, so that the second file cannot be written.
+        std::fs::create_dir_all(dir.path().join("restarts.tmp").join("in it")).expect("made");
+        for time in 1..=3 {
+            Restarts::started(dir.path(), Timestamp(time));
+        }
+        let file = dir.path().join(FILE);
+        assert_eq!(read(&file).restarts, [Timestamp(2), Timestamp(3)]);
+        Restarts::taken_over(dir.path(), Timestamp(4)).stopped();
+        let shorter = Kept {
+            runs: false,
+            restarts: vec![Timestamp(2), Timestamp(3)],
+        };
+        assert_eq!(read(&file), shorter);
     }
 }
