@@ -40,8 +40,14 @@ pub(crate) fn start_logging(settings: &LogSettings) -> Result<()> {
     let stderr = match settings.format {
         LogFormat::Text => stderr.compact().boxed(),
         LogFormat::Json => {
-            // Otherwise a panic is printed as several lines of text.
-            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+            // Otherwise a panic is printed as several lines of text, which is right where the log has no errors.
+            let as_text = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                match tracing::enabled!(tracing::Level::ERROR) {
+                    true => tracing::error!("{panic}"),
+                    false => as_text(panic),
+                }
+            }));
             stderr.json().boxed()
         }
     };
