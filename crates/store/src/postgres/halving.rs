@@ -8,7 +8,7 @@
 
 use super::apply::{Records, apply_whole};
 use super::writer::Session;
-use super::{dead_letters, error};
+use super::{dead_letters, error, inbox};
 use crate::dead_letters::refused;
 use crate::refusal::Refusal;
 use central::ports::{Applied, DeadLetter};
@@ -137,6 +137,7 @@ async fn try_insert_dead_letter(session: &mut Session, letter: &DeadLetter) -> R
         .await?;
     let mut transaction = connection.begin().await.map_err(error::refusal)?;
     // Dropping it after an error rolls it back.
+    inbox::begin_batch(&mut transaction).await?;
     dead_letters::insert(&mut transaction, cache, std::slice::from_ref(letter)).await?;
     transaction.commit().await.map_err(error::refusal)
 }
