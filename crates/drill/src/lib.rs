@@ -136,7 +136,7 @@ after a broken program was installed, and no connection of a charger may be clos
 network of all chargers breaks at once, a second time while 16 addresses guess a password, then
 the gateway is killed while they go on. All chargers must come back within five minutes, and
 with the guesses in twice the time of before and 5 s at most; 99 of 100 messages of those that are back must be answered within 10 s; the
-gateway may need 64 MiB and 6 KiB for each charger more memory than before; and /health/ready and
+gateway may need 96 MiB and 6 KiB for each charger more memory than before; and /health/ready and
 /metrics must be answered within --health-within; the log may have 30 warnings. In 18, two gateways, two consumers and the API
 are stopped and started in turn.
 

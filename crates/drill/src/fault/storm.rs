@@ -19,8 +19,9 @@ const FLOOD_DELAY: Duration = Duration::from_secs(5);
 const FLOOD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The charger whose password is guessed. It never connects.
 const GUESSED: &str = "DRILL-GUESSED";
-/// Memory that a gateway may need above that of before, whatever the number of chargers: journal, logs, records that wait.
-const MEMORY_FIXED: u64 = 64 << 20;
+/// Memory that a gateway may need above that of before, whatever the number of chargers: journal, logs, records that wait, and
+/// 19 MiB for each password that is checked at the same time. With 20 chargers up to 64 MiB were seen.
+const MEMORY_FIXED: u64 = 96 << 20;
 /// And for each charger that comes back.
 const MEMORY_PER_CHARGER: u64 = 6 << 10;
 
