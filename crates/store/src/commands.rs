@@ -2,7 +2,7 @@
 
 use crate::paging::cut;
 use crate::refusal::Refusal;
-use crate::state::read;
+use crate::state::{Unreadable, or_log, read_with, readable};
 use central::effect::{self, ClaimedCommand};
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandStage, CommandView, EffectPhase,
@@ -83,16 +83,14 @@ pub(crate) fn first_received(records: &[(RecordId, Record<'_>)]) -> Timestamp {
     received.min().unwrap_or_default()
 }
 
-/// The records that a row of `command_progress` names.
-pub(crate) fn records_of(
-    id: &Uuid,
-    state: &str,
-) -> Result<impl Iterator<Item = RecordId> + use<>, Refusal> {
-    let progress: CommandProgress = read(state, id)?;
+/// The records that a row of `command_progress` names; none if it cannot be read.
+pub(crate) fn records_of(id: &Uuid, state: &str) -> impl Iterator<Item = RecordId> + use<> {
+    let progress: Option<CommandProgress> = readable(state, &format_args!("command {id}"));
+    let progress = progress.unwrap_or_default();
     let sent = progress.sent.map(|sent| sent.record);
     let reply = progress.reply.map(|reply| reply.record);
     let end = progress.unanswered.map(|end| end.record);
-    Ok([sent, reply, end].into_iter().flatten())
+    [sent, reply, end].into_iter().flatten()
 }
 
 /// A command's row with its progress.
@@ -137,11 +135,12 @@ pub(crate) const CHARGER_WAS_BUSY: &str =
 
 impl CommandRow {
     /// The command as the port returns it.
-    pub(crate) fn stored(self) -> Result<StoredCommand, Refusal> {
+    pub(crate) fn stored(self, unreadable: Unreadable) -> Result<StoredCommand, Refusal> {
         let stage = self.stage()?;
-        let progress = self.progress()?;
+        let progress = self.progress(unreadable)?;
         let effect = self.effect.as_deref();
-        let effect = effect.map(|json| read(json, &self.id)).transpose()?;
+        let effect = effect.map(|json| read_with(json, &self.whose(), unreadable));
+        let effect = effect.transpose()?;
         Ok(StoredCommand {
             effect: effect.unwrap_or_default(),
             repeats: self.repeats.map(CommandId),
@@ -158,22 +157,31 @@ impl CommandRow {
         })
     }
 
-    /// A claim without an end.
-    pub(crate) fn open_claim(self) -> Result<OpenClaim, Refusal> {
-        let CommandStage::Claimed(claim) = self.stage()? else {
-            return Err(self.corrupt());
+    /// A claim without an end; `None` if it cannot be read, so that nothing is decided about it.
+    pub(crate) fn open_claim(self) -> Option<OpenClaim> {
+        let whose = self.whose();
+        let read = || {
+            let CommandStage::Claimed(claim) = self.stage()? else {
+                return Err(self.corrupt());
+            };
+            Ok(OpenClaim {
+                claim,
+                sent: self.progress(Unreadable::Fails)?.sent,
+                command: self.command(),
+            })
         };
-        Ok(OpenClaim {
-            claim,
-            sent: self.progress()?.sent,
-            command: self.command(),
-        })
+        or_log(read().map_err(Refusal::into_unavailable), &whose)
     }
 
-    fn progress(&self) -> Result<CommandProgress, Refusal> {
+    fn whose(&self) -> impl std::fmt::Display + use<> {
+        let id = self.id;
+        std::fmt::from_fn(move |f| write!(f, "command {id}"))
+    }
+
+    fn progress(&self, unreadable: Unreadable) -> Result<CommandProgress, Refusal> {
         let progress = self.progress.as_deref();
-        let progress = progress.map(|json| read(json, &self.id)).transpose()?;
-        Ok(progress.unwrap_or_default())
+        let progress = progress.map(|json| read_with(json, &self.whose(), unreadable));
+        Ok(progress.transpose()?.unwrap_or_default())
     }
 
     pub(crate) fn command(self) -> Command {

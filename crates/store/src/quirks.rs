@@ -4,7 +4,7 @@
 //! message, and only if the insert was not a repetition.
 
 use crate::refusal::Refusal;
-use crate::state::read;
+use crate::state::readable;
 use central::model::{
     ChargerKey, ChargerModel, ChargerState, QuirkCount, QuirkOfRecord, QuirkSummary,
 };
@@ -102,7 +102,7 @@ impl<'f> Summary<'f> {
 
     pub(crate) fn add(&mut self, stored: &StoredCount) -> Result<(), Refusal> {
         // First of all, because only one row of a charger may have its state.
-        let model = self.model_of(stored)?;
+        let model = self.model_of(stored);
         let Some(quirk) = stored.quirk() else {
             return Ok(());
         };
@@ -128,21 +128,22 @@ impl<'f> Summary<'f> {
         Ok(())
     }
 
-    fn model_of(&mut self, stored: &StoredCount) -> Result<ChargerModel, Refusal> {
+    fn model_of(&mut self, stored: &StoredCount) -> ChargerModel {
         if let Some((no, model)) = &self.last
             && *no == stored.charger_no
         {
-            return Ok(model.clone());
+            return model.clone();
         }
         let model = match &stored.state {
             Some(json) => {
-                let state: ChargerState = read(json, &stored.charger_no)?;
-                ChargerModel::of(state.boot.get())
+                let state: Option<ChargerState> =
+                    readable(json, &format_args!("charger {}", stored.charger_no));
+                ChargerModel::of(state.unwrap_or_default().boot.get())
             }
             None => ChargerModel::default(),
         };
         self.last = Some((stored.charger_no, model.clone()));
-        Ok(model)
+        model
     }
 
     pub(crate) fn page(self) -> Page<QuirkSummary> {

@@ -2,10 +2,11 @@
 
 use crate::directory::{from_text, to_text};
 use crate::refusal::Refusal;
+use crate::state::or_log;
 use central::Timestamp;
 use central::model::{
-    Actor, AuditEntry, CommandId, Origin, PasswordRotation, RotationAnswer, RotationOutcome,
-    StoredCommand,
+    Actor, ActorKind, AuditEntry, CommandId, Origin, PasswordRotation, RotationAnswer,
+    RotationOutcome, StoredCommand,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -58,14 +59,19 @@ impl RotationRow {
     }
 
     /// Who is named in the audit log when a gateway ends the rotation: who requested it.
-    pub(crate) fn origin_at(&self, now: Timestamp) -> Result<Origin, Refusal> {
-        Ok(Origin {
+    /// Wattpost, if that cannot be read: other rotations are ended with this one.
+    pub(crate) fn origin_at(&self, now: Timestamp) -> Origin {
+        let by = or_log(self.actor().map_err(Refusal::into_unavailable), &self.id);
+        Origin {
             at: now,
-            by: self.actor()?,
+            by: by.unwrap_or(Actor {
+                kind: ActorKind::Wattpost,
+                name: None,
+            }),
             from: self.origin.clone(),
             request_id: None,
             traceparent: None,
-        })
+        }
     }
 
     /// When the command is looked at next.

@@ -3,10 +3,13 @@
 use crate::refusal::Refusal;
 use central::model::{ChargerState, ChargerView, GatewayState, Merge, TransactionState};
 use central::{GatewayId, Timestamp};
+use common::log_bound::{Bounds, LogBound};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 /// Number of states cached per table; with more the table's cache is cleared.
 const CACHED_MAX: usize = 20_000;
@@ -66,31 +69,86 @@ pub(crate) fn read<S: DeserializeOwned>(json: &str, whose: &dyn Display) -> Resu
     })
 }
 
-/// Parses a transaction's state to return it; `None` when it cannot be read, which must not affect the other
-/// transactions of a page. It is set aside when the charger next reports the transaction.
-pub(crate) fn read_transaction(wire_id: &str, json: &str) -> Option<TransactionState> {
-    match serde_json::from_str(json) {
-        Ok(state) => Some(state),
+/// What is done with a stored state that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It is an error, because what is made of the state is kept.
+    Fails,
+    /// It is as if there were no state, because others are read with it and must not be affected.
+    IsNone,
+}
+
+/// As [`read`]; a state that cannot be read may be the default.
+pub(crate) fn read_with<S: DeserializeOwned + Default>(
+    json: &str,
+    whose: &dyn Display,
+    unreadable: Unreadable,
+) -> Result<S, Refusal> {
+    match unreadable {
+        Unreadable::Fails => read(json, whose),
+        Unreadable::IsNone => Ok(readable(json, whose).unwrap_or_default()),
+    }
+}
+
+/// Parses the state of `whose`; `None` when it cannot be read, which must not affect others that are read with it. It is set
+/// aside when it is next changed.
+pub(crate) fn readable<S: DeserializeOwned>(json: &str, whose: &dyn Display) -> Option<S> {
+    or_log(serde_json::from_str(json), whose)
+}
+
+/// What was read; `None`, with a line in the log, when it cannot be read.
+pub(crate) fn or_log<T, E: Display>(read: Result<T, E>, whose: &dyn Display) -> Option<T> {
+    match read {
+        Ok(read) => Some(read),
         Err(error) => {
-            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; its row is returned without it");
+            log_unreadable(&whose.to_string(), &error);
             None
         }
     }
 }
 
+/// Lines of the log about what is stored and cannot be read: it may be read many times per second.
+static UNREADABLE: LazyLock<LogBound> = LazyLock::new(|| {
+    LogBound::new(Bounds {
+        per_subject: 1,
+        per_source: 1,
+        total: 20,
+    })
+});
+
+fn log_unreadable(whose: &str, error: &dyn Display) {
+    let now = Instant::now();
+    if let Some(unlogged) = UNREADABLE.take_unlogged(now) {
+        tracing::error!(
+            lines = unlogged.lines,
+            "further lines about what is stored and cannot be read were not logged"
+        );
+    }
+    if UNREADABLE.may_log("unreadable", &whose, "", now) {
+        tracing::error!(
+            whose,
+            %error,
+            "what is stored cannot be read; the others are read without it"
+        );
+    }
+}
+
+/// Parses a transaction's state to return it, as [`readable`].
+pub(crate) fn read_transaction(wire_id: &str, json: &str) -> Option<TransactionState> {
+    readable(json, &format_args!("transaction {wire_id}"))
+}
+
 /// The identity of a charger as it was spelled last: in its state, or else `first`, as it was spelled first.
-pub(crate) fn last_spelling(first: String, state: Option<&str>) -> Result<String, Refusal> {
-    let state = state
-        .map(|json| read::<ChargerState>(json, &first))
-        .transpose()?;
+pub(crate) fn last_spelling(first: String, state: Option<&str>) -> String {
+    let state: Option<ChargerState> = state.and_then(|json| readable(json, &first));
     let last = state.and_then(|state| state.charger_id.get().cloned());
-    Ok(last.unwrap_or(first))
+    last.unwrap_or(first)
 }
 
 /// When a gateway with this state last reported that it runs.
-pub(crate) fn gateway_alive_at(json: Option<&str>) -> Result<Option<Timestamp>, Refusal> {
-    let state = json.map(|json| read::<GatewayState>(json, &"a gateway"));
-    Ok(state.transpose()?.and_then(|state| state.alive_at))
+pub(crate) fn gateway_alive_at(json: Option<&str>) -> Option<Timestamp> {
+    let state: Option<GatewayState> = json.and_then(|json| readable(json, &"a gateway"));
+    state.and_then(|state| state.alive_at)
 }
 
 /// The gateways, and the time by the clock that their [`GatewayState::alive_at`] is from.

@@ -141,7 +141,7 @@ pub(crate) struct UnknownRow {
 impl UnknownRow {
     fn listed(self) -> Result<(Place, UnknownTokenView), Refusal> {
         let place = Place::UnknownToken(Timestamp(self.last_at), self.key, self.charger_no);
-        let charger = last_spelling(self.charger, self.state.as_deref())?;
+        let charger = last_spelling(self.charger, self.state.as_deref());
         let count = UnknownTokenCount {
             token_key: self.token_key,
             latest: self.latest,

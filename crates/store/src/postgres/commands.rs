@@ -11,7 +11,7 @@ use crate::commands::{
 use crate::event_log::{Change, Queued, of_progress};
 use crate::paging::{at_most, command_before};
 use crate::refusal::Refusal;
-use crate::state::{State, merge_into};
+use crate::state::{State, Unreadable, merge_into};
 use central::effect::EffectIndex;
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent, Recheck,
@@ -73,7 +73,7 @@ impl Commands for PostgresStore {
     fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {
         self.change(async |connection| {
             let is_cancelled = cancel_queued(connection, id, now).await?;
-            Ok(match find(connection, id).await? {
+            Ok(match shown(connection, id).await? {
                 None => Cancelled::Unknown,
                 Some(command) if is_cancelled => Cancelled::Done(command.view(now)),
                 Some(command) => Cancelled::TooLate(command.view(now)),
@@ -82,7 +82,7 @@ impl Commands for PostgresStore {
     }
 
     fn command(&self, id: CommandId, now: Timestamp) -> Result<Option<CommandView>, Unavailable> {
-        let found = self.read(async |connection| find(connection, id).await)?;
+        let found = self.read(async |connection| shown(connection, id).await)?;
         Ok(found.map(|command| command.view(now)))
     }
 
@@ -127,7 +127,7 @@ impl Commands for PostgresStore {
                     .map_err(error::refusal)?;
                 let rows = rows.iter().map(|found| {
                     let found = row(found).map_err(error::refusal)?;
-                    Ok((found.no, found.stored()?))
+                    Ok((found.no, found.stored(Unreadable::IsNone)?))
                 });
                 let mut rows = rows.collect::<Result<Vec<_>, Refusal>>()?;
                 let commands = rows.iter_mut().map(|(_, command)| command);
@@ -289,10 +289,12 @@ impl CommandQueue for PostgresStore {
                 .fetch_all(connection)
                 .await
                 .map_err(error::refusal)?;
-            let rows = rows
-                .iter()
-                .map(|found| row(found).map_err(error::refusal)?.open_claim());
-            rows.collect()
+            let rows = rows.iter().map(row).collect::<Result<Vec<_>, _>>();
+            let rows = rows.map_err(error::refusal)?;
+            Ok(rows
+                .into_iter()
+                .filter_map(CommandRow::open_claim)
+                .collect())
         })
     }
 
@@ -362,7 +364,8 @@ impl CommandQueue for PostgresStore {
                 .map_err(error::refusal)?;
             let mut created = 0;
             for found in &rows {
-                let stored = row(found).map_err(error::refusal)?.stored()?;
+                let stored = row(found).map_err(error::refusal)?;
+                let stored = stored.stored(Unreadable::IsNone)?;
                 let (next, repeated_by) = match stored.recheck(now) {
                     Recheck::At(at) => (Some(at.0), None),
                     Recheck::Done => (None, None),
@@ -528,7 +531,7 @@ async fn created_before(
     let Some((digest, id)) = known else {
         return Ok(None);
     };
-    Ok(Some(match find(connection, CommandId(id)).await? {
+    Ok(Some(match shown(connection, CommandId(id)).await? {
         Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
         _ => Created::Mismatch,
     }))
@@ -541,7 +544,7 @@ pub(super) async fn create(
     let now = new.created_at;
     let command = &new.command;
     let requested_by = clean(&new.requested_by).into_owned();
-    if let Some(stored) = find(connection, command.id).await? {
+    if let Some(stored) = shown(connection, command.id).await? {
         return Ok(Created::Repeated(stored.view(now)));
     }
     let key = charger_key(&command.charger_id);
@@ -638,7 +641,7 @@ pub(super) async fn create(
     if let Some(entry) = &new.audit {
         audit::insert(connection, entry).await?;
     }
-    find(connection, command.id)
+    shown(connection, command.id)
         .await?
         .map(|stored| Created::New(stored.view(now)))
         .ok_or_else(|| Refusal::corrupt("a command that was inserted is not there"))
@@ -660,12 +663,14 @@ pub(super) async fn find_all(
         .map_err(error::refusal)?;
     let mut found = std::collections::HashMap::with_capacity(rows.len());
     for stored in &rows {
-        let stored = row(stored).map_err(error::refusal)?.stored()?;
+        let stored = row(stored).map_err(error::refusal)?;
+        let stored = stored.stored(Unreadable::IsNone)?;
         found.insert(stored.command.id, stored);
     }
     Ok(found)
 }
 
+/// The command, as far as its rows tell; for what decides about it.
 pub(super) async fn find(
     connection: &mut PgConnection,
     id: CommandId,
@@ -677,8 +682,17 @@ pub(super) async fn find(
         .await
         .map_err(error::refusal)?;
     let found = found.as_ref().map(row).transpose();
-    let found = found.map_err(error::refusal)?.map(CommandRow::stored);
-    let mut found = found.transpose()?;
+    let found = found.map_err(error::refusal)?;
+    let found = found.map(|row| row.stored(Unreadable::IsNone));
+    found.transpose()
+}
+
+/// The command with everything that is shown of it.
+pub(super) async fn shown(
+    connection: &mut PgConnection,
+    id: CommandId,
+) -> Result<Option<StoredCommand>, Refusal> {
+    let mut found = find(connection, id).await?;
     effects::complete(connection, found.iter_mut().collect()).await?;
     Ok(found)
 }

@@ -18,6 +18,7 @@ use crate::handshakes::HandshakeRow;
 use crate::paging::at_most;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
+use crate::state::Unreadable;
 use central::model::{ChargerKey, Event, EventId, RefusedHandshakeView, RefusedTokenView};
 use central::ports::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
@@ -313,7 +314,7 @@ async fn commands(
     let mut commands = Vec::with_capacity(rows.len());
     for found in &rows {
         let row = super::commands::row(found).map_err(error::refusal)?;
-        commands.push(row.stored()?);
+        commands.push(row.stored(Unreadable::Fails)?);
     }
     effects::complete(connection, commands.iter_mut().collect()).await?;
     let views = commands

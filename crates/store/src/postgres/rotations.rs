@@ -99,7 +99,7 @@ impl PasswordRotations for PostgresStore {
             let Some(row) = one(connection, &key).await? else {
                 return Ok(Some(RotationView::none(&id)));
             };
-            let command = commands::find(connection, CommandId(row.command)).await?;
+            let command = commands::shown(connection, CommandId(row.command)).await?;
             Ok(Some(row.rotation()?.view(command.as_ref(), now)))
         })
     }
@@ -144,7 +144,7 @@ impl PasswordRotations for PostgresStore {
                 return Ok(());
             };
             commands::cancel_queued(connection, CommandId(row.command), now).await?;
-            let origin = row.origin_at(now)?;
+            let origin = row.origin_at(now);
             let version = end(connection, &row, RotationOutcome::Done, &origin).await?;
             sqlx::query(
                 "UPDATE charger_profiles SET password_hash = $2, version = $3 WHERE key = $1",
@@ -195,7 +195,7 @@ impl PasswordRotations for PostgresStore {
                 let command = commands::find(connection, CommandId(row.command)).await?;
                 let next = match RotationRow::answer(command.as_ref()) {
                     RotationAnswer::Ends(outcome) => {
-                        end(connection, &row, outcome, &row.origin_at(now)?).await?;
+                        end(connection, &row, outcome, &row.origin_at(now)).await?;
                         ended += 1;
                         continue;
                     }

@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::sqlite::idempotency::{known, once};
 use crate::sqlite::listing::uuid_of;
 use crate::sqlite::{SqliteStore, audit, commands};
+use crate::state::Unreadable;
 use central::Timestamp;
 use central::model::{
     BATCHES_KEPT, BATCHES_OPEN_MAX, BatchChange, BatchId, BatchState, BatchView, CommandId,
@@ -133,7 +134,7 @@ impl Batches for SqliteStore {
                 let (place, charger_id, state, detail, command) = row?;
                 let command = match command {
                     None => None,
-                    Some(id) => commands::find(connection, CommandId(id))?,
+                    Some(id) => commands::shown(connection, CommandId(id), Unreadable::IsNone)?,
                 };
                 let view = ItemView {
                     place: u32::try_from(place).unwrap_or(u32::MAX),

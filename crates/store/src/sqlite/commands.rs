@@ -9,7 +9,7 @@ use crate::paging::{at_most, command_before};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::uuid_of;
 use crate::sqlite::{SqliteStore, audit, effects, event_log, numbers};
-use crate::state::{State, merge_into, parse};
+use crate::state::{State, Unreadable, merge_into, parse};
 use central::effect::EffectIndex;
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent, Recheck,
@@ -46,7 +46,7 @@ impl Commands for SqliteStore {
     fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {
         self.transact(|connection, _| {
             let is_cancelled = cancel_queued(connection, id, now)?;
-            Ok(match find(connection, id)? {
+            Ok(match shown(connection, id, Unreadable::IsNone)? {
                 None => Cancelled::Unknown,
                 Some(command) if is_cancelled => Cancelled::Done(command.view(now)),
                 Some(command) => Cancelled::TooLate(command.view(now)),
@@ -55,7 +55,9 @@ impl Commands for SqliteStore {
     }
 
     fn command(&self, id: CommandId, now: Timestamp) -> Result<Option<CommandView>, Unavailable> {
-        let found = self.readers.read(|connection| find(connection, id));
+        let found = self
+            .readers
+            .read(|connection| shown(connection, id, Unreadable::IsNone));
         let found = found.map_err(Refusal::into_unavailable)?;
         Ok(found.map(|command| command.view(now)))
     }
@@ -103,7 +105,7 @@ impl Commands for SqliteStore {
                 for row in rows {
                     let row = row?;
                     let no = row.no;
-                    let mut stored = row.stored()?;
+                    let mut stored = row.stored(Unreadable::IsNone)?;
                     effects::complete(connection, &mut stored)?;
                     found.push((no, stored.view(now)));
                 }
@@ -258,7 +260,8 @@ impl CommandQueue for SqliteStore {
                 ],
                 row,
             )?;
-            rows.map(|row| row?.open_claim()).collect()
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            Ok(rows.into_iter().filter_map(CommandRow::open_claim).collect())
         });
         found.map_err(Refusal::into_unavailable)
     }
@@ -333,7 +336,7 @@ impl CommandQueue for SqliteStore {
                 connection.prepare_cached("UPDATE commands SET repeats = ?2 WHERE id = ?1")?;
             let mut created = 0;
             for row in due {
-                let stored = row.stored()?;
+                let stored = row.stored(Unreadable::IsNone)?;
                 let id = stored.command.id.0;
                 let (next, repeated_by) = match stored.recheck(now) {
                     Recheck::At(at) => (Some(at.0), None),
@@ -388,16 +391,18 @@ fn created_before(
     let Some((digest, id)) = known else {
         return Ok(None);
     };
-    Ok(Some(match find(connection, CommandId(id))? {
-        Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
-        _ => Created::Mismatch,
-    }))
+    Ok(Some(
+        match shown(connection, CommandId(id), Unreadable::IsNone)? {
+            Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
+            _ => Created::Mismatch,
+        },
+    ))
 }
 
 pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal> {
     let now = new.created_at;
     let command = &new.command;
-    if let Some(stored) = find(connection, command.id)? {
+    if let Some(stored) = shown(connection, command.id, Unreadable::IsNone)? {
         return Ok(Created::Repeated(stored.view(now)));
     }
     if let Some(idempotency) = &new.idempotency {
@@ -471,7 +476,7 @@ pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Create
     if let Some(entry) = &new.audit {
         audit::insert(connection, entry)?;
     }
-    find(connection, command.id)?
+    shown(connection, command.id, Unreadable::IsNone)?
         .map(|stored| Created::New(stored.view(now)))
         .ok_or_else(|| Refusal::corrupt("a command that was inserted is not there"))
 }
@@ -529,20 +534,38 @@ fn push_finished(connection: &Connection, id: CommandId, at: Timestamp) -> Resul
     event_log::push(connection, [queued])
 }
 
+/// The command, as far as its rows tell; for what decides about it.
 pub(super) fn find(
     connection: &Connection,
     id: CommandId,
+) -> Result<Option<StoredCommand>, Refusal> {
+    read(connection, id, Unreadable::IsNone)
+}
+
+/// The command with everything that is shown of it.
+pub(super) fn shown(
+    connection: &Connection,
+    id: CommandId,
+    unreadable: Unreadable,
+) -> Result<Option<StoredCommand>, Refusal> {
+    let mut found = read(connection, id, unreadable)?;
+    if let Some(stored) = &mut found {
+        effects::complete(connection, stored)?;
+    }
+    Ok(found)
+}
+
+fn read(
+    connection: &Connection,
+    id: CommandId,
+    unreadable: Unreadable,
 ) -> Result<Option<StoredCommand>, Refusal> {
     let sql = format!("SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.id = ?1");
     let found = connection
         .prepare_cached(&sql)?
         .query_row([id.0.as_bytes().as_slice()], row)
         .optional()?;
-    let mut found = found.map(CommandRow::stored).transpose()?;
-    if let Some(stored) = &mut found {
-        effects::complete(connection, stored)?;
-    }
-    Ok(found)
+    found.map(|row| row.stored(unreadable)).transpose()
 }
 
 fn row(row: &Row<'_>) -> rusqlite::Result<CommandRow> {

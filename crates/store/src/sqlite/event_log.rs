@@ -9,6 +9,7 @@ use crate::event_log::{
 };
 use crate::paging::at_most;
 use crate::refusal::Refusal;
+use crate::state::Unreadable;
 use crate::{audit, dead_letters, handshakes};
 use central::model::{ChargerKey, CommandId, EventId};
 use central::ports::{
@@ -261,7 +262,7 @@ fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Obj
         objects.sessions.extend(found.map(|found| (id, found)));
     }
     for id in round.commands() {
-        if let Some(command) = commands::find(connection, CommandId(id))? {
+        if let Some(command) = commands::shown(connection, CommandId(id), Unreadable::Fails)? {
             objects.commands.insert(id, command.view(now));
         }
     }

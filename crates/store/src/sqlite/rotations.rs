@@ -11,6 +11,7 @@ use crate::rotations::{
     ROTATION_COLUMNS, RotationRow, actor_text, begun_entry, ended_entry, first_look,
 };
 use crate::sqlite::listing::uuid_of;
+use crate::state::Unreadable;
 use central::Timestamp;
 use central::model::{
     ChargerKey, CommandId, Origin, PasswordRotation, RotationAnswer, RotationOutcome, RotationView,
@@ -83,7 +84,8 @@ impl PasswordRotations for SqliteStore {
                 let Some(row) = one(connection, &key)? else {
                     return Ok(Some(RotationView::none(&profile.charger_id)));
                 };
-                let command = commands::find(connection, CommandId(row.command))?;
+                let command = CommandId(row.command);
+                let command = commands::shown(connection, command, Unreadable::IsNone)?;
                 Ok(Some(row.rotation()?.view(command.as_ref(), now)))
             })
             .map_err(Refusal::into_unavailable)
@@ -125,7 +127,7 @@ impl PasswordRotations for SqliteStore {
                 return Ok(());
             };
             commands::cancel_queued(connection, CommandId(row.command), now)?;
-            let origin = row.origin_at(now)?;
+            let origin = row.origin_at(now);
             let version = end(connection, &row, RotationOutcome::Done, &origin)?;
             connection.execute(
                 "UPDATE charger_profiles SET password_hash = ?2, version = ?3 WHERE key = ?1",
@@ -167,7 +169,7 @@ impl PasswordRotations for SqliteStore {
                 let command = commands::find(connection, CommandId(row.command))?;
                 match RotationRow::answer(command.as_ref()) {
                     RotationAnswer::Ends(outcome) => {
-                        end(connection, &row, outcome, &row.origin_at(now)?)?;
+                        end(connection, &row, outcome, &row.origin_at(now))?;
                         ended += 1;
                     }
                     RotationAnswer::Accepted => {

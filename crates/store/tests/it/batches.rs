@@ -1,6 +1,6 @@
 //! The laws of the port `Batches`.
 
-use crate::common::{Adapter, at, on_every_adapter};
+use crate::common::{Adapter, apply, at, heartbeat, on_every_adapter};
 use central::Timestamp;
 use central::memory::MemoryStore;
 use central::model::{
@@ -19,6 +19,7 @@ on_every_adapter!(
     a_batch_is_started_and_ended_by_the_holder_of_its_lease,
     a_batch_has_a_key_for_repeats_and_a_bound,
     what_people_do_with_a_batch_is_done_once_and_audited,
+    a_charger_whose_state_cannot_be_read_stops_no_batch,
 );
 
 #[test]
@@ -36,6 +37,22 @@ fn a_batch_is_started_and_ended_by_the_holder_of_its_lease<A: Adapter>() {
 fn a_batch_has_a_key_for_repeats_and_a_bound<A: Adapter>() {
     let database = A::new();
     keys_and_bound(&database.open());
+}
+
+fn a_charger_whose_state_cannot_be_read_stops_no_batch<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    apply(&store, &[heartbeat(1, "CP-0")]).unwrap();
+    database.set_state("chargers", "{\"charger_id\": 7}", "key = 'cp-0'");
+    let batch = new(1, 2);
+    store.create_batch(&batch).unwrap();
+    let holder = Uuid::from_u128(1);
+    store.lease_batches(holder, at(1), at(5)).unwrap();
+    let starts = [command(&batch, 0), command(&batch, 1)];
+    let started = store.start_items(batch.id, holder, &starts, at(2));
+    assert_eq!(started, Ok(vec![0, 1]));
+    let items = store.batch_items(batch.id, None, &PageRequest::default(), at(2));
+    assert_eq!(items.unwrap().items.len(), 2);
 }
 
 fn new(number: u128, chargers: usize) -> NewBatch {

@@ -19,6 +19,7 @@ on_every_adapter!(
     commands_with_one_id_each_have_the_effect_that_came_after_them,
     missing_pages_are_asked_for_again_once,
     two_processes_ask_again_once,
+    a_charger_whose_state_cannot_be_read_is_asked_again,
     lists_select_by_effect,
 );
 
@@ -529,6 +530,14 @@ fn missing_pages_are_asked_for_again_once<A: Adapter>() {
     }
     check(&MemoryStore::default());
     check(&A::new().open());
+}
+
+fn a_charger_whose_state_cannot_be_read_is_asked_again<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    with_a_missing_page(&store);
+    database.set_state("chargers", "{\"charger_id\": 7}", "key = 'cp-1'");
+    assert_eq!(store.ask_again(at(6), 9), Ok(1));
 }
 
 fn two_processes_ask_again_once<A: Adapter>() {

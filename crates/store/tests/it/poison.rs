@@ -1,12 +1,18 @@
 //! A record that the database refuses permanently does not block the others.
 
+use crate::commands;
 use crate::common::{
-    Adapter, PostgresDatabase, Sent, apply, at, call, heartbeat, id, on_every_adapter, start, stop,
+    Adapter, PostgresDatabase, Sent, apply, at, call, gateway, heartbeat, id, on_every_adapter,
+    start, status, stop,
 };
-use central::ports::{DeadLetter, Store};
+use central::model::{ChargerKey, Claim, CommandState};
+use central::ports::{CommandQueue, Commands, Created, DeadLetter, Store};
 use central::project::Changes;
-use central::query::{DeadLetterFilter, PageRequest, QueryStore, TransactionFilter};
-use central::{AnswerKind, Epoch, Record, RecordKind, record::Notes};
+use central::query::{
+    ChargerFilter, CommandFilter, DeadLetterFilter, PageRequest, QueryStore, QuirkFilter,
+    TransactionFilter,
+};
+use central::{AnswerKind, Epoch, Record, RecordKind, Seq, record::Notes};
 use ocpp::Version;
 use std::time::{Duration, Instant};
 use store::PostgresOptions;
@@ -17,6 +23,7 @@ on_every_adapter!(
     record_with_a_number_out_of_range_is_a_dead_letter,
     unreadable_state_is_set_aside_and_replaced,
     unreadable_open_transaction_blocks_no_other_record,
+    unreadable_state_fails_no_list_and_no_command,
     no_record_is_lost_when_many_share_an_id,
     transaction_id_may_have_any_length,
 );
@@ -119,6 +126,71 @@ fn unreadable_state_is_set_aside_and_replaced<A: Adapter>() {
     assert_eq!(aside.len(), 1);
     assert!(aside[0].0.starts_with("charger "), "{}", aside[0].0);
     assert_eq!(aside[0].1, b"{\"charger_id\": 7}");
+}
+
+fn unreadable_state_fails_no_list_and_no_command<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let keys = ["CP-1", "CP-2"].map(ChargerKey::of);
+    let claim = Claim {
+        gateway: gateway(0),
+        started: Epoch(7),
+        next_seq: Seq(1),
+        at: at(1),
+    };
+    for (number, charger) in [(1, "CP-1"), (2, "CP-2")] {
+        store.create(&commands::new(number, charger)).unwrap();
+    }
+    assert_eq!(store.claim(claim, &keys).unwrap().len(), 2);
+    let sent = commands::record(1, 1, RecordKind::CallToCharger, "{}");
+    let others = [
+        sent,
+        status(id(0, 2), "CP-1", 1, 1),
+        heartbeat(3, "CP-1"),
+        status(id(0, 4), "CP-2", 1, 1),
+    ];
+    apply(&store, &others).unwrap();
+    for number in [3, 4] {
+        let charger = format!("CP-{}", number - 2);
+        store.create(&commands::new(number, &charger)).unwrap();
+    }
+    let damages = [
+        ("command_progress", "sent", "true"),
+        ("connectors", "status", "connector = 1"),
+        ("chargers", "charger_id", "key = 'cp-1'"),
+        ("gateways", "alive_at", "true"),
+    ];
+    for (number, (table, member, condition)) in (5_u128..).zip(damages) {
+        database.set_state(table, &format!("{{\"{member}\": \"?\"}}"), condition);
+        let page = PageRequest::default();
+        let chargers = store.chargers(&ChargerFilter::default(), &page);
+        let chargers = chargers.unwrap_or_else(|error| panic!("{table}: {error}"));
+        assert_eq!(chargers.items.len(), 2, "{table}");
+        for charger in &chargers.items {
+            assert_eq!(charger.connectors.len(), 1, "{table}");
+        }
+        assert!(store.charger("CP-1").unwrap().is_some(), "{table}");
+        let listed = store.commands(&CommandFilter::default(), &page, at(1));
+        let listed = listed.unwrap_or_else(|error| panic!("{table}: {error}"));
+        let first_of_charger = listed.items.iter().find(|one| one.charger_id == "CP-1");
+        let state = first_of_charger.unwrap().state;
+        assert_eq!(state, CommandState::WaitingForCharger, "{table}");
+        let created = store.create(&commands::new(number, "CP-1"));
+        assert!(
+            matches!(created, Ok(Created::New(_))),
+            "{table}: {created:?}"
+        );
+        // What was sent is not known any more, so nothing is decided about that command.
+        let open = store.claims(gateway(0), Epoch(7), 9);
+        let open: Vec<String> = open
+            .unwrap_or_else(|error| panic!("{table}: {error}"))
+            .into_iter()
+            .map(|open| open.command.charger_id)
+            .collect();
+        assert_eq!(open, ["CP-2"], "{table}");
+        let quirks = store.quirks(&QuirkFilter::default(), &page);
+        assert!(quirks.is_ok(), "{table}: {quirks:?}");
+    }
 }
 
 fn unreadable_open_transaction_blocks_no_other_record<A: Adapter>() {

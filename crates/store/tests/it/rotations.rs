@@ -2,7 +2,7 @@
 
 use crate::commands::{new, record};
 use crate::common::{
-    Adapter, apply, at, gateway, on_every_adapter, origin, put_profile, remove_profile,
+    Adapter, apply, at, gateway, heartbeat, on_every_adapter, origin, put_profile, remove_profile,
 };
 use central::model::{
     ChargerKey, Claim, CommandId, CommandState, Origin, RotationState, RotationView,
@@ -21,6 +21,7 @@ on_every_adapter!(
     a_charger_has_one_open_rotation_and_a_repeat_begins_no_other,
     a_direct_change_ends_a_rotation_and_cancels_its_command,
     only_a_rotation_that_was_not_claimed_is_cancelled,
+    what_cannot_be_read_of_a_charger_stops_the_rotations_of_no_other,
 );
 
 const OLD: &str = "$argon2id$old";
@@ -283,4 +284,20 @@ fn only_a_rotation_that_was_not_claimed_is_cancelled<A: Adapter>() {
     claim(&store);
     assert_eq!(cancel(1), Err(RotationNotCancelled::TooLate));
     assert_eq!(hashes(&store), of(OLD, Some(NEW)));
+}
+
+fn what_cannot_be_read_of_a_charger_stops_the_rotations_of_no_other<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    put(&store, OLD);
+    begin(&store, 1);
+    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
+    database.set_state("chargers", "{\"charger_id\": 7}", "key = 'cp-1'");
+    assert_eq!(store.settle_rotations(at(1), 9), Ok(0));
+    assert_eq!(shown(&store, at(1)).state, RotationState::Waiting);
+    // Nor does it stop them who has begun the rotation.
+    store.cancel(CommandId(Uuid::from_u128(1)), at(2)).unwrap();
+    database.execute("UPDATE password_rotations SET actor = '7'");
+    assert_eq!(store.settle_rotations(at(2), 9), Ok(1));
+    assert_eq!(hashes(&store), of(OLD, None));
 }

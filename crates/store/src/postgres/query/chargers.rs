@@ -7,7 +7,7 @@ use crate::postgres::error;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use crate::removed::removal;
-use crate::state::{Gateways, last_spelling, read};
+use crate::state::{Gateways, Unreadable, last_spelling, read_with, readable};
 use central::model::{
     Actor, ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
     GatewayState, UNKNOWN,
@@ -83,7 +83,7 @@ pub(super) async fn page(
         let (mut places, mut selected) = (Vec::new(), Vec::new());
         for row in rows {
             reached.clone_from(&row.key);
-            let stored = row.read(&gateways)?;
+            let stored = row.read(&gateways, Unreadable::IsNone)?;
             if filter.has(&stored.charger, stored.settings.as_ref())
                 && filter.has_removal(stored.removal.is_some(), stored.charger.online)
             {
@@ -91,7 +91,7 @@ pub(super) async fn page(
                 selected.push(stored);
             }
         }
-        let details = with_connectors(connection, selected).await?;
+        let details = with_connectors(connection, selected, Unreadable::IsNone).await?;
         let details = places.into_iter().zip(details);
         found.extend(details.filter(|(_, detail)| filter.has_status(&detail.connectors)));
         if is_last || found.len() > limit {
@@ -237,8 +237,8 @@ pub(super) async fn one(
     let Some(row) = row else {
         return Ok(None);
     };
-    let stored = row.read(&gateways(connection).await?)?;
-    let mut details = with_connectors(connection, vec![stored]).await?;
+    let stored = row.read(&gateways(connection).await?, Unreadable::IsNone)?;
+    let mut details = with_connectors(connection, vec![stored], Unreadable::IsNone).await?;
     Ok(details.pop())
 }
 
@@ -294,7 +294,7 @@ struct Stored {
 }
 
 impl StoredRow {
-    fn read(self, gateways: &Gateways) -> Result<Stored, Refusal> {
+    fn read(self, gateways: &Gateways, unreadable: Unreadable) -> Result<Stored, Refusal> {
         let removal = removal(self.removed_at, self.removed_by.as_deref())?;
         let settings = match (self.id, self.registration, self.version) {
             (Some(id), Some(registration), Some(version)) => {
@@ -318,7 +318,7 @@ impl StoredRow {
         };
         let state = match &self.state {
             None => ChargerState::default(),
-            Some(json) => read(json, &self.key)?,
+            Some(json) => read_with(json, &format_args!("charger {}", self.key), unreadable)?,
         };
         let spelling = settings.as_ref();
         let spelling = spelling.map_or(self.key.as_str(), |settings| &settings.charger_id);
@@ -331,7 +331,7 @@ impl StoredRow {
     }
 }
 
-/// These chargers, by their numbers; without those that nothing is known of.
+/// These chargers, by their numbers; without those that nothing is known of. One that cannot be read is an error.
 pub(in crate::postgres) async fn numbered(
     connection: &mut PgConnection,
     numbers: &[i64],
@@ -352,13 +352,15 @@ pub(in crate::postgres) async fn numbered(
     .fetch_all(&mut *connection)
     .await
     .map_err(error::refusal)?;
-    let found = rows.into_iter().map(|row| row.read(&gateways));
+    let found = rows
+        .into_iter()
+        .map(|row| row.read(&gateways, Unreadable::Fails));
     let found = found.collect::<Result<Vec<Stored>, Refusal>>()?;
     let numbers: Vec<i64> = found
         .iter()
         .filter_map(|stored| stored.no.map(i64::from))
         .collect();
-    let details = with_connectors(connection, found).await?;
+    let details = with_connectors(connection, found, Unreadable::Fails).await?;
     Ok(numbers.into_iter().zip(details).collect())
 }
 
@@ -366,6 +368,7 @@ pub(in crate::postgres) async fn numbered(
 async fn with_connectors(
     connection: &mut PgConnection,
     chargers: Vec<Stored>,
+    unreadable: Unreadable,
 ) -> Result<Vec<ChargerDetail>, Refusal> {
     let numbers: Vec<i32> = chargers.iter().filter_map(|stored| stored.no).collect();
     let rows: Vec<(i32, i64, i64, String)> = sqlx::query_as(
@@ -387,7 +390,9 @@ async fn with_connectors(
         let rows = stored.no.and_then(|no| by_charger.remove(&no));
         let (rows, charger) = (rows.unwrap_or_default(), stored.charger);
         let view = |(evse, connector, json): (i64, i64, String)| {
-            let state: ConnectorState = read(&json, &charger.charger_id)?;
+            let id = &charger.charger_id;
+            let whose = format_args!("connector {evse}/{connector} of charger {id}");
+            let state: ConnectorState = read_with(&json, &whose, unreadable)?;
             Ok(state.view(&charger, evse, connector))
         };
         let connectors: Result<Vec<ConnectorView>, Refusal> = rows.into_iter().map(view).collect();
@@ -403,7 +408,7 @@ async fn with_connectors(
     chargers.into_iter().map(detail).collect()
 }
 
-/// Which of these chargers are shown as not connected, also those that nothing is known of.
+/// Which of these chargers are shown as not connected, also those of which nothing is known or can be read.
 pub(in crate::postgres) async fn absent(
     connection: &mut PgConnection,
     mut keys: HashSet<String>,
@@ -420,8 +425,8 @@ pub(in crate::postgres) async fn absent(
             .await
             .map_err(error::refusal)?;
     for (key, json) in rows {
-        let state: ChargerState = read(&json, &key)?;
-        if gateways.view(&key, &state).online {
+        let state: Option<ChargerState> = readable(&json, &format_args!("charger {key}"));
+        if state.is_some_and(|state| gateways.view(&key, &state).online) {
             keys.remove(&key);
         }
     }
@@ -441,7 +446,7 @@ pub(super) async fn spellings(
             .map_err(error::refusal)?;
     let mut spellings = HashMap::with_capacity(rows.len());
     for (no, id, json) in rows {
-        spellings.insert(no, last_spelling(id, json.as_deref())?);
+        spellings.insert(no, last_spelling(id, json.as_deref()));
     }
     Ok(spellings)
 }
@@ -458,8 +463,8 @@ async fn gateways(connection: &mut PgConnection) -> Result<Gateways, Refusal> {
             .map_err(error::refusal)?;
     let mut states = HashMap::with_capacity(rows.len());
     for (id, json) in rows {
-        let state: GatewayState = read(&json, &id)?;
-        states.insert(GatewayId(id), state);
+        let state: Option<GatewayState> = readable(&json, &format_args!("gateway {id}"));
+        states.extend(state.map(|state| (GatewayId(id), state)));
     }
     Ok(Gateways {
         states,

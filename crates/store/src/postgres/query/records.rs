@@ -34,7 +34,7 @@ pub(super) async fn of_calls(
             .map_err(error::refusal)?;
     let mut ids = Vec::new();
     for (id, state) in states {
-        ids.extend(records_of(&id, &state)?);
+        ids.extend(records_of(&id, &state));
     }
     by_ids(connection, &ids).await
 }

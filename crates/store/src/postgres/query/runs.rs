@@ -79,7 +79,7 @@ pub(super) async fn runs(
         let last = last.map(Timestamp);
         let last = match starts_again {
             true => last,
-            false => last.max(gateway_alive_at(state.as_deref())?),
+            false => last.max(gateway_alive_at(state.as_deref())),
         };
         let gateway = GatewayId(id);
         found.extend(runs_of(gateway, Timestamp(begun), &of_gateway, last));

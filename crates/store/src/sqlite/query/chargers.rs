@@ -3,7 +3,7 @@
 use super::cut;
 use crate::refusal::Refusal;
 use crate::sqlite::charger_settings::one_profile;
-use crate::state::{Gateways, last_spelling, read};
+use crate::state::{Gateways, Unreadable, last_spelling, read_with, readable};
 use central::model::{
     Actor, ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
     GatewayState,
@@ -48,7 +48,7 @@ pub(super) fn page(
         && let Some(row) = rows.next()?
     {
         let key = ChargerKey::of(&row.get::<_, String>(0)?);
-        let Some(stored) = stored(connection, &gateways, &key)? else {
+        let Some(stored) = stored(connection, &gateways, &key, Unreadable::IsNone)? else {
             continue;
         };
         let is_online = stored.charger.online;
@@ -57,7 +57,7 @@ pub(super) fn page(
         {
             continue;
         }
-        let detail = stored.with_connectors(connection)?;
+        let detail = stored.with_connectors(connection, Unreadable::IsNone)?;
         if filter.has_status(&detail.connectors) {
             found.push((Place::Charger(key), detail));
         }
@@ -66,9 +66,10 @@ pub(super) fn page(
 }
 
 pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<ChargerDetail>, Refusal> {
-    let stored = stored(connection, &gateways(connection)?, &ChargerKey::of(id))?;
+    let (gateways, key) = (gateways(connection)?, ChargerKey::of(id));
+    let stored = stored(connection, &gateways, &key, Unreadable::IsNone)?;
     stored
-        .map(|stored| stored.with_connectors(connection))
+        .map(|stored| stored.with_connectors(connection, Unreadable::IsNone))
         .transpose()
 }
 
@@ -83,10 +84,14 @@ struct Stored {
 }
 
 impl Stored {
-    fn with_connectors(self, connection: &Connection) -> Result<ChargerDetail, Refusal> {
+    fn with_connectors(
+        self,
+        connection: &Connection,
+        unreadable: Unreadable,
+    ) -> Result<ChargerDetail, Refusal> {
         let connectors = match self.no {
             None => Vec::new(),
-            Some(no) => connectors(connection, no, &self.charger)?,
+            Some(no) => connectors(connection, no, &self.charger, unreadable)?,
         };
         let (removed_at, removed_by) = self.removal.unzip();
         Ok(ChargerDetail {
@@ -104,6 +109,7 @@ fn stored(
     connection: &Connection,
     gateways: &Gateways,
     key: &ChargerKey,
+    unreadable: Unreadable,
 ) -> Result<Option<Stored>, Refusal> {
     let found: Option<(i64, String)> = connection
         .prepare_cached("SELECT no, state FROM chargers WHERE key = ?1 AND state IS NOT NULL")?
@@ -112,7 +118,7 @@ fn stored(
     let settings = one_profile(connection, key)?;
     let settings = settings.map(|(profile, version)| ChargerSettings::of(&profile, version));
     let (no, state) = match (found, &settings) {
-        (Some((no, json)), _) => (Some(no), read(&json, key)?),
+        (Some((no, json)), _) => (Some(no), read_with(&json, key, unreadable)?),
         (None, Some(_)) => (None, ChargerState::default()),
         (None, None) => return Ok(None),
     };
@@ -134,7 +140,7 @@ fn stored(
     }))
 }
 
-/// The charger with this number; `None` if nothing is known of it.
+/// The charger with this number; `None` if nothing is known of it. One that cannot be read is an error.
 pub(in crate::sqlite) fn numbered(
     connection: &Connection,
     gateways: &Gateways,
@@ -147,9 +153,10 @@ pub(in crate::sqlite) fn numbered(
     let Some(key) = key else {
         return Ok(None);
     };
-    let stored = stored(connection, gateways, &ChargerKey::of(&key))?;
+    let key = ChargerKey::of(&key);
+    let stored = stored(connection, gateways, &key, Unreadable::Fails)?;
     stored
-        .map(|stored| stored.with_connectors(connection))
+        .map(|stored| stored.with_connectors(connection, Unreadable::Fails))
         .transpose()
 }
 
@@ -157,6 +164,7 @@ fn connectors(
     connection: &Connection,
     no: i64,
     charger: &ChargerView,
+    unreadable: Unreadable,
 ) -> Result<Vec<ConnectorView>, Refusal> {
     let mut statement = connection.prepare_cached(
         "SELECT evse, connector, state FROM connectors WHERE charger_no = ?1
@@ -165,7 +173,8 @@ fn connectors(
     let mut rows = statement.query([no])?;
     let mut connectors = Vec::new();
     while let Some(row) = rows.next()? {
-        let state: ConnectorState = read(&row.get::<_, String>(2)?, &charger.charger_id)?;
+        let json: String = row.get(2)?;
+        let state: ConnectorState = read_with(&json, &charger.charger_id, unreadable)?;
         connectors.push(state.view(charger, row.get(0)?, row.get(1)?));
     }
     Ok(connectors)
@@ -176,10 +185,10 @@ pub(super) fn spelling(connection: &Connection, no: i64) -> Result<String, Refus
     let (id, json): (String, Option<String>) = connection
         .prepare_cached("SELECT id, state FROM chargers WHERE no = ?1")?
         .query_row([no], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    last_spelling(id, json.as_deref())
+    Ok(last_spelling(id, json.as_deref()))
 }
 
-/// Whether this charger is shown as connected.
+/// Whether this charger is shown as connected; not if its state cannot be read.
 pub(in crate::sqlite) fn is_online(
     connection: &Connection,
     key: &ChargerKey,
@@ -191,7 +200,9 @@ pub(in crate::sqlite) fn is_online(
     let Some(json) = json else {
         return Ok(false);
     };
-    let state: ChargerState = read(&json, key)?;
+    let Some(state) = readable::<ChargerState>(&json, key) else {
+        return Ok(false);
+    };
     Ok(gateways(connection)?.view(key.as_str(), &state).online)
 }
 
@@ -202,8 +213,9 @@ pub(in crate::sqlite) fn gateways(connection: &Connection) -> Result<Gateways, R
     let mut states = HashMap::new();
     while let Some(row) = rows.next()? {
         let id = GatewayId(crate::sqlite::listing::uuid_of(row, 0)?);
-        let state: GatewayState = read(&row.get::<_, String>(1)?, &id)?;
-        states.insert(id, state);
+        let json: String = row.get(1)?;
+        let state: Option<GatewayState> = readable(&json, &format_args!("gateway {id}"));
+        states.extend(state.map(|state| (id, state)));
     }
     Ok(Gateways {
         states,

@@ -28,7 +28,7 @@ pub(super) fn of_calls(
             .query_row([call.0.as_bytes()], |row| row.get(0))
             .optional()?;
         if let Some(state) = state {
-            ids.extend(records_of(&call.0, &state)?);
+            ids.extend(records_of(&call.0, &state));
         }
     }
     by_ids(connection, &ids)

@@ -80,7 +80,7 @@ pub(super) fn runs(
             .optional()?;
         let last = match next {
             Some(next) => last_before(next)?,
-            None => last_before(end)?.max(gateway_alive_at(json.as_deref())?),
+            None => last_before(end)?.max(gateway_alive_at(json.as_deref())),
         };
         found.extend(runs_of(gateway, Timestamp(begun), &of_gateway, last));
     }
