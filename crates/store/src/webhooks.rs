@@ -1,6 +1,7 @@
 //! Rows of webhooks, the same for both databases, and what a change or a step does with them.
 
 use crate::refusal::Refusal;
+use crate::state::or_log;
 use central::Timestamp;
 use central::model::{
     Actor, ActorKind, AuditEntry, EventId, Origin, WEBHOOK_ANSWER_BYTES_MAX,
@@ -11,6 +12,7 @@ use central::model::{
 use central::ports::{
     ChangeRequest, ClaimedWebhook, NotChanged, Once, StepRecorded, WebhookNotAdded, WebhookStep,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -64,17 +66,37 @@ pub(crate) struct WebhookRow {
 impl WebhookRow {
     /// The webhook and its secrets.
     pub(crate) fn read(self) -> Result<(Webhook, WebhookSecrets), Refusal> {
-        let id = WebhookId(self.id);
+        let types = self.column("types", &self.types)?;
+        let secrets: WebhookSecrets = self.column("secrets", &self.secrets)?;
+        let former_until = secrets.former.as_ref().map(|(_, until)| *until);
+        Ok((self.webhook(types, former_until), secrets))
+    }
+
+    /// As [`WebhookRow::read`], with others: `None` and a line in the log if it cannot be read.
+    pub(crate) fn readable(self) -> Option<(Webhook, WebhookSecrets)> {
+        let whose = format!("webhook {}", self.id);
+        or_log(self.read().map_err(Refusal::into_unavailable), &whose)
+    }
+
+    /// The webhook as far as it can be read, so that every one can be removed.
+    pub(crate) fn removable(self) -> (Webhook, ()) {
+        let types = self.column("types", &self.types);
+        let types = types.map_err(Refusal::into_unavailable);
+        let types = or_log(types, &format_args!("webhook {}", self.id));
+        (self.webhook(types.unwrap_or_default(), None), ())
+    }
+
+    fn column<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, Refusal> {
         // The error says where a text is wrong, and not what it is.
-        let corrupt = |column: &str, error: &serde_json::Error| {
-            let (line, at) = (error.line(), error.column());
+        serde_json::from_str(text).map_err(|error| {
+            let (id, line, at) = (WebhookId(self.id), error.line(), error.column());
             Refusal::corrupt(format!(
                 "the column {column} of webhook {id} cannot be read (line {line}, column {at})"
             ))
-        };
-        let types = serde_json::from_str(&self.types).map_err(|error| corrupt("types", &error))?;
-        let secrets: WebhookSecrets =
-            serde_json::from_str(&self.secrets).map_err(|error| corrupt("secrets", &error))?;
+        })
+    }
+
+    fn webhook(self, types: Vec<String>, former_secret_until: Option<Timestamp>) -> Webhook {
         let retry = match self.retry {
             [Some(position), Some(at), Some(attempts), Some(since)] => Some(WebhookRetry {
                 event: event_id((position, at)),
@@ -83,8 +105,8 @@ impl WebhookRow {
             }),
             _ => None,
         };
-        let webhook = Webhook {
-            id,
+        Webhook {
+            id: WebhookId(self.id),
             settings: WebhookSettings {
                 url: self.url,
                 types,
@@ -94,7 +116,7 @@ impl WebhookRow {
             },
             version: self.version.cast_unsigned(),
             created_at: Timestamp(self.created_at),
-            former_secret_until: secrets.former.as_ref().map(|(_, until)| *until),
+            former_secret_until,
             progress: WebhookProgress {
                 cursor: event_id(self.cursor),
                 retry,
@@ -104,8 +126,7 @@ impl WebhookRow {
             },
             switched_off: noted(self.switched_off_at, self.switched_off),
             waiting: u64::try_from(self.waiting).unwrap_or(0),
-        };
-        Ok((webhook, secrets))
+        }
     }
 }
 

@@ -74,7 +74,9 @@ impl Webhooks for PostgresStore {
         request: &ChangeRequest,
     ) -> Result<Result<(), NotChanged>, Unavailable> {
         self.change(async |connection| {
-            let (before, _) = match expected(locked(connection, id).await?, request) {
+            lock_row(connection, id).await?;
+            let found = find_row(connection, id).await?;
+            let (before, ()) = match expected(found.map(WebhookRow::removable), request) {
                 Ok(found) => found,
                 Err(refused) => return Ok(Err(refused)),
             };
@@ -163,8 +165,9 @@ impl Webhooks for PostgresStore {
             let sql = format!("SELECT {COLUMNS} FROM webhooks ORDER BY id");
             let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await;
             let rows = rows.map_err(error::refusal)?;
-            let webhooks = rows.iter().map(|found| Ok(row(found)?.read()?.0));
-            webhooks.collect()
+            let rows = rows.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+            let readable = rows.into_iter().filter_map(WebhookRow::readable);
+            Ok(readable.map(|(webhook, _)| webhook).collect())
         })
     }
 
@@ -239,8 +242,10 @@ impl Webhooks for PostgresStore {
                 .fetch_all(connection)
                 .await
                 .map_err(error::refusal)?;
-            let webhooks = rows.iter().map(|found| Ok(claimed(row(found)?.read()?)));
-            let mut webhooks = webhooks.collect::<Result<Vec<_>, Refusal>>()?;
+            let rows = rows.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+            // The lease of one that cannot be read ends, and it is tried again.
+            let readable = rows.into_iter().filter_map(WebhookRow::readable);
+            let mut webhooks: Vec<_> = readable.map(claimed).collect();
             webhooks.sort_unstable_by_key(|webhook| (webhook.progress.due_at, webhook.id));
             Ok(webhooks)
         })
@@ -469,25 +474,38 @@ async fn locked(
     connection: &mut PgConnection,
     id: WebhookId,
 ) -> Result<Option<(Webhook, WebhookSecrets)>, Refusal> {
+    lock_row(connection, id).await?;
+    find(connection, id).await
+}
+
+async fn lock_row(connection: &mut PgConnection, id: WebhookId) -> Result<(), Refusal> {
     sqlx::query("SELECT 1 FROM webhooks WHERE id = $1 FOR NO KEY UPDATE")
         .bind(id.0)
-        .execute(&mut *connection)
+        .execute(connection)
         .await
         .map_err(error::refusal)?;
-    find(connection, id).await
+    Ok(())
 }
 
 async fn find(
     connection: &mut PgConnection,
     id: WebhookId,
 ) -> Result<Option<(Webhook, WebhookSecrets)>, Refusal> {
+    let found = find_row(connection, id).await?;
+    found.map(WebhookRow::read).transpose()
+}
+
+async fn find_row(
+    connection: &mut PgConnection,
+    id: WebhookId,
+) -> Result<Option<WebhookRow>, Refusal> {
     let sql = format!("SELECT {COLUMNS} FROM webhooks WHERE id = $1");
     let found = sqlx::query(AssertSqlSafe(sql))
         .bind(id.0)
         .fetch_optional(connection)
         .await
         .map_err(error::refusal)?;
-    found.as_ref().map(|found| row(found)?.read()).transpose()
+    found.as_ref().map(row).transpose()
 }
 
 fn row(row: &PgRow) -> Result<WebhookRow, Refusal> {

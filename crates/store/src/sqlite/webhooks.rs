@@ -65,7 +65,8 @@ impl Webhooks for SqliteStore {
         request: &ChangeRequest,
     ) -> Result<Result<(), NotChanged>, Unavailable> {
         self.transact(|connection, _| {
-            let (before, _) = match expected(find(connection, id)?, request) {
+            let found = find_row(connection, id)?.map(WebhookRow::removable);
+            let (before, ()) = match expected(found, request) {
                 Ok(found) => found,
                 Err(refused) => return Ok(Err(refused)),
             };
@@ -146,7 +147,9 @@ impl Webhooks for SqliteStore {
             let sql = format!("SELECT {COLUMNS} FROM webhooks ORDER BY id");
             let mut statement = connection.prepare_cached(&sql)?;
             let rows = statement.query_map([], row)?;
-            rows.map(|row| Ok(row?.read()?.0)).collect()
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            let readable = rows.into_iter().filter_map(WebhookRow::readable);
+            Ok(readable.map(|(webhook, _)| webhook).collect())
         });
         found.map_err(Refusal::into_unavailable)
     }
@@ -216,9 +219,10 @@ impl Webhooks for SqliteStore {
                 params![now.0, lease.as_bytes(), until.0, at_most(limit)],
                 row,
             )?;
-            let mut webhooks = rows
-                .map(|row| Ok(claimed(row?.read()?)))
-                .collect::<Result<Vec<_>, Refusal>>()?;
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            // The lease of one that cannot be read ends, and it is tried again.
+            let readable = rows.into_iter().filter_map(WebhookRow::readable);
+            let mut webhooks: Vec<_> = readable.map(claimed).collect();
             webhooks.sort_unstable_by_key(|webhook| (webhook.progress.due_at, webhook.id));
             Ok(webhooks)
         })
@@ -420,13 +424,17 @@ fn find(
     connection: &Connection,
     id: WebhookId,
 ) -> Result<Option<(Webhook, WebhookSecrets)>, Refusal> {
+    let found = find_row(connection, id)?;
+    found.map(WebhookRow::read).transpose()
+}
+
+fn find_row(connection: &Connection, id: WebhookId) -> Result<Option<WebhookRow>, Refusal> {
     let sql = format!("SELECT {COLUMNS} FROM webhooks WHERE id = ?1");
-    connection
+    let found = connection
         .prepare_cached(&sql)?
         .query_row([id.0.as_bytes()], row)
-        .optional()?
-        .map(WebhookRow::read)
-        .transpose()
+        .optional()?;
+    Ok(found)
 }
 
 fn row(row: &Row<'_>) -> rusqlite::Result<WebhookRow> {

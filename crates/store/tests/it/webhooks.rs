@@ -28,6 +28,7 @@ on_every_adapter!(
     the_attempts_of_a_webhook_are_bounded,
     a_change_expects_a_version_and_is_made_once,
     no_secret_is_in_the_audit_log_or_under_a_key,
+    a_webhook_that_cannot_be_read_stops_no_other,
 );
 
 fn webhook_id(number: u128) -> WebhookId {
@@ -693,4 +694,28 @@ pub(crate) fn uses_every_call(store: &(impl Webhooks + Tokens + EventLog)) {
     assert_eq!(attempts.items.len(), 1);
     assert_eq!(store.webhooks().unwrap().len(), 1);
     assert_eq!(store.remove_webhook(id, &request(2)).unwrap(), Ok(()));
+}
+
+fn a_webhook_that_cannot_be_read_stops_no_other<A: Adapter>() {
+    for (column, text) in [("types", "7"), ("secrets", "{}")] {
+        let database = A::new();
+        let store = database.open();
+        let (damaged, other) = (add(&store, 1), add(&store, 2));
+        // On both databases the first one has this URL, however its id is stored.
+        database.execute(&format!(
+            "UPDATE webhooks SET {column} = '{text}' WHERE url = '{}'",
+            damaged.settings.url
+        ));
+        log(&store, 1, 1);
+        let claimed = claim(&store, 1, 2);
+        let claimed: Vec<WebhookId> = claimed.iter().map(|webhook| webhook.id).collect();
+        assert_eq!(claimed, [other.id], "{column}");
+        let listed = store.webhooks().unwrap();
+        let listed: Vec<WebhookId> = listed.iter().map(|webhook| webhook.id).collect();
+        assert_eq!(listed, [other.id], "{column}");
+        // Whoever asks for this one is told, and can remove it.
+        assert!(store.webhook(damaged.id).is_err(), "{column}");
+        assert_eq!(store.remove_webhook(damaged.id, &request(3)), Ok(Ok(())));
+        assert_eq!(store.webhook(damaged.id), Ok(None), "{column}");
+    }
 }
