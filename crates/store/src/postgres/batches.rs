@@ -142,7 +142,7 @@ impl Batches for PostgresStore {
                 .await
                 .map_err(error::refusal)?;
             let ids: Vec<Uuid> = rows.iter().filter_map(|row| row.4).collect();
-            let mut commands = commands::find_all(connection, &ids).await?;
+            let mut commands = commands::all_shown(connection, &ids).await?;
             let mut found = Vec::with_capacity(rows.len());
             for (place, charger_id, state, detail, command) in rows {
                 let command = command.and_then(|id| commands.remove(&CommandId(id)));

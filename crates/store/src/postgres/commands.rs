@@ -647,8 +647,8 @@ pub(super) async fn create(
         .ok_or_else(|| Refusal::corrupt("a command that was inserted is not there"))
 }
 
-/// The commands with these ids that are stored.
-pub(super) async fn find_all(
+/// The commands with these ids that are stored, with everything that is shown of them.
+pub(super) async fn all_shown(
     connection: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<std::collections::HashMap<CommandId, StoredCommand>, Refusal> {
@@ -658,7 +658,7 @@ pub(super) async fn find_all(
     let sql = format!("SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.id = ANY ($1)");
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(ids)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .map_err(error::refusal)?;
     let mut found = std::collections::HashMap::with_capacity(rows.len());
@@ -667,6 +667,7 @@ pub(super) async fn find_all(
         let stored = stored.stored(Unreadable::IsNone)?;
         found.insert(stored.command.id, stored);
     }
+    effects::complete(connection, found.values_mut().collect()).await?;
     Ok(found)
 }
 

@@ -1,17 +1,19 @@
 //! The laws of the port `Batches`.
 
-use crate::common::{Adapter, apply, at, heartbeat, on_every_adapter};
-use central::Timestamp;
+use crate::common::{Adapter, apply, at, event, gateway, heartbeat, id, on_every_adapter};
+use crate::reading::report_alive;
 use central::memory::MemoryStore;
 use central::model::{
     Actor, ActorKind, BATCHES_KEPT, BATCHES_OPEN_MAX, BatchChange, BatchId, BatchPlan, BatchState,
-    BatchView, BatchWork, Command, ItemState, Origin, WhenOffline, item_command,
+    BatchView, BatchWork, Command, CommandState, CommandView, ItemState, Origin, WhenOffline,
+    item_command,
 };
 use central::ports::{
     BatchNotChanged, BatchNotCreated, Batches, ChangeRequest, Commands, IDEMPOTENCY_KEPT_MS,
     Idempotency, ItemEnd, NewBatch, NewCommand, Once,
 };
-use central::query::{AuditFilter, PageRequest, QueryStore};
+use central::query::{AuditFilter, CommandFilter, PageRequest, QueryStore};
+use central::{RecordKind, Timestamp};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -20,6 +22,7 @@ on_every_adapter!(
     a_batch_has_a_key_for_repeats_and_a_bound,
     what_people_do_with_a_batch_is_done_once_and_audited,
     a_charger_whose_state_cannot_be_read_stops_no_batch,
+    an_item_shows_its_command_as_the_list_of_commands_does,
 );
 
 #[test]
@@ -53,6 +56,32 @@ fn a_charger_whose_state_cannot_be_read_stops_no_batch<A: Adapter>() {
     assert_eq!(started, Ok(vec![0, 1]));
     let items = store.batch_items(batch.id, None, &PageRequest::default(), at(2));
     assert_eq!(items.unwrap().items.len(), 2);
+}
+
+fn an_item_shows_its_command_as_the_list_of_commands_does<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let connected = |number, charger| event(id(0, number), RecordKind::Connected, charger, 0, 1);
+    apply(&store, &[connected(1, "CP-1")]).unwrap();
+    report_alive(&store, gateway(0));
+    let batch = new(1, 2);
+    store.create_batch(&batch).unwrap();
+    let holder = Uuid::from_u128(1);
+    store.lease_batches(holder, at(1), at(5)).unwrap();
+    let starts = [command(&batch, 0), command(&batch, 1)];
+    store.start_items(batch.id, holder, &starts, at(2)).unwrap();
+    let page = PageRequest::default();
+    let items = store
+        .batch_items(batch.id, None, &page, at(2))
+        .unwrap()
+        .items;
+    let of_items: Vec<CommandView> = items.into_iter().filter_map(|item| item.command).collect();
+    let states: Vec<CommandState> = of_items.iter().map(|command| command.state).collect();
+    let expected = [CommandState::WaitingForCharger, CommandState::Queued];
+    assert_eq!(states, expected);
+    let listed = store.commands(&CommandFilter::default(), &page, at(2));
+    let listed: Vec<CommandView> = listed.unwrap().items.into_iter().rev().collect();
+    assert_eq!(listed, of_items);
 }
 
 fn new(number: u128, chargers: usize) -> NewBatch {
