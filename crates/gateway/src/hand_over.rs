@@ -288,7 +288,10 @@ impl Gateway {
             };
             match Connection::carried_on(&gateway.parts, arrived, learnt) {
                 Ok(connection) => connections.push(connection),
-                Err(lost) => not_resumed.push(lost),
+                Err(mut lost) => {
+                    memories.insert(key, std::mem::take(&mut lost.memory));
+                    not_resumed.push(*lost);
+                }
             }
         }
         remember(&gateway.parts, memories);

@@ -52,6 +52,23 @@ impl CarriedStation {
     pub fn remembers(&self) -> bool {
         self.hash_of_build == hash_of_build()
     }
+
+    /// What is remembered of the charger's messages where its connection does not go on; the arguments are those of
+    /// [`Station::resume`].
+    #[must_use]
+    pub fn into_memory(mut self, learnt: ResendMemory) -> ResendMemory {
+        self.memories(learnt).0
+    }
+
+    fn memories(&mut self, mut learnt: ResendMemory) -> (ResendMemory, RecentCalls) {
+        let memory = std::mem::take(&mut self.memory);
+        if self.remembers() {
+            return (memory, std::mem::take(&mut self.recent));
+        }
+        learnt.set_shown_version(memory.shown_version());
+        learnt.set_close_style(memory.close_style());
+        (learnt, RecentCalls::default())
+    }
 }
 
 impl Station {
@@ -93,19 +110,12 @@ impl Station {
     /// another build whose hashes differ.
     #[must_use]
     pub fn resume(
-        carried: CarriedStation,
+        mut carried: CarriedStation,
         profile: Option<Arc<ChargerProfile>>,
         policy: Arc<Policy>,
-        mut learnt: ResendMemory,
+        learnt: ResendMemory,
     ) -> Self {
-        let (memory, recent) = match carried.remembers() {
-            true => (carried.memory, carried.recent),
-            false => {
-                learnt.set_shown_version(carried.memory.shown_version());
-                learnt.set_close_style(carried.memory.close_style());
-                (learnt, RecentCalls::default())
-            }
-        };
+        let (memory, recent) = carried.memories(learnt);
         Self {
             charger_id: carried.charger_id.into(),
             version: carried.version,

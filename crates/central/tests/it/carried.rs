@@ -4,6 +4,8 @@ use crate::commands::{command, gives, reply};
 use crate::common::{TestCharger, call, connect, setup};
 use central::RecordKind;
 use central::record::Notes;
+use central::resend::ResendMemory;
+use central::station::CarriedStation;
 use ocpp::Version;
 
 const START: &str =
@@ -43,6 +45,30 @@ fn a_build_with_other_hashes_takes_the_memory_of_the_journal_instead() {
     charger.calls(&start);
     // The test's journal memory is empty, so the same message is a new record.
     assert_eq!(charger.journal.len(), records + 1);
+}
+
+#[test]
+fn the_next_connection_gets_the_memory_of_one_that_does_not_go_on() {
+    for (hashes_differ, further_records) in [(false, 0), (true, 1)] {
+        let mut charger = connect(Version::V16);
+        let start = call("1", "StartTransaction", START);
+        let first = charger.calls(&start);
+        let carried = charger.station.into_carried().expect("nothing waits");
+        let mut json = serde_json::to_value(&carried).expect("JSON");
+        if hashes_differ {
+            json["hash_of_build"] = 1.into();
+        }
+        let carried: CarriedStation = serde_json::from_str(&json.to_string()).expect("reads");
+        let mut setup = setup(Version::V16);
+        setup.epoch = 2;
+        // The journal says nothing in this test.
+        setup.memory = carried.into_memory(ResendMemory::default());
+        let mut charger = setup.connect();
+        let records = charger.journal.len();
+        let again = charger.calls(&start);
+        assert_eq!(charger.journal.len(), records + further_records);
+        assert!(hashes_differ || again == first, "{again:?}");
+    }
 }
 
 #[test]
@@ -103,6 +129,6 @@ fn an_action_that_this_build_does_not_have_is_an_error_and_no_guess() {
     let json = serde_json::to_string(&carried).expect("JSON");
     let changed = json.replace("Reset", "Rest");
     assert_ne!(json, changed);
-    let read = serde_json::from_str::<central::station::CarriedStation>(&changed);
+    let read = serde_json::from_str::<CarriedStation>(&changed);
     assert!(read.unwrap_err().to_string().contains("Rest"));
 }

@@ -177,7 +177,7 @@ impl Connection {
         parts: &Arc<Parts>,
         arrived: Arrived,
         learnt: ResendMemory,
-    ) -> Result<Box<Self>, NotResumed> {
+    ) -> Result<Box<Self>, Box<NotResumed>> {
         let Arrived {
             charger_id,
             epoch,
@@ -187,12 +187,13 @@ impl Connection {
         let read = match read {
             Ok(read) => read,
             Err(why) => {
-                return Err(NotResumed {
+                return Err(Box::new(NotResumed {
                     charger_id,
                     epoch,
+                    memory: learnt,
                     socket: Some(socket),
                     why,
-                });
+                }));
             }
         };
         let Read { state, held, .. } = read;
@@ -222,12 +223,13 @@ impl Connection {
         let frames = match frames {
             Ok(frames) => frames,
             Err(why) => {
-                return Err(NotResumed {
+                return Err(Box::new(NotResumed {
                     charger_id,
                     epoch,
+                    memory: state.station.into_memory(learnt),
                     socket: None,
                     why,
-                });
+                }));
             }
         };
         let now = Instant::now();
@@ -262,6 +264,8 @@ impl Connection {
 pub(crate) struct NotResumed {
     pub(crate) charger_id: String,
     pub(crate) epoch: Epoch,
+    /// What is remembered of the charger's messages, for its next connection.
+    pub(crate) memory: ResendMemory,
     /// `None` if it is closed already.
     pub(crate) socket: Option<TcpStream>,
     pub(crate) why: String,

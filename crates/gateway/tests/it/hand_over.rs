@@ -234,7 +234,7 @@ async fn a_state_that_cannot_be_read_closes_its_connection_only() {
     let world = World::start().await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     let mut other = Charger::connect(&world, "CP-2").await;
-    charger.heartbeat().await;
+    let started = charger.start_transaction("start").await;
     other.heartbeat().await;
     let (mut handed, next) = world.hand_over().await;
     assert_eq!((handed.connections.len(), handed.closed), (2, 0));
@@ -253,8 +253,21 @@ async fn a_state_that_cannot_be_read_closes_its_connection_only() {
             .is_some_and(|stored| stored.charger_id == "CP-1")
     })
     .await;
-    // It comes back to the same gateway.
-    Charger::connect(&world, "CP-1").await.heartbeat().await;
+    // It comes back to the same gateway, which knows what it sent before.
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    assert_eq!(charger.start_transaction("start").await, started);
+    charger.heartbeat().await;
+    let last = world.journal.status().appended_seq;
+    until("all records are delivered", || {
+        world.journal.cursor() >= last
+    })
+    .await;
+    let sink = &world.sink;
+    assert_eq!(
+        sink.count(|stored| stored.action == "StartTransaction"),
+        1,
+        "the resend has no record of its own"
+    );
 }
 
 /// A call of which the first bytes have arrived before the take-over, in two pieces.
