@@ -1,11 +1,14 @@
 //! Rows of alerts and silences, the same for both databases.
 
+use crate::paging::cut;
 use crate::refusal::Refusal;
+use crate::state::or_log;
 use central::Timestamp;
 use central::alert::Severity;
 use central::alert::machine::{Stage, Step};
 use central::model::{Acknowledged, Alert, AlertState, AuditEntry, Origin, Silence};
 use central::ports::{AlertFilter, NotAcknowledged, Once, SilenceNotAdded};
+use central::query::{Page, Place};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -32,8 +35,45 @@ pub(crate) fn read((body, acknowledged): AlertRow) -> Result<Alert, Refusal> {
     Ok(alert)
 }
 
+/// As [`read`], with others: `None` and a line in the log if it cannot be read.
+pub(crate) fn readable(row: AlertRow) -> Option<Alert> {
+    or_log(read(row).map_err(Refusal::into_unavailable), &"an alert")
+}
+
+/// The acknowledgements of these rows that can be read.
+pub(crate) fn readable_acknowledged(
+    rows: impl IntoIterator<Item = (Uuid, String)>,
+) -> Vec<(Uuid, Acknowledged)> {
+    let read = |(id, text): (Uuid, String)| {
+        let read = read_acknowledged(&text).map_err(Refusal::into_unavailable);
+        Some((id, or_log(read, &format_args!("alert {id}"))?))
+    };
+    rows.into_iter().filter_map(read).collect()
+}
+
+/// The silences of these rows that can be read; one that cannot be silences nothing.
+pub(crate) fn readable_silences(rows: &[String]) -> Vec<Silence> {
+    let read = |body: &String| {
+        let read = read_silence(body).map_err(Refusal::into_unavailable);
+        or_log(read, &"a silence")
+    };
+    rows.iter().filter_map(read).collect()
+}
+
+/// A page of alerts, from one row more than requested: their ids, and what can be read of them.
+pub(crate) fn page_of(rows: Vec<(Uuid, Option<Alert>)>, limit: usize) -> Page<Alert> {
+    let rows = rows
+        .into_iter()
+        .map(|(id, alert)| (Place::Alert(id), alert));
+    let page = cut(rows.collect(), limit);
+    Page {
+        items: page.items.into_iter().flatten().collect(),
+        next: page.next,
+    }
+}
+
 /// The acknowledgement of a row.
-pub(crate) fn read_acknowledged(text: &str) -> Result<Acknowledged, Refusal> {
+fn read_acknowledged(text: &str) -> Result<Acknowledged, Refusal> {
     serde_json::from_str(text).map_err(|error| {
         Refusal::corrupt(format!(
             "the acknowledgement of an alert cannot be read: {error}"

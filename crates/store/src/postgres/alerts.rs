@@ -5,10 +5,10 @@ use super::numbers::clean;
 use super::{PostgresStore, audit, error, event_log};
 use crate::alerts::{
     AlertRow, ENDED_READ_MAX, EXPIRED_ROWS, LEASE_MS_MAX, acknowledged, acknowledgement, added,
-    answered, columns, conditions, read, read_acknowledged, read_silence, severity_number,
-    silence_entry, text, told, told_parts,
+    answered, columns, conditions, page_of, read, read_silence, readable, readable_acknowledged,
+    readable_silences, severity_number, silence_entry, text, told, told_parts,
 };
-use crate::paging::{alert_before, at_most, cut};
+use crate::paging::{alert_before, at_most};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::alert::machine::Step;
@@ -17,7 +17,7 @@ use central::ports::{
     ALERTS_KEPT_MAX, AlertFilter, Alerts, ChangeRequest, NotAcknowledged, Once, QueryError,
     SilenceNotAdded, Unavailable,
 };
-use central::query::{Page, PageRequest, Place};
+use central::query::{Page, PageRequest};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -89,7 +89,7 @@ impl Alerts for PostgresStore {
             .await
             .map_err(error::refusal)?;
             rows.extend(ended);
-            rows.into_iter().map(read).collect()
+            Ok(rows.into_iter().filter_map(readable).collect())
         })
     }
 
@@ -101,9 +101,7 @@ impl Alerts for PostgresStore {
             .fetch_all(connection)
             .await
             .map_err(error::refusal)?;
-            rows.into_iter()
-                .map(|(id, text)| Ok((id, read_acknowledged(&text)?)))
-                .collect()
+            Ok(readable_acknowledged(rows))
         })
     }
 
@@ -172,24 +170,23 @@ impl Alerts for PostgresStore {
         let limit = page.rows();
         let key = filter.charger.as_deref().map(ChargerKey::of);
         let found = self.read(async |connection| {
-            let rows: Vec<AlertRow> = sqlx::query_as(AssertSqlSafe(list_sql(filter)))
-                .bind(before)
-                .bind(filter.state.map(AlertState::number))
-                .bind(filter.severity.map(severity_number))
-                .bind(filter.name.as_deref().map(clean))
-                .bind(key.as_ref().map(|key| clean(key.as_str())))
-                .bind(filter.site.as_deref().map(clean))
-                .bind(at_most(limit + 1))
-                .fetch_all(connection)
-                .await
-                .map_err(error::refusal)?;
-            let rows = rows.into_iter().map(|row| {
-                let alert = read(row)?;
-                Ok((Place::Alert(alert.id), alert))
-            });
-            rows.collect::<Result<Vec<_>, Refusal>>()
+            let rows: Vec<(String, Option<String>, Uuid)> =
+                sqlx::query_as(AssertSqlSafe(list_sql(filter)))
+                    .bind(before)
+                    .bind(filter.state.map(AlertState::number))
+                    .bind(filter.severity.map(severity_number))
+                    .bind(filter.name.as_deref().map(clean))
+                    .bind(key.as_ref().map(|key| clean(key.as_str())))
+                    .bind(filter.site.as_deref().map(clean))
+                    .bind(at_most(limit + 1))
+                    .fetch_all(connection)
+                    .await
+                    .map_err(error::refusal)?;
+            let rows = rows.into_iter();
+            let rows = rows.map(|(body, acknowledged, id)| (id, readable((body, acknowledged))));
+            Ok(rows.collect())
         })?;
-        Ok(cut(found, limit))
+        Ok(page_of(found, limit))
     }
 
     fn alert(&self, id: Uuid) -> Result<Option<Alert>, Unavailable> {
@@ -237,7 +234,7 @@ impl Alerts for PostgresStore {
                     .fetch_all(connection)
                     .await
                     .map_err(error::refusal)?;
-            rows.iter().map(|body| read_silence(body)).collect()
+            Ok(readable_silences(&rows))
         })
     }
 
@@ -319,7 +316,7 @@ impl Alerts for PostgresStore {
 /// The query of a list of alerts.
 fn list_sql(filter: &AlertFilter) -> String {
     format!(
-        "SELECT body, acknowledged FROM alerts WHERE id < $1{} ORDER BY id DESC LIMIT $7",
+        "SELECT body, acknowledged, id FROM alerts WHERE id < $1{} ORDER BY id DESC LIMIT $7",
         conditions(
             filter,
             [

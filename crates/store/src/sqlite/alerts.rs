@@ -4,11 +4,12 @@ use super::idempotency::once;
 use super::{SqliteStore, audit, event_log};
 use crate::alerts::{
     AlertRow, ENDED_READ_MAX, EXPIRED_ROWS, LEASE_MS_MAX, acknowledged, acknowledgement, added,
-    answered, columns, conditions, read, read_acknowledged, read_silence, severity_number,
-    silence_entry, text, told, told_parts,
+    answered, columns, conditions, page_of, read, read_silence, readable, readable_acknowledged,
+    readable_silences, severity_number, silence_entry, text, told, told_parts,
 };
-use crate::paging::{alert_before, at_most, cut};
+use crate::paging::{alert_before, at_most};
 use crate::refusal::Refusal;
+use crate::sqlite::listing::uuid_of;
 use central::Timestamp;
 use central::alert::machine::Step;
 use central::model::{Acknowledged, Alert, AlertState, ChargerKey, SILENCES_MAX, Silence};
@@ -16,7 +17,7 @@ use central::ports::{
     ALERTS_KEPT_MAX, AlertFilter, Alerts, ChangeRequest, NotAcknowledged, Once, QueryError,
     SilenceNotAdded, Unavailable,
 };
-use central::query::{Page, PageRequest, Place};
+use central::query::{Page, PageRequest};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use uuid::Uuid;
 
@@ -68,14 +69,14 @@ impl Alerts for SqliteStore {
                 "SELECT body, acknowledged FROM alerts WHERE state <> 2 ORDER BY id",
             )?;
             for row in active.query_map([], alert_row)? {
-                alerts.push(read(row?)?);
+                alerts.extend(readable(row?));
             }
             let mut ended = connection.prepare_cached(
                 "SELECT body, acknowledged FROM alerts WHERE state = 2 AND at >= ?1
                  ORDER BY at DESC, id DESC LIMIT ?2",
             )?;
             for row in ended.query_map([since.0, ENDED_READ_MAX], alert_row)? {
-                alerts.push(read(row?)?);
+                alerts.extend(readable(row?));
             }
             Ok(alerts)
         });
@@ -90,12 +91,8 @@ impl Alerts for SqliteStore {
             let rows = statement.query_map([], |row| {
                 Ok((Uuid::from_bytes(row.get(0)?), row.get::<_, String>(1)?))
             })?;
-            let mut found = Vec::new();
-            for row in rows {
-                let (id, text) = row?;
-                found.push((id, read_acknowledged(&text)?));
-            }
-            Ok(found)
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            Ok(readable_acknowledged(rows))
         });
         found.map_err(Refusal::into_unavailable)
     }
@@ -164,16 +161,11 @@ impl Alerts for SqliteStore {
                     ":site": filter.site,
                     ":limit": at_most(limit + 1),
                 },
-                alert_row,
+                |row| Ok((uuid_of(row, 2)?, readable(alert_row(row)?))),
             )?;
-            let mut found = Vec::new();
-            for row in rows {
-                let alert = read(row?)?;
-                found.push((Place::Alert(alert.id), alert));
-            }
-            Ok(found)
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
         });
-        Ok(cut(found.map_err(Refusal::into_unavailable)?, limit))
+        Ok(page_of(found.map_err(Refusal::into_unavailable)?, limit))
     }
 
     fn alert(&self, id: Uuid) -> Result<Option<Alert>, Unavailable> {
@@ -211,7 +203,8 @@ impl Alerts for SqliteStore {
             let mut statement =
                 connection.prepare_cached("SELECT body FROM alert_silences ORDER BY id DESC")?;
             let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-            rows.map(|row| read_silence(&row?)).collect()
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            Ok(readable_silences(&rows))
         });
         found.map_err(Refusal::into_unavailable)
     }
@@ -301,7 +294,7 @@ impl Alerts for SqliteStore {
 /// The query of a list of alerts.
 pub(crate) fn list_sql(filter: &AlertFilter) -> String {
     format!(
-        "SELECT body, acknowledged FROM alerts WHERE id < :before{} ORDER BY id DESC LIMIT :limit",
+        "SELECT body, acknowledged, id FROM alerts WHERE id < :before{} ORDER BY id DESC LIMIT :limit",
         conditions(
             filter,
             [":state", ":severity", ":name", ":charger", ":site"]

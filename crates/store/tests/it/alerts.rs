@@ -19,6 +19,7 @@ on_every_adapter!(
     an_alert_that_fires_is_acknowledged_once_and_a_later_round_keeps_it,
     silences_are_added_removed_and_bounded,
     alerts_that_ended_and_silences_expire,
+    an_alert_that_cannot_be_read_hides_no_other,
 );
 
 const A: Uuid = Uuid::from_u128(0xa);
@@ -126,6 +127,33 @@ fn one_process_evaluates_and_another_goes_on_where_it_was<D: Adapter>() {
     assert!(lease(&store, A, 3).is_some());
     // A lease that lies too far ahead was taken before the clock was set back.
     assert!(lease(&other, B, -60).is_some());
+}
+
+fn an_alert_that_cannot_be_read_hides_no_other<D: Adapter>() {
+    let database = D::new();
+    let store = database.open();
+    let firing = |number, name| alert(number, name, "CP-1", AlertState::Firing);
+    let (damaged, other) = (firing(2, "ConnectorStuck"), firing(1, "ChargerOffline"));
+    record(&store, &changed(vec![damaged.clone(), other.clone()]));
+    database.execute("UPDATE alerts SET body = '7' WHERE name = 'ConnectorStuck'");
+    assert_eq!(store.active_alerts(at(0)).unwrap().len(), 1);
+    let mut page = PageRequest {
+        limit: 1,
+        ..PageRequest::default()
+    };
+    let mut listed = Vec::new();
+    loop {
+        let found = store.alerts(&AlertFilter::default(), &page).unwrap();
+        listed.extend(found.items.into_iter().map(|alert| alert.id));
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(listed, [other.id]);
+    assert!(store.alert(damaged.id).is_err());
+    database.execute("UPDATE alerts SET acknowledged = '7'");
+    assert_eq!(store.acknowledged_alerts(), Ok(Vec::new()));
 }
 
 fn what_a_round_has_changed_is_stored_with_its_events<D: Adapter>() {
