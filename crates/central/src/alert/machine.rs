@@ -83,6 +83,9 @@ const GONE_ROLES: &[(&str, &[&str])] = &[
     ("FleetDrop", &["gateway ", "serve "]),
     ("NoConsumer", &["consumer ", "serve "]),
 ];
+/// A process that is gone explains only what began at most this time before or after it, in milliseconds: one with a journal
+/// stays gone until it is retired, and what happens meanwhile has another cause.
+const GONE_WITHIN_MS: i64 = 5 * 60_000;
 
 /// An alert of these names is explained for [`LINGER_MS`] longer: a message that was late counts when it is stored, which is
 /// after the end of the outage.
@@ -604,6 +607,12 @@ impl Machine {
             .map(|(key, _)| key.clone())
             .collect();
         let names: BTreeSet<&str> = firing.iter().map(|(name, _, _)| name.as_str()).collect();
+        let gone: Vec<(String, Timestamp)> = self
+            .alerts
+            .values()
+            .filter(|alert| alert.state == AlertState::Firing && alert.name == "PartGone")
+            .map(|alert| (alert.subject.clone(), alert.active_at))
+            .collect();
         let is_just_over = |source: &str| {
             self.ended.iter().any(|((name, _, _), (at, _, _))| {
                 name == source && now.0.saturating_sub(at.0) < LINGER_MS
@@ -648,7 +657,7 @@ impl Machine {
                         && LINGERING.contains(&name.as_str());
                     (counts || lingers)
                         && targets.contains(&name.as_str())
-                        && (*source != "PartGone" || has_gone(&firing, name))
+                        && (*source != "PartGone" || has_gone(&gone, name, began))
                         && !(is_later && *source == WAITED_FOR)
                 })
                 .map(|(source, _)| (*source).to_owned());
@@ -721,12 +730,13 @@ impl Machine {
     }
 }
 
-/// Whether a process is gone whose role explains this alert.
-fn has_gone(firing: &BTreeSet<Key>, explained: &str) -> bool {
+/// Whether a process is gone (its name, and since when) whose role explains this alert, and whose end is as old as it.
+fn has_gone(gone: &[(String, Timestamp)], explained: &str, began: Timestamp) -> bool {
     let roles = GONE_ROLES.iter().find(|(name, _)| *name == explained);
     let roles = roles.map_or(&[][..], |(_, roles)| roles);
-    firing.iter().any(|(name, _, subject)| {
-        name == "PartGone" && roles.iter().any(|role| subject.starts_with(role))
+    gone.iter().any(|(subject, since)| {
+        since.0.abs_diff(began.0) <= GONE_WITHIN_MS.unsigned_abs()
+            && roles.iter().any(|role| subject.starts_with(role))
     })
 }
 
@@ -1105,6 +1115,34 @@ mod tests {
         }
         assert!(!is_told_beside(&[gone("api"), gone("gateway")], &fleet));
         assert!(is_told_beside(&[], &fleet));
+    }
+
+    /// A gateway with a journal stays gone until somebody retires it.
+    #[test]
+    fn a_gateway_that_is_gone_for_long_hides_no_loss_of_the_fleet() {
+        let mut world = World::new();
+        let judged = ["PartGone", "FleetDrop", "NoConsumer", "SiteOffline"];
+        let gone =
+            || Finding::new("PartGone", Severity::Page, "gone".to_owned()).about("serve 1 on a");
+        let drop = || Finding::new("FleetDrop", Severity::Page, "few".to_owned());
+        let none = || Finding::new("NoConsumer", Severity::Page, "none".to_owned());
+        for minute in 0..90 {
+            let mut found = vec![gone()];
+            // What the process took with it, which is over after a quarter of an hour.
+            if minute < 15 {
+                found.extend([drop(), none()]);
+            }
+            if minute >= 60 {
+                found.extend([drop(), none(), site_offline("depot")]);
+            }
+            world.round(found, &judged);
+            world.now += MINUTE;
+            if minute == 59 {
+                assert_eq!(world.told_of(|alert| &alert.name), ["PartGone"]);
+            }
+        }
+        let told = world.told_of(|alert| &alert.name);
+        assert_eq!(told, ["PartGone", "NoConsumer", "FleetDrop"]);
     }
 
     #[test]
