@@ -77,11 +77,17 @@ pub const INHIBITIONS: &[(&str, &[&str])] = &[
     ("FleetDrop", &["SiteOffline", "ChargerOffline"]),
 ];
 
-/// A process that is gone explains only what its role causes: the first words of the subject, by the name of the alert that
-/// it explains.
-const GONE_ROLES: &[(&str, &[&str])] = &[
-    ("FleetDrop", &["gateway ", "serve "]),
-    ("NoConsumer", &["consumer ", "serve "]),
+/// One process explains only what its role causes: the first words of the subject, by the names of the alert that explains
+/// and of the page that it explains.
+const ROLES: &[(&str, &str, &[&str])] = &[
+    ("PartGone", "FleetDrop", &["gateway ", "serve "]),
+    ("PartGone", "NoConsumer", &["consumer ", "serve "]),
+    (
+        "BrokerLost",
+        "StoredTooLate",
+        &["gateway ", "consumer ", "serve "],
+    ),
+    ("BrokerLost", "NoConsumer", &["consumer ", "serve "]),
 ];
 /// A process that is gone explains only what began at most this time before or after it, in milliseconds: one with a journal
 /// stays gone until it is retired, and what happens meanwhile has another cause.
@@ -596,6 +602,37 @@ impl Machine {
         }
     }
 
+    /// The alerts of [`INHIBITIONS`] that fire, and those that ended within [`LINGER_MS`].
+    fn causes(&self, now: Timestamp) -> Vec<Cause> {
+        let source = |name: &str| {
+            let sources = INHIBITIONS.iter().map(|(source, _)| *source);
+            sources.into_iter().find(|source| *source == name)
+        };
+        let firing = self.alerts.iter().filter_map(|(key, alert)| {
+            let name = source(&key.0).filter(|_| alert.state == AlertState::Firing)?;
+            Some(Cause {
+                name,
+                severity: key.1,
+                subject: key.2.clone(),
+                began: alert.active_at,
+                occurrences: alert.occurrences,
+                is_over: false,
+            })
+        });
+        let over = self.ended.iter().filter_map(|(key, (at, _, occurrences))| {
+            let is_just_over = now.0.saturating_sub(at.0) < LINGER_MS;
+            Some(Cause {
+                name: source(&key.0).filter(|_| is_just_over)?,
+                severity: key.1,
+                subject: key.2.clone(),
+                began: *at,
+                occurrences: *occurrences,
+                is_over: true,
+            })
+        });
+        firing.chain(over).collect()
+    }
+
     /// Sets which silence, or which other alert, keeps people from being told.
     fn explain(&mut self, now: Timestamp, silences: &[Silence]) {
         let active: Vec<&Silence> = silences.iter().filter(|one| one.is_active(now)).collect();
@@ -606,23 +643,7 @@ impl Machine {
             .filter(|(_, alert)| alert.state == AlertState::Firing)
             .map(|(key, _)| key.clone())
             .collect();
-        let names: BTreeSet<&str> = firing.iter().map(|(name, _, _)| name.as_str()).collect();
-        let gone: Vec<(String, Timestamp)> = self
-            .alerts
-            .values()
-            .filter(|alert| alert.state == AlertState::Firing && alert.name == "PartGone")
-            .map(|alert| (alert.subject.clone(), alert.active_at))
-            .collect();
-        let is_just_over = |source: &str| {
-            self.ended.iter().any(|((name, _, _), (at, _, _))| {
-                name == source && now.0.saturating_sub(at.0) < LINGER_MS
-            })
-        };
-        let just_over: BTreeSet<&str> = INHIBITIONS
-            .iter()
-            .map(|(source, _)| *source)
-            .filter(|source| is_just_over(source))
-            .collect();
+        let causes = self.causes(now);
         let sites: BTreeSet<(&str, String)> = self
             .alerts
             .values()
@@ -647,18 +668,19 @@ impl Machine {
             let began = alert.active_at;
             let is_later = *severity == Severity::Page
                 && waited_for.is_some_and(|at| began.0 - at.0 > WAITED_FOR_MS);
+            let lingers = !is_told && LINGERING.contains(&name.as_str());
             let explains = INHIBITIONS
                 .iter()
-                .find(|(source, targets)| {
-                    let counts = names.contains(source)
-                        || (is_waited_for && !is_told && *source == WAITED_FOR);
-                    let lingers = just_over.contains(source)
-                        && !is_told
-                        && LINGERING.contains(&name.as_str());
-                    (counts || lingers)
-                        && targets.contains(&name.as_str())
-                        && (*source != "PartGone" || has_gone(&gone, name, began))
-                        && !(is_later && *source == WAITED_FOR)
+                .filter(|(_, targets)| targets.contains(&name.as_str()))
+                .filter(|(source, _)| !(is_later && *source == WAITED_FOR))
+                .find(|(source, _)| {
+                    let is_cause = |cause: &Cause| {
+                        cause.name == *source
+                            && (!cause.is_over || lingers)
+                            && cause.explains(name, *severity, began)
+                    };
+                    (is_waited_for && !is_told && *source == WAITED_FOR)
+                        || causes.iter().any(is_cause)
                 })
                 .map(|(source, _)| (*source).to_owned());
             let explains = explains.or_else(|| {
@@ -730,14 +752,33 @@ impl Machine {
     }
 }
 
-/// Whether a process is gone (its name, and since when) whose role explains this alert, and whose end is as old as it.
-fn has_gone(gone: &[(String, Timestamp)], explained: &str, began: Timestamp) -> bool {
-    let roles = GONE_ROLES.iter().find(|(name, _)| *name == explained);
-    let roles = roles.map_or(&[][..], |(_, roles)| roles);
-    gone.iter().any(|(subject, since)| {
-        since.0.abs_diff(began.0) <= GONE_WITHIN_MS.unsigned_abs()
-            && roles.iter().any(|role| subject.starts_with(role))
-    })
+/// An alert that may explain others.
+struct Cause {
+    name: &'static str,
+    severity: Severity,
+    subject: String,
+    /// Since when its condition has held; of one that is over, when it ended.
+    began: Timestamp,
+    occurrences: u32,
+    is_over: bool,
+}
+
+impl Cause {
+    /// Whether it explains this alert, which is of a name that its own one explains.
+    ///
+    /// A ticket explains a page only if it has come for the first time within an hour: a connection that comes and goes would
+    /// hide it for hours.
+    fn explains(&self, name: &str, severity: Severity, began: Timestamp) -> bool {
+        let is_near = self.began.0.abs_diff(began.0) <= GONE_WITHIN_MS.unsigned_abs();
+        let comes_and_goes = self.severity != Severity::Page && self.occurrences > 1;
+        let roles = ROLES
+            .iter()
+            .find(|(source, target, _)| *source == self.name && *target == name);
+        (self.name != "PartGone" || is_near)
+            && !(severity == Severity::Page && comes_and_goes)
+            && roles
+                .is_none_or(|(_, _, roles)| roles.iter().any(|role| self.subject.starts_with(role)))
+    }
 }
 
 /// Whether nobody is told of it now: a silence selects it, another alert explains it, or its condition has ended before
@@ -1146,12 +1187,49 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_hides_a_page_only_where_it_can_be_its_cause() {
+        let late = || Finding::new("StoredTooLate", Severity::Page, "late".to_owned());
+        let lost = |severity, role: &str| {
+            let subject = format!("{role} 1 on a");
+            Finding::new("BrokerLost", severity, "away".to_owned()).about(subject)
+        };
+        for (severity, role, explains) in [
+            (Severity::Ticket, "api", false),
+            (Severity::Page, "api", false),
+            (Severity::Ticket, "gateway", true),
+            (Severity::Ticket, "consumer", true),
+            (Severity::Page, "serve", true),
+        ] {
+            let is_told = is_told_beside(&[lost(severity, role)], &late());
+            assert_eq!(!is_told, explains, "{role} {severity:?}");
+        }
+        // A connection that comes and goes, within the hold of its ticket and with an end each time.
+        for every in [2, 10] {
+            let mut world = World::new();
+            world.settings.for_s.insert("BrokerLost".to_owned(), 0);
+            for minute in 0..40 {
+                let mut found = Vec::new();
+                if minute % every == 0 {
+                    found.push(lost(Severity::Ticket, "consumer"));
+                }
+                if minute >= 15 {
+                    found.push(late());
+                }
+                world.round(found, &["BrokerLost", "StoredTooLate"]);
+                world.now += MINUTE;
+            }
+            let told = world.told_of(|alert| &alert.name);
+            assert!(told.contains(&"StoredTooLate"), "every {every}: {told:?}");
+        }
+    }
+
+    #[test]
     fn messages_that_an_outage_made_late_are_no_alert_while_they_are_stored() {
         let late = Finding::new("StoredTooLate", Severity::Page, "late".to_owned());
         for cause in ["DatabaseLost", "BrokerLost", "BrokerBlocked"] {
             let mut world = World::new();
             let judged = [cause, "StoredTooLate"];
-            let lost = Finding::new(cause, Severity::Page, "away".to_owned());
+            let lost = Finding::new(cause, Severity::Page, "away".to_owned()).about("serve 1 on a");
             world.settings.for_s.insert(cause.to_owned(), 0);
             world.settings.keep_firing_s.insert(cause.to_owned(), 0);
             world.round(vec![lost], &judged);
