@@ -254,6 +254,12 @@ struct Memory {
     parts: ToldParts,
 }
 
+/// The chargers as the database shows them, and of which it shows what is so now.
+struct Chargers {
+    known: chargers::Known,
+    details: Vec<ChargerDetail>,
+}
+
 #[derive(Default)]
 struct Findings {
     found: Vec<Finding>,
@@ -556,13 +562,19 @@ impl Evaluator {
                 held.recent.security_noted(&alert.subject, by.at);
             }
         }
-        self.read_events(held)?;
-        held.recent.forget(now);
         let is_due = held
             .judged_at
             .is_none_or(|at| at.elapsed() >= self.config.charger_interval());
-        if is_due {
-            held.chargers = self.judge(held, now)?;
+        let chargers = is_due.then(|| self.chargers()).transpose()?;
+        if let Some(chargers) = &chargers {
+            // Before the events, of which strangers can send many.
+            let rules = &self.config.rules;
+            held.recent.chargers_are(&chargers.details, rules);
+        }
+        self.read_events(held)?;
+        held.recent.forget(now);
+        if let Some(chargers) = chargers {
+            held.chargers = self.judge(held, &chargers, now)?;
             held.judged_at = Some(Instant::now());
         }
         Ok(())
@@ -601,28 +613,40 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Finds the conditions about chargers, commands and webhooks.
-    fn judge(&self, held: &mut Held, now: Timestamp) -> Result<Findings, QueryError> {
-        let rules = &self.config.rules;
-        let lag_ms_max = i64::from(rules.lag_s_max) * 1_000;
+    /// Reads all chargers, after what is known of them.
+    fn chargers(&self) -> Result<Chargers, QueryError> {
+        let lag_ms_max = i64::from(self.config.rules.lag_s_max) * 1_000;
         let known = self.sources.overview.for_chargers(lag_ms_max);
-        let mut findings = Findings::default();
-        let found = &mut findings.found;
         let queries = &*self.sources.queries;
         let filter = ChargerFilter::default();
         let details = all(|page| queries.chargers(&filter, page))?;
+        Ok(Chargers { known, details })
+    }
+
+    /// Finds the conditions about chargers, commands and webhooks.
+    fn judge(
+        &self,
+        held: &mut Held,
+        chargers: &Chargers,
+        now: Timestamp,
+    ) -> Result<Findings, QueryError> {
+        let rules = &self.config.rules;
+        let Chargers { known, details } = chargers;
+        let mut findings = Findings::default();
+        let found = &mut findings.found;
+        let queries = &*self.sources.queries;
         let machine = &held.machine;
         let has_alert = |id: &str| machine.has("ChargerOffline", Severity::Ticket, id);
         let recent = &mut held.recent;
         chargers::begin_stays(recent);
-        for detail in &details {
-            chargers::of_charger(detail, &known, recent, has_alert, rules, now, found);
+        for detail in details {
+            chargers::of_charger(detail, known, recent, has_alert, rules, now, found);
         }
         chargers::end_stays(recent);
-        chargers::of_long_offline(&details, has_alert, rules, now, found);
+        chargers::of_long_offline(details, has_alert, rules, now, found);
         let fires = |site: &str| machine.fires("SiteOffline", Severity::Page, site);
-        sites::of_sites(&details, &known, fires, rules, now, found);
-        chargers::of_unjudged(&known, found);
+        sites::of_sites(details, known, fires, rules, now, found);
+        chargers::of_unjudged(known, found);
         let by_key: HashMap<ChargerKey, &ChargerDetail> = details
             .iter()
             .map(|detail| (ChargerKey::of(&detail.charger.charger_id), detail))
@@ -635,7 +659,7 @@ impl Evaluator {
         chargers::of_transactions(
             &open,
             |id| by_key.get(&ChargerKey::of(id)).copied(),
-            &known,
+            known,
             &mut held.recent,
             rules,
             now,

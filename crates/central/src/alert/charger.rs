@@ -221,7 +221,7 @@ pub const CHARGER_ALERTS: &[ChargerAlert] = &[
     ChargerAlert {
         name: "SecurityEvent",
         severity: Page,
-        condition: "a charger has reported the security event TamperDetectionActivated",
+        condition: "a charger has reported the security event TamperDetectionActivated, and it was added, or it has booted and was seen over `charger_known_s` (10 minutes) or longer",
         for_s: 0,
         keep_firing_s: 0,
         clears: "somebody acknowledged the alert, or a day has passed",
@@ -232,7 +232,7 @@ pub const CHARGER_ALERTS: &[ChargerAlert] = &[
     ChargerAlert {
         name: "SecurityEvent",
         severity: Ticket,
-        condition: "a charger has reported SecurityLogWasCleared, AttemptedReplayAttacks, InvalidFirmwareSignature, InvalidFirmwareSigningCertificate or MemoryExhaustion",
+        condition: "a charger has reported SecurityLogWasCleared, AttemptedReplayAttacks, InvalidFirmwareSignature, InvalidFirmwareSigningCertificate or MemoryExhaustion, and it was added, or it has booted and was seen over `charger_known_s` (10 minutes) or longer",
         for_s: 0,
         keep_firing_s: 0,
         clears: "somebody acknowledged the alert, or a day has passed",

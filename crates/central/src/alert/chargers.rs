@@ -68,7 +68,9 @@ pub struct Recent {
     refusals: HashMap<i64, VecDeque<(Timestamp, u64)>>,
     sessions: HashMap<Uuid, Session>,
     /// Security events, by the subject of their alerts.
-    security: BTreeMap<String, Noted>,
+    security: BTreeMap<String, security::Kept>,
+    /// The chargers that somebody misses.
+    standings: HashMap<ChargerKey, security::Standing>,
     /// The connectors in a status that is judged by its time, by the subject of their alerts.
     stays: HashMap<String, stuck::Stay>,
 }
@@ -332,8 +334,11 @@ pub fn of_charger(
         );
         found.push(finding("ChargerSilent", Severity::Ticket, words));
     }
+    let is_missed = is_missed(detail, settings);
     for connector in &detail.connectors {
-        of_connector(connector, charger, &finding, now, found);
+        if is_missed {
+            of_connector(connector, charger, &finding, now, found);
+        }
         recent.of_stay(connector, &finding, settings, now, found);
     }
     let newest = detail

@@ -135,6 +135,13 @@ fn a_charger_that_nobody_has_added_is_missed_once_it_has_booted_and_was_seen_for
     let mut invented = detail(false);
     invented.charger.booted_at = None;
     assert!(!is_found(&invented));
+    // Nor does it page anybody.
+    invented.charger.connection = ConnectionState::Open;
+    let connector = &mut invented.connectors[0];
+    connector.status = "Faulted".to_owned();
+    connector.last_status = Some("Faulted".to_owned());
+    connector.error_code = Some("GroundFailure".to_owned());
+    assert!(!is_found(&invented));
     let mut young = detail(false);
     young.charger.first_seen_at = Some(NOW.plus_millis(-9 * MINUTE));
     assert!(!is_found(&young));
