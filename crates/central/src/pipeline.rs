@@ -12,7 +12,7 @@ pub use answer::{
     Balance, LastError, Part, PartState, Pipeline, Process, ProcessPart, ProcessState, Watermarks,
 };
 
-pub use told::{PART_TOLD_AFTER_MS, PartChange, ToldParts};
+pub use told::{PART_TOLD_AFTER_MS, PartChange, ToldParts, keep_changes};
 
 use crate::Timestamp;
 use crate::model::{

@@ -352,6 +352,9 @@ impl Evaluator {
                 tracing::warn!("another process evaluates alerts now");
                 held.settle();
             }
+            // The other process tells what has changed meanwhile.
+            held.unsaved.parts.clear();
+            held.memory.parts = ToldParts::default();
             if held.is_settled() {
                 self.held = None;
             }
@@ -434,7 +437,7 @@ impl Evaluator {
             ..self.alone()
         };
         if let Some(before) = &self.held {
-            held.adopt(before, &known);
+            held.adopt(before, &known, now);
         }
         Ok(held)
     }
@@ -718,14 +721,11 @@ impl Evaluator {
         held.memory.fleet.note(now, connected, &self.config.rules);
         let letters = held.recent.dead_letters(now);
         let has_broker = self.sources.overview.has_broker();
-        if held.mode == Mode::Leased {
-            let parts = central::pipeline::pipeline(now, has_broker, &observed, &database).parts;
-            // Without both, reports of others do not arrive.
-            let is_judged = |part: &str| is_there || has_broker || part == "database";
-            let changes = held.memory.parts.note(now, &parts, is_judged);
-            let room = PART_CHANGES_MAX.saturating_sub(held.unsaved.parts.len());
-            held.unsaved.parts.extend(changes.into_iter().take(room));
-        }
+        let parts = central::pipeline::pipeline(now, has_broker, &observed, &database).parts;
+        // Without both, reports of others do not arrive.
+        let is_judged = |part: &str| is_there || has_broker || part == "database";
+        let changes = held.memory.parts.note(now, &parts, is_judged);
+        central::pipeline::keep_changes(&mut held.unsaved.parts, changes, PART_CHANGES_MAX);
         let seen = Seen {
             now,
             has_broker,
@@ -853,8 +853,10 @@ impl Held {
     }
 
     /// Takes over what this process has evaluated without the database. `known`: the alerts that are stored.
-    fn adopt(&mut self, before: &Self, known: &BTreeSet<Uuid>) {
+    fn adopt(&mut self, before: &Self, known: &BTreeSet<Uuid>, now: Timestamp) {
         self.failing = before.failing.clone();
+        let parts = before.unsaved.parts.clone();
+        self.unsaved.parts = self.memory.parts.adopt(now, parts);
         for alert in before.machine.alerts() {
             let is_of_pipeline = rule(&alert.name, alert.severity)
                 .is_some_and(|rule| rule.about == "pipeline" || rule.name == "NotifierFailing");

@@ -26,6 +26,8 @@ struct ToldPart {
     is_down: bool,
     /// Since when it has not been as it was told.
     differs_since: Option<Timestamp>,
+    /// When the last change that was told was noticed.
+    told_at: Option<Timestamp>,
 }
 
 /// A change that is told: the object of the events `pipeline.part_down` and `pipeline.part_up`.
@@ -78,6 +80,7 @@ impl ToldParts {
                         told = ToldPart {
                             is_down,
                             differs_since: None,
+                            told_at: Some(since),
                         };
                         changes.push(PartChange {
                             part: part.part.to_owned(),
@@ -95,6 +98,39 @@ impl ToldParts {
             }
         }
         changes
+    }
+
+    /// Takes over changes that a process has noticed and not stored, in their order; returns those that are to be told. What
+    /// was told before, by a process that noticed the same, is not told again.
+    pub fn adopt(&mut self, now: Timestamp, noticed: Vec<PartChange>) -> Vec<PartChange> {
+        let mut changes = Vec::new();
+        for change in noticed {
+            let told = self.0.entry(change.part.clone()).or_default();
+            // A time after now is from a clock that was ahead.
+            let last = told.told_at.filter(|at| *at <= now);
+            if change.is_down() != told.is_down && last.is_none_or(|last| last < change.at) {
+                *told = ToldPart {
+                    is_down: change.is_down(),
+                    differs_since: None,
+                    told_at: Some(change.at),
+                };
+                changes.push(change);
+            }
+        }
+        self.0.retain(|_, told| *told != ToldPart::default());
+        changes
+    }
+}
+
+/// Adds changes to those that wait to be told, of which there are at most `max`. Of more, the oldest is dropped, with the next
+/// change of its part, so that a part that is told to work again was told not to.
+pub fn keep_changes(waiting: &mut Vec<PartChange>, new: Vec<PartChange>, max: usize) {
+    waiting.extend(new);
+    while waiting.len() > max {
+        let oldest = waiting.remove(0);
+        if let Some(next) = waiting.iter().position(|one| one.part == oldest.part) {
+            waiting.remove(next);
+        }
     }
 }
 
@@ -179,6 +215,66 @@ mod tests {
             (Works, 20),
         ];
         assert_eq!(told(&states), [(Down, 0), (Works, 109)]);
+    }
+
+    fn change(part: &str, state: PartState, at: i64) -> PartChange {
+        PartChange {
+            part: part.to_owned(),
+            state,
+            detail: "words".to_owned(),
+            since: Timestamp(at).to_string(),
+            at: Timestamp(at),
+        }
+    }
+
+    #[test]
+    fn what_another_process_has_told_is_not_told_again() {
+        use PartState::{Down, Works};
+        let now = Timestamp(1_000_000);
+        let mut parts = ToldParts::default();
+        let outage = |from, to| {
+            vec![
+                change("database", Down, from),
+                change("database", Works, to),
+            ]
+        };
+        assert_eq!(parts.adopt(now, outage(100, 200)), outage(100, 200));
+        // Another process has noticed the same outage a little sooner, or later.
+        assert_eq!(parts.adopt(now, outage(99, 199)), []);
+        assert_eq!(parts.adopt(now, outage(101, 201)), []);
+        assert_eq!(parts.adopt(now, outage(300, 400)), outage(300, 400));
+        // That it does not work was stored before the process was started.
+        let down = vec![change("rabbitmq", Down, 500)];
+        assert_eq!(parts.adopt(now, down.clone()), down);
+        let again = vec![
+            change("rabbitmq", Down, 600),
+            change("rabbitmq", Works, 700),
+        ];
+        assert_eq!(parts.adopt(now, again.clone()), again[1..]);
+        // A clock was ahead when something was told.
+        let later = outage(2_000_000, 2_000_001);
+        assert_eq!(parts.adopt(Timestamp(3_000_000), later.clone()), later);
+        assert_eq!(parts.adopt(now, outage(800, 900)), outage(800, 900));
+        // It goes on with what was told.
+        let down = [part("database", Down)];
+        parts.adopt(now, vec![change("database", Down, 950)]);
+        assert_eq!(parts.note(Timestamp(1_100_000), &down, |_| true), []);
+    }
+
+    #[test]
+    fn of_too_many_changes_that_wait_the_oldest_are_dropped() {
+        use PartState::{Down, Works};
+        let mut waiting = vec![
+            change("database", Down, 1),
+            change("rabbitmq", Down, 2),
+            change("database", Works, 3),
+        ];
+        let newest = vec![change("database", Down, 4)];
+        keep_changes(&mut waiting, newest, 3);
+        assert_eq!(
+            waiting,
+            [change("rabbitmq", Down, 2), change("database", Down, 4)]
+        );
     }
 
     #[test]

@@ -500,6 +500,23 @@ async fn a_server_that_accepts_no_mail_is_a_page_and_one_that_refuses_a_recipien
     );
 }
 
+/// The events about parts of the pipeline.
+fn told_parts(world: &World) -> Vec<String> {
+    let sequenced = world.store.sequence_events(Timestamp(now_ms()));
+    sequenced.expect("it answers");
+    let filter = EventFilter {
+        charger: None,
+        types: vec![EventType::PipelinePartDown, EventType::PipelinePartUp],
+    };
+    let found = world.store.events_after(EventId::START, &filter, PAGE_MAX);
+    let EventsFound::Page(page) = found.expect("it answers") else {
+        panic!("the events are kept");
+    };
+    let events = page.events.iter();
+    let events = events.map(|event| format!("{} {}", event.kind, event.subject));
+    events.collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_does_not_work_is_told_once_whichever_process_evaluates() {
     let world = World::new();
@@ -511,21 +528,7 @@ async fn a_part_that_does_not_work_is_told_once_whichever_process_evaluates() {
         assert!(evaluator.evaluate(&mut held, true, Timestamp(began + second * 1_000)));
         evaluator.held = Some(held);
     };
-    let told = || {
-        let sequenced = world.store.sequence_events(Timestamp(now_ms()));
-        sequenced.expect("it answers");
-        let filter = EventFilter {
-            charger: None,
-            types: vec![EventType::PipelinePartDown, EventType::PipelinePartUp],
-        };
-        let found = world.store.events_after(EventId::START, &filter, PAGE_MAX);
-        let EventsFound::Page(page) = found.expect("it answers") else {
-            panic!("the events are kept");
-        };
-        let events = page.events.iter();
-        let events = events.map(|event| format!("{} {}", event.kind, event.subject));
-        events.collect::<Vec<String>>()
-    };
+    let told = || told_parts(&world);
     let mut one = evaluator(&world, &way, &is_full);
     round(&mut one, 5);
     assert_eq!(told(), Vec::<String>::new(), "it may be a restart");
@@ -546,4 +549,49 @@ async fn a_part_that_does_not_work_is_told_once_whichever_process_evaluates() {
         told(),
         ["pipeline.part_down database", "pipeline.part_up database"]
     );
+}
+
+/// Whoever gets the lease after an outage of the database tells it: the process that had it before, or another one that was
+/// there, or was started, meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_database_is_told_once_by_the_process_that_evaluates_after_it() {
+    let (world, is_full) = (World::new(), Arc::new(AtomicBool::new(false)));
+    let ways = [(); 2].map(|()| world.way(Duration::ZERO));
+    let [mut one, mut two] = [0, 1].map(|no| evaluator(&world, &ways[no], &is_full));
+    one.turn();
+    is_full.store(true, Ordering::Relaxed);
+    for way in &ways {
+        way.is_away.store(true, Ordering::Relaxed);
+    }
+    for process in [&mut one, &mut two] {
+        process.turn();
+        let later = Timestamp(now_ms() + 20_000);
+        let mut held = process.held.take().expect("it evaluates in memory");
+        process.evaluate(&mut held, false, later);
+        process.held = Some(held);
+    }
+    for way in &ways {
+        way.is_away.store(false, Ordering::Relaxed);
+    }
+    // The lease has ended meanwhile.
+    let released = world.store.release_alerts(one.lease.holder);
+    released.expect("it answers");
+    two.turn();
+    assert_eq!(told_parts(&world), ["pipeline.part_down database"]);
+    one.turn();
+    is_full.store(false, Ordering::Relaxed);
+    let up_at = |process: &mut Evaluator, second: i64| {
+        let mut held = process.held.take().expect("it has the lease");
+        process.evaluate(&mut held, true, Timestamp(now_ms() + second * 1_000));
+        process.held = Some(held);
+    };
+    two.turn();
+    up_at(&mut two, 20);
+    let all = ["pipeline.part_down database", "pipeline.part_up database"];
+    assert_eq!(told_parts(&world), all);
+    // The other one has noticed the same outage.
+    two.lease.release();
+    one.turn();
+    up_at(&mut one, 40);
+    assert_eq!(told_parts(&world), all);
 }
