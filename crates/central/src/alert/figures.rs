@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// A figure: a metric, or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figure {
-    /// Its name in reports.
+    /// Its name in reports, which programs of other versions read too: never change one. Another bucket has another name.
     pub key: &'static str,
     /// The metric.
     pub metric: &'static str,
@@ -79,7 +79,7 @@ pub const FIGURES: &[Figure] = &[
     sum("journal_oldest_s", "wattpost_journal_oldest_record_seconds"),
     sum("journal_damaged", "wattpost_gateway_journal_damaged_places"),
     only(
-        "synced_fast",
+        "synced_25ms",
         "wattpost_journal_sync_seconds_bucket",
         "le",
         SYNC_BUCKET,
@@ -316,12 +316,15 @@ mod tests {
              wattpost_api_requests_total{route=\"/x\",status=\"500\"} 2\n\
              wattpost_api_requests_total{status=\"503\",route=\"/x\"} 3\n\
              wattpost_api_requests_total{route=\"/x\",status=\"200\"} 4\n\
+             wattpost_journal_sync_seconds_bucket{le=\"0.025\"} 6\n\
+             wattpost_journal_sync_seconds_bucket{le=\"0.05\"} 8\n\
              wattpost_gateway_directory_age_seconds NaN\n\
              nonsense\n",
         );
         let of = |key: &str| found.get(key).copied();
         assert_eq!(of("broker_connected"), Some(1.0));
         assert_eq!((of("answered_1s"), of("answered")), (Some(7.0), Some(9.0)));
+        assert_eq!(of("synced_25ms"), Some(6.0), "its name has the bucket");
         assert_eq!((of("api_5xx"), of("api_requests")), (Some(5.0), Some(9.0)));
         assert_eq!(of("directory_age_s"), None, "not a number is not known");
     }

@@ -236,8 +236,9 @@ impl Seen<'_> {
             );
         }
         let synced = self.grown(one, "synced", 5 * MINUTE);
-        let fast = self.grown(one, "synced_fast", 5 * MINUTE);
-        if synced >= f64::from(SYNCS) && (synced - fast) / synced > SYNC_SHARE {
+        let fast = self.grown(one, "synced_25ms", 5 * MINUTE);
+        let is_known = figure("synced_25ms").is_some();
+        if is_known && synced >= f64::from(SYNCS) && (synced - fast) / synced > SYNC_SHARE {
             let words = format!(
                 "{} of the syncs of the journal of {name} took longer than 25 ms",
                 percent((synced - fast) / synced)
@@ -790,15 +791,23 @@ mod tests {
             ),
             (
                 |w| {
-                    w.gateway = vec![("synced", 100.0), ("synced_fast", 98.0)];
-                    w.before = vec![(100, vec![("synced", 0.0), ("synced_fast", 0.0)])];
+                    w.gateway = vec![("synced", 100.0), ("synced_25ms", 98.0)];
+                    w.before = vec![(100, vec![("synced", 0.0), ("synced_25ms", 0.0)])];
                 },
                 &[("SyncSlow", Ticket)],
             ),
             (
                 |w| {
-                    w.gateway = vec![("synced", 9.0), ("synced_fast", 0.0)];
-                    w.before = vec![(100, vec![("synced", 0.0), ("synced_fast", 0.0)])];
+                    w.gateway = vec![("synced", 9.0), ("synced_25ms", 0.0)];
+                    w.before = vec![(100, vec![("synced", 0.0), ("synced_25ms", 0.0)])];
+                },
+                &[],
+            ),
+            // A gateway of another version, with the count of another bucket.
+            (
+                |w| {
+                    w.gateway = vec![("synced", 100.0)];
+                    w.before = vec![(100, vec![("synced", 0.0)])];
                 },
                 &[],
             ),
