@@ -96,7 +96,8 @@ impl Recent {
         }
     }
 
-    /// A charger has reported a security event of this type. The same of a charger is one, with its latest words.
+    /// A charger has reported a security event of this type. The same of a charger is one, with its latest words
+    /// until its alert fires; later words are in the events `security.event`.
     pub fn security_event(
         &mut self,
         charger: &str,
