@@ -20,7 +20,7 @@ mod settings;
 pub mod sites;
 
 pub use charger::{CHARGER_ALERTS, ChargerAlert};
-pub use settings::{OutOfRange, Thresholds};
+pub use settings::{OutOfRange, RESTARTS_MAX, RESTARTS_WITHIN_S_MAX, Thresholds};
 
 use serde::{Deserialize, Serialize};
 

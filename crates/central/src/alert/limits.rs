@@ -89,6 +89,8 @@ macro_rules! limit {
 pub(super) const BURN: f64 = limit!(burn);
 /// Such a share is not judged from less time, in milliseconds: in the first minutes, a pause of seconds is a large share.
 pub(super) const BURN_AFTER_MS: i64 = limit!(burn_after_s) * 1_000;
+/// The short window of such a share, in milliseconds.
+pub(super) const BURN_SHORT_MS: i64 = 5 * 60_000;
 /// More dead letters within 15 minutes are a page.
 pub(super) const DEAD_LETTERS: usize = limit!(dead_letters);
 /// A journal is filling if it is so full,

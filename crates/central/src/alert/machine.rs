@@ -17,6 +17,7 @@
 //! When more than [`FOLD_MAX`] alerts of chargers or sites of one rule would be told within [`FOLD_MS`], one alert of the rule
 //! without a subject fires in their place and explains them: it has their number and the first [`NAMED_MAX`] names.
 
+use super::limits::BURN_SHORT_MS;
 use super::{Rule, Severity, Thresholds, rule};
 use crate::Timestamp;
 use crate::model::{
@@ -97,7 +98,7 @@ const GONE_WITHIN_MS: i64 = 5 * 60_000;
 /// after the end of the outage.
 const LINGERING: &[&str] = &["StoredTooLate"];
 /// Twice the short window of these alerts.
-const LINGER_MS: i64 = 10 * 60_000;
+const LINGER_MS: i64 = 2 * BURN_SHORT_MS;
 
 /// While one of this name is pending too, nobody is told of those that it would explain: it has the same time before
 /// firing, and the order in which the two fire is chance.

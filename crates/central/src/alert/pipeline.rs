@@ -4,7 +4,7 @@
 
 use super::figures::History;
 use super::limits::{
-    BURN, BURN_AFTER_MS, DEAD_LETTERS, DIRECTORY_AGE_S, DISK_FULL_IN_S, DISK_SHARE,
+    BURN, BURN_AFTER_MS, BURN_SHORT_MS, DEAD_LETTERS, DIRECTORY_AGE_S, DISK_FULL_IN_S, DISK_SHARE,
     DISK_SHARE_PAGE, DISK_SHARE_SOON, EVENTS, JOURNAL_FULL_IN_S, JOURNAL_OLD_S, JOURNAL_SHARE,
     JOURNAL_SHARE_SOON, JOURNAL_VERY_OLD_S, MAINTENANCE_S, QUEUE_RECORDS, QUEUE_SHARE, STORM_SHARE,
     SYNC_SHARE, SYNCS, WRONG_PASSWORDS,
@@ -114,7 +114,7 @@ impl Seen<'_> {
                 false => part / all,
             })
         };
-        let (long, short) = (share(HOUR)?, share(5 * MINUTE)?);
+        let (long, short) = (share(HOUR)?, share(BURN_SHORT_MS)?);
         (long > BURN && short > BURN).then_some(long)
     }
 

@@ -5,6 +5,11 @@ use super::{RULES_KEEP_S_MAX, Rule, Severity, rule, rules};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The largest value of the setting `restarts`.
+pub const RESTARTS_MAX: u64 = 15;
+/// The largest value of the setting `restarts_within_s`: a day.
+pub const RESTARTS_WITHIN_S_MAX: u64 = 86_400;
+
 /// The settings of the evaluation. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -143,8 +148,13 @@ impl Thresholds {
                 10,
                 86_400,
             ),
-            ("restarts", self.restarts, 1, 15),
-            ("restarts_within_s", self.restarts_within_s, 10, 86_400),
+            ("restarts", self.restarts, 1, RESTARTS_MAX),
+            (
+                "restarts_within_s",
+                self.restarts_within_s,
+                10,
+                RESTARTS_WITHIN_S_MAX,
+            ),
             ("fleet_drop_percent", self.fleet_drop_percent, 1, 99),
             ("fleet_min", self.fleet_min, 1, 1_000_000),
             ("lag_s_max", self.lag_s_max, 1, 3_600),

@@ -5,6 +5,7 @@
 //! leaves the former content or the new one, and never an empty file.
 
 use central::Timestamp;
+use central::alert::{RESTARTS_MAX, RESTARTS_WITHIN_S_MAX};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,6 +17,9 @@ const FILE: &str = "restarts.json";
 const KEPT_MAX: usize = 20;
 /// For how long they are kept, in milliseconds: a day.
 const KEPT_MS: i64 = 86_400_000;
+// As many, and for as long, as the alert `RestartLoop` may have to count.
+const _: () = assert!(KEPT_MAX as u64 > RESTARTS_MAX);
+const _: () = assert!(KEPT_MS.unsigned_abs() >= RESTARTS_WITHIN_S_MAX * 1_000);
 
 /// The restarts of the process that has this data directory. Only the process with the open journal may use it.
 #[derive(Debug, Clone)]
