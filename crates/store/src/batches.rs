@@ -2,6 +2,7 @@
 
 use crate::audit::shown;
 use crate::refusal::Refusal;
+use crate::state::or_log;
 use central::Timestamp;
 use central::model::{
     AuditEntry, BatchChange, BatchCounts, BatchId, BatchPlan, BatchState, BatchView, ItemState,
@@ -45,6 +46,12 @@ pub(crate) struct BatchRow {
 }
 
 impl BatchRow {
+    /// As [`BatchRow::view`], with others: `None` and a line in the log if it cannot be read.
+    pub(crate) fn readable(self) -> Option<BatchView> {
+        let whose = format!("batch {}", self.id);
+        or_log(self.view().map_err(Refusal::into_unavailable), &whose)
+    }
+
     /// The batch as the port returns it.
     pub(crate) fn view(self) -> Result<BatchView, Refusal> {
         let corrupt = |why: &dyn std::fmt::Display| {

@@ -207,7 +207,7 @@ impl Batches for PostgresStore {
             let rows: Result<Vec<BatchRow>, sqlx::Error> = rows.iter().map(row).collect();
             let mut rows = rows.map_err(error::refusal)?;
             rows.sort_unstable_by_key(|row| row.no);
-            rows.into_iter().map(BatchRow::view).collect()
+            Ok(rows.into_iter().filter_map(BatchRow::readable).collect())
         })
     }
 

@@ -194,7 +194,7 @@ impl Batches for SqliteStore {
             let rows = statement.query_map(params![holder.as_bytes(), now.0, until.0], row)?;
             let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
             rows.sort_unstable_by_key(|row| row.no);
-            rows.into_iter().map(BatchRow::view).collect()
+            Ok(rows.into_iter().filter_map(BatchRow::readable).collect())
         })
     }
 

@@ -23,6 +23,7 @@ on_every_adapter!(
     what_people_do_with_a_batch_is_done_once_and_audited,
     a_charger_whose_state_cannot_be_read_stops_no_batch,
     an_item_shows_its_command_as_the_list_of_commands_does,
+    a_batch_that_cannot_be_read_stops_no_other,
 );
 
 #[test]
@@ -56,6 +57,18 @@ fn a_charger_whose_state_cannot_be_read_stops_no_batch<A: Adapter>() {
     assert_eq!(started, Ok(vec![0, 1]));
     let items = store.batch_items(batch.id, None, &PageRequest::default(), at(2));
     assert_eq!(items.unwrap().items.len(), 2);
+}
+
+fn a_batch_that_cannot_be_read_stops_no_other<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    store.create_batch(&new(1, 1)).unwrap();
+    database.execute("UPDATE batches SET plan = '7'");
+    let other = new(2, 1);
+    store.create_batch(&other).unwrap();
+    let leased = store.lease_batches(Uuid::from_u128(1), at(1), at(5));
+    let leased: Vec<BatchId> = leased.unwrap().iter().map(|batch| batch.id).collect();
+    assert_eq!(leased, [other.id]);
 }
 
 fn an_item_shows_its_command_as_the_list_of_commands_does<A: Adapter>() {
