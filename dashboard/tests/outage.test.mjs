@@ -32,10 +32,12 @@ async function charging() {
 const ALLOWED = [/ERR_/, /Failed to load resource/];
 /** What each page shows of the charger while it is connected, and what while nothing is known of it. */
 const PAGES = [
-  ['/', /Chargers connected\s*1\s*of 1[^]*Power now\s*7\.0 kW[^]*Nothing does\.[^]*charging 1/, /Chargers connected\s*–\s*of 1[^]*Power now\s*–[^]*unknown 1/],
+  ['/', /Chargers connected\s*1\s*of 1[^]*Power now\s*7\.0 kW[^]*Nothing does\.[^]*charging 1/, /Chargers connected\s*–\s*of 1[^]*Power now\s*–\s*1 session, 1 at chargers whose connection is unknown[^]*unknown 1/],
   ['/chargers', /CP-17[^]*since [^]*Charging\s*7\.0 kW/, /CP-17\s+unknown\s[^]*Unknown[^]*unknown/],
   ['/chargers/CP-17', /connected since[^]*Charging[^]*7\.0 kW/, /unknown: its gateway does not report[^]*Unknown[^]*unknown/],
   ['/transactions', /7\.0 kW now[^]*7\.0 kW/, /– now[^]*unknown/],
+  ['/batches/new', /All are connected\./, /It is not known of 1 whether it is connected: its gateway does not report/],
+  ['/chargers?online=false', /No charger/, /No charger/],
   ['/wallboard', /Connected\s*1 of 1\s*Charging\s*1\s*Power\s*7\.0 kW/, /Connected\s*– of 1\s*Charging\s*–\s*Power\s*–/],
 ];
 

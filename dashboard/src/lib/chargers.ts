@@ -19,7 +19,8 @@ export function passes(charger: Charger, f: Filters, without?: Filter): boolean 
     const texts = [charger.charger_id, charger.settings?.label, charger.boot?.vendor, charger.boot?.model, charger.boot?.serial, charger.remote];
     if (!texts.some((text) => text?.toLowerCase().includes(f.q))) return false;
   }
-  if (is('online') && String(connectionOf(charger) === 'open') !== f.online) return false;
+  // One whose connection is not known is neither.
+  if (is('online') && connectionOf(charger) !== (f.online === 'true' ? 'open' : 'closed')) return false;
   if (is('version') && charger.ocpp_version !== f.version) return false;
   if (is('session') && !fleet.sessionsOf(charger.charger_id).length) return false;
   if (is('vendor') && (charger.boot?.vendor ?? '') !== f.vendor) return false;

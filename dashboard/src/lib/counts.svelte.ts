@@ -10,6 +10,8 @@ export interface SiteCounts {
   site: string;
   total: number;
   connected: number;
+  /** It is not known whether they are connected. With all of them so, the other numbers say nothing. */
+  unknown: number;
   charging: number;
   faulted: number;
   watts: number;
@@ -30,8 +32,10 @@ export interface Counts {
   watts: number | null;
   /** Open sessions without a value of power. */
   silent: number;
-  /** Open sessions of chargers that are not connected, as far as is known: their last values are not those of now. */
+  /** Open sessions of chargers that are not connected: their last values are not those of now. */
   unheard: number;
+  /** Open sessions of chargers of which it is not known whether they are connected. */
+  unsure: number;
   open: number;
   /** The sites of chargers that have one, those with trouble first. */
   sites: SiteCounts[];
@@ -53,6 +57,7 @@ export function countFleet(ticksMax: number): Counts {
     if (site) {
       site.total += 1;
       site.connected += Number(connection === 'open');
+      site.unknown += Number(connection === 'unknown');
     }
     if (connection === 'open') connected += 1;
     if (connection === 'unknown') unknown += 1;
@@ -69,10 +74,13 @@ export function countFleet(ticksMax: number): Counts {
   let watts = 0;
   let silent = 0;
   let unheard = 0;
+  let unsure = 0;
   for (const transaction of fleet.open.values()) {
     const charger = fleet.chargers.get(transaction.charger_id);
-    if (charger ? connectionNow(charger) !== 'open' : freshness.isBlind) {
-      unheard += 1;
+    const connection = charger ? connectionNow(charger) : freshness.isBlind ? 'unknown' : 'open';
+    if (connection !== 'open') {
+      if (connection === 'closed') unheard += 1;
+      else unsure += 1;
       continue;
     }
     if (transaction.power_w === null || transaction.power_w === undefined) silent += 1;
@@ -81,13 +89,13 @@ export function countFleet(ticksMax: number): Counts {
     if (site) site.watts += transaction.power_w ?? 0;
   }
   const total = fleet.chargers.size;
-  return { total, connected, unknown, isUnknown: total > 0 && unknown === total, offline: total - connected - unknown, kinds, ticks, connectors, watts: unheard > 0 && unheard === fleet.open.size ? null : watts, silent, unheard, open: fleet.open.size, sites: [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || (a.site < b.site ? -1 : 1)) };
+  return { total, connected, unknown, isUnknown: total > 0 && unknown === total, offline: total - connected - unknown, kinds, ticks, connectors, watts: unheard + unsure > 0 && unheard + unsure === fleet.open.size ? null : watts, silent, unheard, unsure, open: fleet.open.size, sites: [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || (a.site < b.site ? -1 : 1)) };
 }
 
 function siteOf(sites: Map<string, SiteCounts>, name: string | null | undefined): SiteCounts | undefined {
   if (!name) return undefined;
   let site = sites.get(name);
-  if (!site) sites.set(name, (site = { site: name, total: 0, connected: 0, charging: 0, faulted: 0, watts: 0 }));
+  if (!site) sites.set(name, (site = { site: name, total: 0, connected: 0, unknown: 0, charging: 0, faulted: 0, watts: 0 }));
   return site;
 }
 
