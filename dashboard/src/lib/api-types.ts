@@ -622,7 +622,7 @@ export interface components {
             safe_to_repeat: boolean;
             /** Format: date-time */
             sent_at?: string | null;
-            /** @description `queued`, `claimed` (a gateway has it), `sent` or `done`. */
+            /** @description `queued`, `waiting_for_charger` (queued, and the charger is not connected), `claimed` (a gateway has it), `sent` or `done`. */
             state: string;
             /** @description The `traceparent` of the request (W3C Trace Context); null if it had none. */
             traceparent?: string | null;
@@ -2012,7 +2012,7 @@ export interface components {
                 safe_to_repeat: boolean;
                 /** Format: date-time */
                 sent_at?: string | null;
-                /** @description `queued`, `claimed` (a gateway has it), `sent` or `done`. */
+                /** @description `queued`, `waiting_for_charger` (queued, and the charger is not connected), `claimed` (a gateway has it), `sent` or `done`. */
                 state: string;
                 /** @description The `traceparent` of the request (W3C Trace Context); null if it had none. */
                 traceparent?: string | null;
