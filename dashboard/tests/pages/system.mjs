@@ -4,7 +4,7 @@ import { after, before } from 'node:test';
 import { Charger, HOSTILE, Receiver, Wattpost, launch, until } from '../support.mjs';
 
 /** Alerts are judged each second, and fire at once. */
-const ALERTS = { WATTPOST__ALERTS__INTERVAL_MS: '1000', WATTPOST__ALERTS__CHARGER_INTERVAL_MS: '1000', WATTPOST__ALERTS__RULES__FOR_S: '{ ConnectorFaulted = 0 }' };
+const ALERTS = { WATTPOST__ALERTS__INTERVAL_MS: '1000', WATTPOST__ALERTS__CHARGER_INTERVAL_MS: '1000', WATTPOST__ALERTS__RULES__FOR_S: '{ ConnectorFaulted = 0 }', WATTPOST__ALERTS__RULES__CHARGER_KNOWN_S: '0' };
 export let wattpost;
 export let browser;
 export let hostile;
