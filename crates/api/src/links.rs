@@ -4,6 +4,7 @@ use central::model::{CommandView, TransactionView};
 use central::query::{ChargerDetail, Page};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// An object with its links.
 #[derive(Debug, Serialize)]
@@ -20,23 +21,32 @@ impl<T> Linked<T> {
     }
 }
 
-/// Addresses in this API. A member that does not apply is left out.
-#[derive(Debug, Default, Serialize)]
+/// Addresses in this API of what belongs to an object. One that does not apply is absent.
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Links {
+    /// The object itself.
     #[serde(rename = "self")]
+    #[schema(example = "/api/v1/chargers/CP%2D17")]
     own: String,
+    /// Of a transaction or a command: its charger.
     #[serde(skip_serializing_if = "Option::is_none")]
     charger: Option<String>,
+    /// Of a command: the transaction that it started or ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction: Option<String>,
+    /// Of a charger: its transactions.
     #[serde(skip_serializing_if = "Option::is_none")]
     transactions: Option<String>,
+    /// Of a charger or a transaction: its messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     messages: Option<String>,
+    /// Of a transaction: what was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     meter_values: Option<String>,
+    /// Of a charger: the commands to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     commands: Option<String>,
+    /// Of a command that asks for a report: its pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! Chargers, their connectors, quirks and refused handshakes.
 
-use super::{Links, Transaction};
+use super::Transaction;
+use crate::links::Links;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;

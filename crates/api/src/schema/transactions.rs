@@ -1,6 +1,7 @@
 //! Transactions.
 
-use super::{Links, OcppVersion};
+use super::OcppVersion;
+use crate::links::Links;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
