@@ -103,7 +103,8 @@ test('the first charger: the address to set, its refusal with the reason, and it
   await signIn(page, keys.operate);
   await page.getByText('Connect the first charger').waitFor();
   await page.getByText('Last attempt: none').waitFor();
-  assert.equal(await page.getByRole('region', { name: 'Addresses by version' }).getByText('/ocpp/YOUR-ID').count(), 3);
+  const addresses = page.getByRole('region', { name: 'Addresses by version' }).getByText('/ocpp/YOUR-ID');
+  await until('each version has its address', async () => (await addresses.count()) === 3);
   assert.deepEqual(await violations(page), []);
   await assert.rejects(Charger.connect(wattpost, 'CP-17'));
   await page.getByText('CP-17 tried at').waitFor();
@@ -125,7 +126,7 @@ test('the first charger: the address to set, its refusal with the reason, and it
   // What it said last is never shown as what it is.
   charger.close();
   await row.getByText('gone since').waitFor();
-  await row.getByText('Unknown').waitFor();
+  await row.getByText('Unknown: the charger is not connected').waitFor();
   await row.getByRole('link').click();
   const connector = page.getByRole('row', { name: /Unknown/ });
   await connector.getByText('Available').waitFor();
@@ -179,7 +180,7 @@ test('an unknown token is added from the list, and another one is dismissed by t
   await page.context().close();
 });
 
-test('the pipeline page says that the database is down, and that it works again', async () => {
+test('the pipeline page says that the database is down, and that it works again', async (t) => {
   const page = await openPage(browser);
   await signIn(page, keys.read);
   await page.getByRole('heading', { name: 'Now' }).waitFor();
@@ -196,17 +197,20 @@ test('the pipeline page says that the database is down, and that it works again'
   await now.getByText('Nothing does.').or(now.getByRole('list', { name: 'What needs a person' })).waitFor();
   // Another process holds the lock of the database file.
   const lock = wattpost.python('db.execute("BEGIN EXCLUSIVE")\nprint("held",flush=True)\nsys.stdin.read()');
+  // Whatever becomes of this test, the next one has a database.
+  t.after(() => lock.kill());
   await new Promise((done) => lock.stdout.once('data', done));
   const charger = await Charger.connect(wattpost, 'CP-17');
   const beats = setInterval(() => void charger.call('Heartbeat', {}), 200);
+  t.after(() => clearInterval(beats));
   await page.getByText(/The database is (down|degraded)/).waitFor({ timeout: 40_000 });
   await page.getByText(/records wait in the journal/).first().waitFor();
   for (const other of others) {
     // SQLite still reads while another process writes.
-    await other.getByRole('button', { name: /^(Database away since|\d+ s behind)/ }).waitFor();
+    await other.getByRole('button', { name: /^(Database away since|No answer since|Behind|.* behind)/ }).waitFor();
   }
   await now.getByText(/^Database: (down|degraded)/).waitFor();
-  assert.equal(await now.getByText('Nothing does.').count(), 0);
+  await now.getByText('Nothing does.').waitFor({ state: 'detached' });
   lock.stdin.end();
   await page.getByText('Every part works.').waitFor({ timeout: 40_000 });
   for (const other of others) {
@@ -323,7 +327,7 @@ test('the keyboard alone signs in, filters, opens, commands, accepts, retries an
   await page.getByRole('heading', { name: /CP-18/ }).waitFor();
   await page.keyboard.press('j');
   const accept = page.getByRole('listitem').filter({ hasText: 'CP-18' }).getByRole('button', { name: 'Accept' });
-  assert.ok(await accept.evaluate((button) => button === document.activeElement), 'j goes to the first entry');
+  await until('j goes to the first entry', () => accept.evaluate((button) => button === document.activeElement));
   await page.keyboard.press('Enter');
   await tabTo(page, page.getByRole('dialog').getByRole('button', { name: 'Accept' }));
   await page.keyboard.press('Enter');
@@ -386,7 +390,7 @@ test('the keyboard alone adds a token, a key and a webhook, and starts and stops
   await page.getByText(/^wp_live_/).waitFor();
   await press(page.getByRole('button', { name: 'I have it' }));
   await page.getByRole('row', { name: /of-the-keyboard operate/ }).waitFor();
-  assert.equal(await page.getByText(/^wp_live_/).count(), 0);
+  await page.getByText(/^wp_live_/).waitFor({ state: 'detached' });
 
   await open('Webhooks');
   await press(page.getByRole('button', { name: 'Add a webhook' }));

@@ -47,7 +47,7 @@ test('a link opens a dialog, and its request is copied for a terminal', async ()
     assert.equal(await copied(page, 'Copy link'), page.url());
     await page.keyboard.press('Escape');
     await until('the address has no dialog', () => !page.url().includes('dialog'));
-    assert.equal(await page.getByRole('dialog').count(), 0);
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
   }
   // A dialog that is not possible now does not open: the batch has ended.
   await page.goto(`${wattpost.url}/batches/${batch.id}?dialog=pause`);

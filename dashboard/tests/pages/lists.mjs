@@ -85,7 +85,7 @@ test('a view keeps filters and columns under a name, and a link has them too', a
   await dialog.getByLabel('Power').uncheck();
   assert.deepEqual(await violations(page), []);
   await dialog.getByRole('button', { name: 'Close' }).click();
-  assert.equal(await page.getByRole('columnheader', { name: 'Power' }).count(), 0);
+  await page.getByRole('columnheader', { name: 'Power' }).waitFor({ state: 'detached' });
   await page.getByRole('columnheader', { name: 'Serial' }).waitFor();
   const { search } = new URL(page.url());
   assert.match(search, /columns=/);
@@ -176,11 +176,11 @@ test('a charger is previewed beside the list, and the keyboard alone goes from o
   assert.match(page.url(), /preview=SIM-00001/);
   await page.keyboard.press('Escape');
   await until('it is closed', async () => (await page.getByRole('complementary').count()) === 0);
-  assert.equal(await page.evaluate(() => document.activeElement.dataset.row), 'SIM-00001');
+  await until('its row has the focus', () => page.evaluate(() => document.activeElement.dataset.row === 'SIM-00001'));
   await page.getByRole('row', { name: /SIM-00003/ }).getByText('2.0.1').or(page.getByRole('row', { name: /SIM-00003/ }).getByText('1.6')).click();
   await of('SIM-00003').waitFor();
   await page.setViewportSize({ width: 360, height: 740 });
-  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 360);
+  await until('it is as wide as a telephone', () => page.evaluate(() => document.documentElement.scrollWidth <= 360));
   assert.deepEqual(await violations(page), []);
   page.assertClean();
   await page.context().close();
