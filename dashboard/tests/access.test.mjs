@@ -1,7 +1,7 @@
 // An installation with keys that knows no charger yet: sign-in, scopes, the first charger, and outages.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Charger, HOSTILE, Receiver, Wattpost, assertHarmless, handshake, launch, openPage, picture, tabTo, until, violations } from './support.mjs';
+import { Charger, HOSTILE, Receiver, Wattpost, assertAccessible, assertHarmless, handshake, launch, openPage, picture, tabTo, until, violations } from './support.mjs';
 
 const REFUSED = [/status of 40[13]/];
 let wattpost;
@@ -211,6 +211,7 @@ test('the pipeline page says that the database is down, and that it works again'
   }
   await now.getByText(/^Database: (down|degraded)/).waitFor();
   await now.getByText('Nothing does.').waitFor({ state: 'detached' });
+  for (const one of [page, ...others]) await assertAccessible(one);
   lock.stdin.end();
   await page.getByText('Every part works.').waitFor({ timeout: 40_000 });
   for (const other of others) {

@@ -430,6 +430,26 @@ export async function tabTo(page, target) {
   assert.fail(`Tab does not reach ${target}`);
 }
 
+/** The page as it is now has no violation of WCAG 2.2 AA, in both themes, on a screen and on a telephone. */
+export async function assertAccessible(page) {
+  const { width, height } = page.viewportSize();
+  for (const size of [{ width, height }, { width: 360, height: 740 }]) {
+    await page.setViewportSize(size);
+    for (const colorScheme of THEMES) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      // The other theme has the same page in other colours.
+      const rules = colorScheme === 'light' ? undefined : ['color-contrast'];
+      const where = `${page.url()}, ${colorScheme}, ${size.width} pixels`;
+      // What follows the size of its content does so a moment later.
+      await until(`no violation at ${where}`, async () => {
+        assert.deepEqual(await violations(page, rules), [], where);
+        return true;
+      }, 10_000);
+    }
+  }
+  await page.setViewportSize({ width, height });
+}
+
 /** Violations of WCAG 2.2 AA on the page as it is now; of these rules of axe only, if there are some. */
 export async function violations(page, rules) {
   // The policy of the page permits no inline script; the debugger's evaluation is not subject to it.
