@@ -1,5 +1,7 @@
 //! Who has the scope `admin`: users and keys by one rule, so that a change of either cannot leave nobody who may manage both.
 
+use crate::refusal::Refusal;
+use crate::state::or_leave_out;
 use central::Timestamp;
 use central::model::{ApiKey, ApiKeyHash, Scope, User, UserPasswordHash};
 use uuid::Uuid;
@@ -38,4 +40,28 @@ impl Admins<'_> {
 
 fn is_admin(user: &User) -> bool {
     user.scope == Scope::Admin && user.disabled_at.is_none()
+}
+
+/// The users or keys of these rows that can be read.
+///
+/// # Errors
+/// When there are some and none can be read: without any, requests would need no key.
+pub(crate) fn readable<R, T>(
+    rows: Vec<R>,
+    what: &str,
+    name: impl Fn(&R) -> String,
+    read: impl Fn(R) -> Result<T, Refusal>,
+) -> Result<Vec<T>, Refusal> {
+    let stored = rows.len();
+    let read = rows.into_iter().filter_map(|row| {
+        let whose = format!("{what} {}", name(&row));
+        or_leave_out(read(row), &whose)
+    });
+    let read: Vec<T> = read.collect();
+    match read.is_empty() && stored > 0 {
+        true => Err(Refusal::corrupt(format!(
+            "no {what} of {stored} can be read"
+        ))),
+        false => Ok(read),
+    }
 }

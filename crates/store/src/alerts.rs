@@ -1,6 +1,6 @@
 //! Rows of alerts and silences, the same for both databases.
 
-use crate::paging::cut;
+use crate::paging::cut_readable;
 use crate::refusal::Refusal;
 use crate::state::or_log;
 use central::Timestamp;
@@ -65,11 +65,7 @@ pub(crate) fn page_of(rows: Vec<(Uuid, Option<Alert>)>, limit: usize) -> Page<Al
     let rows = rows
         .into_iter()
         .map(|(id, alert)| (Place::Alert(id), alert));
-    let page = cut(rows.collect(), limit);
-    Page {
-        items: page.items.into_iter().flatten().collect(),
-        next: page.next,
-    }
+    cut_readable(rows.collect(), limit)
 }
 
 /// The acknowledgement of a row.

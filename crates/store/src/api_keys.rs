@@ -1,5 +1,6 @@
 //! Rows of the keys of the API, and their entries in the audit log.
 
+use crate::admins;
 use crate::audit::shown;
 use crate::directory::from_text;
 use crate::refusal::Refusal;
@@ -16,15 +17,24 @@ pub(crate) fn key(
 ) -> Result<(ApiKey, ApiKeyHash), Refusal> {
     let hash = <[u8; 32]>::try_from(hash)
         .map_err(|_| Refusal::corrupt(format!("the hash of the API key {name:?} is damaged")))?;
+    let scope = from_text(&scope, "scope", &format_args!("API key {name}"))?;
     let key = ApiKey {
         id,
         name,
-        scope: from_text(scope)?,
+        scope,
         created_at: Timestamp(created_at),
         expires_at: expires_at.map(Timestamp),
         last_used_at: last_used_at.map(Timestamp),
     };
     Ok((key, ApiKeyHash::from_bytes(hash)))
+}
+
+/// The keys of these rows. One that cannot be read is left out and permits nothing.
+///
+/// # Errors
+/// When there are keys and none can be read.
+pub(crate) fn readable(rows: Vec<KeyRow>) -> Result<Vec<(ApiKey, ApiKeyHash)>, Refusal> {
+    admins::readable(rows, "API key", |row| row.1.clone(), key)
 }
 
 /// The audit entry of a key that was added.

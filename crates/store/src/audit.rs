@@ -2,11 +2,13 @@
 
 use crate::directory::{from_text, to_text};
 use crate::refusal::Refusal;
+use crate::state::or_leave_out;
 use central::Timestamp;
 use central::model::{
     AUDIT_ACTIONS, Actor, AuditEntry, AuditView, Closed, Origin, TraceParent, TransactionView,
 };
 use central::ports::{Closing, Disconnect};
+use central::query::Place;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -113,7 +115,7 @@ pub(crate) fn view(row: AuditRow) -> Result<AuditView, Refusal> {
         no,
         at: Timestamp(at),
         by: Actor {
-            kind: from_text(kind)?,
+            kind: from_text(&kind, "actor_kind", &format_args!("audit entry {no}"))?,
             name,
         },
         from,
@@ -124,4 +126,11 @@ pub(crate) fn view(row: AuditRow) -> Result<AuditView, Refusal> {
         before: json(before)?,
         after: json(after)?,
     })
+}
+
+/// As [`view`], with others: its place in the list, and `None` and a line in the log if it cannot be read.
+pub(crate) fn listed(row: AuditRow) -> (Place, Option<AuditView>) {
+    let no = row.0;
+    let view = or_leave_out(view(row), &format_args!("audit entry {no}"));
+    (Place::Audit(no), view)
 }

@@ -2,13 +2,14 @@
 
 use crate::audit::shown;
 use crate::refusal::Refusal;
-use crate::state::or_log;
+use crate::state::or_leave_out;
 use central::Timestamp;
 use central::model::{
     AuditEntry, BatchChange, BatchCounts, BatchId, BatchPlan, BatchState, BatchView, ItemState,
     Origin,
 };
 use central::ports::{BatchNotChanged, BatchNotCreated, Once};
+use central::query::Place;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -49,7 +50,12 @@ impl BatchRow {
     /// As [`BatchRow::view`], with others: `None` and a line in the log if it cannot be read.
     pub(crate) fn readable(self) -> Option<BatchView> {
         let whose = format!("batch {}", self.id);
-        or_log(self.view().map_err(Refusal::into_unavailable), &whose)
+        or_leave_out(self.view(), &whose)
+    }
+
+    /// As [`BatchRow::readable`], with its place in the list.
+    pub(crate) fn listed(self) -> (Place, Option<BatchView>) {
+        (Place::Batch(self.no), self.readable())
     }
 
     /// The batch as the port returns it.
@@ -162,8 +168,9 @@ pub(crate) fn plan_text(plan: &BatchPlan) -> Result<String, Refusal> {
         .map_err(|error| Refusal::Poison(format!("cannot write the plan as JSON: {error}")))
 }
 
-/// The state of an item with this number.
-pub(crate) fn item_state(number: i64) -> Result<ItemState, Refusal> {
-    ItemState::from_number(number)
-        .ok_or_else(|| Refusal::corrupt(format!("a charger of a batch has the state {number}")))
+/// The state of a charger's item with this number; `None`, with a line in the log, if it is not known.
+pub(crate) fn item_state(charger_id: &str, number: i64) -> Option<ItemState> {
+    let state = ItemState::from_number(number)
+        .ok_or_else(|| Refusal::corrupt(format!("it has the state {number}")));
+    or_leave_out(state, &format_args!("charger {charger_id} of a batch"))
 }

@@ -2,7 +2,7 @@
 
 use crate::paging::cut;
 use crate::refusal::Refusal;
-use crate::state::{Unreadable, or_log, read_with, readable};
+use crate::state::{Unreadable, or_leave_out, read_with, readable};
 use central::effect::{self, ClaimedCommand};
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandStage, CommandView, EffectPhase,
@@ -170,7 +170,7 @@ impl CommandRow {
                 command: self.command(),
             })
         };
-        or_log(read().map_err(Refusal::into_unavailable), &whose)
+        or_leave_out(read(), &whose)
     }
 
     fn whose(&self) -> impl std::fmt::Display + use<> {

@@ -3,10 +3,12 @@
 use crate::audit::shown;
 use crate::event_log::{Change, Queued};
 use crate::refusal::Refusal;
+use crate::state::or_leave_out;
 use central::model::{
     AuditEntry, Origin, REFUSED_EVENTS_PER_ADDRESS_MAX, REFUSED_EVENTS_PER_CALL_MAX,
     RefusedHandshake, RefusedHandshakeView,
 };
+use central::query::Place;
 use central::{GatewayId, Timestamp};
 use uuid::Uuid;
 
@@ -81,6 +83,13 @@ pub(crate) fn view(row: HandshakeRow) -> Result<RefusedHandshakeView, Refusal> {
         count: count.unsigned_abs(),
     };
     Ok(RefusedHandshakeView::of(no, handshake))
+}
+
+/// As [`view`], with others: its place in the list, and `None` and a line in the log if it cannot be read.
+pub(crate) fn listed(row: HandshakeRow) -> (Place, Option<RefusedHandshakeView>) {
+    let no = row.0;
+    let view = or_leave_out(view(row), &format_args!("refused handshake {no}"));
+    (Place::Handshake(no), view)
 }
 
 /// The audit entry of a row that was dismissed.

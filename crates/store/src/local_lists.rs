@@ -2,13 +2,16 @@
 
 use crate::directory::entry;
 use crate::refusal::Refusal;
+use crate::state::or_leave_out;
 use central::local_list::{LocalList, Wish};
 use central::model::{AuditEntry, ChargerKey, Origin};
+use central::query::Place;
 use central::{Record, RecordId, RecordKind, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::to_value;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// Key, id, wish, when it was made, progress, revision.
 pub(crate) type ListRow = (String, String, String, i64, String, i64);
@@ -30,22 +33,48 @@ pub(crate) const EVERY: &str = "";
 
 pub(crate) fn list(row: ListRow) -> Result<LocalList, Refusal> {
     let (key, charger_id, wish, wished_at, progress, revision) = row;
+    let whose = format!("the local list of charger {charger_id}");
     Ok(LocalList {
         charger: ChargerKey::of(&key),
         charger_id,
-        wish: from_json(&wish)?,
+        wish: from_json(&wish, &format_args!("the wish for {whose}"))?,
         wished_at: Timestamp(wished_at),
-        progress: from_json(&progress)?,
+        progress: from_json(&progress, &format_args!("the progress of {whose}"))?,
         revision: revision.cast_unsigned(),
     })
+}
+
+/// As [`list`], with others: its place, and `None` and a line in the log if it cannot be read.
+pub(crate) fn listed(row: ListRow) -> (Place, Option<LocalList>) {
+    let place = Place::Charger(ChargerKey::of(&row.0));
+    let whose = format!("local list of charger {}", row.1);
+    (place, or_leave_out(list(row), &whose))
 }
 
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String, Refusal> {
     serde_json::to_string(value).map_err(|error| Refusal::unreachable(error.to_string()))
 }
 
-pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
-    serde_json::from_str(text).map_err(|error| Refusal::corrupt(error.to_string()))
+fn from_json<T: DeserializeOwned>(text: &str, what: &dyn Display) -> Result<T, Refusal> {
+    serde_json::from_str(text)
+        .map_err(|error| Refusal::corrupt(format!("{what} cannot be read: {error}")))
+}
+
+/// The wish of this key.
+pub(crate) fn read_wish(key: &str, text: &str) -> Result<Wish, Refusal> {
+    from_json(text, &wish_of_key(key))
+}
+
+/// As [`read_wish`], to remove it: `None` and a line in the log if it cannot be read.
+pub(crate) fn removable_wish(key: &str, text: &str) -> Option<Wish> {
+    or_leave_out(read_wish(key, text), &wish_of_key(key))
+}
+
+fn wish_of_key(key: &str) -> String {
+    match key {
+        EVERY => "the wish for the local lists of all chargers".to_owned(),
+        key => format!("the wish for the local list of charger {key}"),
+    }
 }
 
 /// The phase as it is stored.

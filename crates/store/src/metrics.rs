@@ -76,4 +76,9 @@ pub const METRICS: &[Metric] = &[
         "Rows of a table, as PostgreSQL estimates",
     )
     .labels(&["table"]),
+    Metric::counter(
+        "wattpost_store_unreadable_total",
+        Unit::Count,
+        "Times that something stored could not be read, and others were read without it",
+    ),
 ];

@@ -208,6 +208,15 @@ pub(crate) fn cut<T>(mut rows: Vec<(Place, T)>, limit: usize) -> Page<T> {
     }
 }
 
+/// As [`cut`], of rows of which some cannot be read: they are left out, and the page after them is found all the same.
+pub(crate) fn cut_readable<T>(rows: Vec<(Place, Option<T>)>, limit: usize) -> Page<T> {
+    let page = cut(rows, limit);
+    Page {
+        items: page.items.into_iter().flatten().collect(),
+        next: page.next,
+    }
+}
+
 /// A page without rows, the last one.
 pub(crate) const fn empty<T>() -> Page<T> {
     Page {

@@ -1,19 +1,25 @@
 //! Rows of chargers that an operator has removed.
 
 use crate::refusal::Refusal;
+use crate::state::or_log;
 use central::Timestamp;
-use central::model::Actor;
+use central::model::{Actor, ActorKind};
 
-/// When a charger was removed, and by whom, from its columns.
+/// When a charger was removed, and by whom, from its columns. It is shown as removed by Wattpost if who did it cannot be
+/// read: that it was removed is what counts.
 pub(crate) fn removal(
+    charger: &str,
     at: Option<i64>,
     actor: Option<&str>,
-) -> Result<Option<(Timestamp, Actor)>, Refusal> {
-    let (Some(at), Some(actor)) = (at, actor) else {
-        return Ok(None);
+) -> Option<(Timestamp, Actor)> {
+    let (at, actor) = (at?, actor?);
+    let read = serde_json::from_str(actor);
+    let actor = or_log(read, &format_args!("who removed charger {charger}"));
+    let unknown = Actor {
+        kind: ActorKind::Wattpost,
+        name: None,
     };
-    let actor = serde_json::from_str(actor).map_err(|error| Refusal::corrupt(error.to_string()))?;
-    Ok(Some((Timestamp(at), actor)))
+    Some((Timestamp(at), actor.unwrap_or(unknown)))
 }
 
 /// The column of who removed a charger.

@@ -1,8 +1,8 @@
 //! Rows of password rotations, the same for both databases.
 
-use crate::directory::{from_text, to_text};
+use crate::directory::{optional, to_text};
 use crate::refusal::Refusal;
-use crate::state::or_log;
+use crate::state::or_leave_out;
 use central::Timestamp;
 use central::model::{
     Actor, ActorKind, AuditEntry, CommandId, Origin, PasswordRotation, RotationAnswer,
@@ -37,8 +37,8 @@ pub(crate) struct RotationRow {
 
 impl RotationRow {
     pub(crate) fn rotation(&self) -> Result<PasswordRotation, Refusal> {
-        let outcome = self.outcome.clone();
-        let outcome: Option<RotationOutcome> = outcome.map(from_text).transpose()?;
+        let outcome: Option<RotationOutcome> =
+            optional(self.outcome.as_deref(), "outcome", &self.whose())?;
         let at = Timestamp(self.ended_at.unwrap_or_default());
         Ok(PasswordRotation {
             charger_id: self.id.clone(),
@@ -50,7 +50,16 @@ impl RotationRow {
     }
 
     fn actor(&self) -> Result<Actor, Refusal> {
-        serde_json::from_str(&self.actor).map_err(|error| Refusal::corrupt(error.to_string()))
+        serde_json::from_str(&self.actor).map_err(|error| {
+            Refusal::corrupt(format!(
+                "the column actor of {} cannot be read: {error}",
+                self.whose()
+            ))
+        })
+    }
+
+    fn whose(&self) -> String {
+        format!("the change of the password of charger {}", self.id)
     }
 
     /// The new hash, while the rotation is not decided.
@@ -61,7 +70,7 @@ impl RotationRow {
     /// Who is named in the audit log when a gateway ends the rotation: who requested it.
     /// Wattpost, if that cannot be read: other rotations are ended with this one.
     pub(crate) fn origin_at(&self, now: Timestamp) -> Origin {
-        let by = or_log(self.actor().map_err(Refusal::into_unavailable), &self.id);
+        let by = or_leave_out(self.actor(), &self.id);
         Origin {
             at: now,
             by: by.unwrap_or(Actor {

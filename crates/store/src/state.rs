@@ -107,6 +107,11 @@ pub(crate) fn or_log<T, E: Display>(read: Result<T, E>, whose: &dyn Display) -> 
     }
 }
 
+/// What was read, with others; `None`, with a line in the log, when it cannot be read.
+pub(crate) fn or_leave_out<T>(read: Result<T, Refusal>, whose: &dyn Display) -> Option<T> {
+    or_log(read.map_err(Refusal::into_unavailable), whose)
+}
+
 /// Lines of the log about what is stored and cannot be read: it may be read many times per second.
 static UNREADABLE: LazyLock<LogBound> = LazyLock::new(|| {
     LogBound::new(Bounds {
@@ -117,6 +122,7 @@ static UNREADABLE: LazyLock<LogBound> = LazyLock::new(|| {
 });
 
 fn log_unreadable(whose: &str, error: &dyn Display) {
+    metrics::counter!("wattpost_store_unreadable_total").increment(1);
     let now = Instant::now();
     if let Some(unlogged) = UNREADABLE.take_unlogged(now) {
         tracing::error!(

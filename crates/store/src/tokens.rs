@@ -1,7 +1,8 @@
 //! Rows of tokens. Enums are stored as their JSON strings.
 
-use crate::directory::{entry, from_text};
+use crate::directory::{entry, from_text, optional};
 use crate::refusal::Refusal;
+use crate::state::or_leave_out;
 use central::Timestamp;
 use central::model::{AuditEntry, Origin, Token};
 use serde_json::to_value;
@@ -28,16 +29,25 @@ pub(crate) const COLUMNS_WITHOUT_NOTE: &str =
 /// A token with its key.
 pub(crate) fn token(row: TokenRow) -> Result<(String, Token), Refusal> {
     let (key, id, status, expires_at, group_id, token_type, concurrent, note) = row;
+    let whose = format!("token {id}");
+    let status = from_text(&status, "status", &whose)?;
+    let concurrent = optional(concurrent.as_deref(), "concurrent", &whose)?;
     let token = Token {
         id,
-        status: from_text(status)?,
+        status,
         expires_at: expires_at.map(Timestamp),
         group_id,
         token_type,
-        concurrent: concurrent.map(from_text).transpose()?,
+        concurrent,
         note,
     };
     Ok((key, token))
+}
+
+/// As [`token`], with others: `None` and a line in the log if it cannot be read.
+pub(crate) fn readable(row: TokenRow) -> Option<(String, Token)> {
+    let whose = format!("token {}", row.1);
+    or_leave_out(token(row), &whose)
 }
 
 /// The audit entry of a token that was set or removed.

@@ -4,10 +4,10 @@
 //! A count is no state that can be merged twice, so a record is counted in the transaction that inserts its message, and
 //! only if the insert was not a repetition.
 
-use crate::paging::cut;
+use crate::paging::cut_readable;
 use crate::quirks::NewRecords;
 use crate::refusal::Refusal;
-use crate::state::last_spelling;
+use crate::state::{last_spelling, or_leave_out};
 use central::Timestamp;
 use central::model::{
     AuditEntry, ChargerKey, Origin, PresentedToken, TOKEN_REFUSED_EVENTS_MAX,
@@ -139,7 +139,8 @@ pub(crate) struct UnknownRow {
 }
 
 impl UnknownRow {
-    fn listed(self) -> Result<(Place, UnknownTokenView), Refusal> {
+    fn listed(self) -> (Place, Option<UnknownTokenView>) {
+        let whose = format!("unknown token {}", self.key);
         let place = Place::UnknownToken(Timestamp(self.last_at), self.key, self.charger_no);
         let charger = last_spelling(self.charger, self.state.as_deref());
         let count = UnknownTokenCount {
@@ -150,8 +151,8 @@ impl UnknownRow {
             count: self.count.unsigned_abs(),
         };
         let view = UnknownTokenView::of(self.key, charger, count)
-            .ok_or_else(|| Refusal::corrupt("an unknown token cannot be read"))?;
-        Ok((place, view))
+            .ok_or_else(|| Refusal::corrupt("its latest message cannot be read"));
+        (place, or_leave_out(view, &whose))
     }
 }
 
@@ -160,14 +161,14 @@ pub(crate) fn page(
     rows: Vec<UnknownRow>,
     limit: usize,
     last_read: Option<(i64, Uuid, i64)>,
-) -> Result<Page<UnknownTokenView>, Refusal> {
+) -> Page<UnknownTokenView> {
     let rows = rows.into_iter().map(UnknownRow::listed);
-    let mut page = cut(rows.collect::<Result<Vec<_>, Refusal>>()?, limit);
+    let mut page = cut_readable(rows.collect(), limit);
     if page.next.is_none() {
         page.next =
             last_read.map(|(at, key, no)| Place::UnknownToken(Timestamp(at), key, no).to_cursor());
     }
-    Ok(page)
+    page
 }
 
 /// The audit entry of a token that was dismissed. `latest` is its latest message.
@@ -177,8 +178,9 @@ pub(crate) fn dismissed(
     last_at: i64,
     origin: &Origin,
 ) -> Result<AuditEntry, Refusal> {
-    let latest: serde_json::Value = serde_json::from_str(latest)
-        .map_err(|error| Refusal::corrupt(format!("an unknown token: {error}")))?;
+    let latest: serde_json::Value = serde_json::from_str(latest).map_err(|error| {
+        Refusal::corrupt(format!("the unknown token {key} cannot be read: {error}"))
+    })?;
     let subject = latest["id"].as_str().unwrap_or_default();
     Ok(AuditEntry {
         origin: origin.clone(),

@@ -1,5 +1,6 @@
 //! Rows of the local users, and their entries in the audit log.
 
+use crate::admins;
 use crate::audit::shown;
 use crate::directory::from_text;
 use crate::refusal::Refusal;
@@ -24,16 +25,25 @@ pub(crate) type UserRow = (
 pub(crate) fn user(
     (id, name, password, scope, created_at, disabled_at, changed_at, signed_in_at): UserRow,
 ) -> Result<(User, UserPasswordHash), Refusal> {
+    let scope = from_text(&scope, "scope", &format_args!("user {name}"))?;
     let user = User {
         id,
         name,
-        scope: from_text(scope)?,
+        scope,
         created_at: Timestamp(created_at),
         disabled_at: disabled_at.map(Timestamp),
         password_changed_at: Timestamp(changed_at),
         last_sign_in_at: signed_in_at.map(Timestamp),
     };
     Ok((user, UserPasswordHash::from_text(password)))
+}
+
+/// The users of these rows. One that cannot be read is left out and cannot sign in.
+///
+/// # Errors
+/// When there are users and none can be read.
+pub(crate) fn readable(rows: Vec<UserRow>) -> Result<Vec<(User, UserPasswordHash)>, Refusal> {
+    admins::readable(rows, "user", |row| row.1.clone(), user)
 }
 
 /// The entry for a change of a user: `before` and `after` are `None` where the user does not exist.

@@ -1,7 +1,7 @@
 //! Rows of webhooks, the same for both databases, and what a change or a step does with them.
 
 use crate::refusal::Refusal;
-use crate::state::or_log;
+use crate::state::or_leave_out;
 use central::Timestamp;
 use central::model::{
     Actor, ActorKind, AuditEntry, EventId, Origin, WEBHOOK_ANSWER_BYTES_MAX,
@@ -75,14 +75,13 @@ impl WebhookRow {
     /// As [`WebhookRow::read`], with others: `None` and a line in the log if it cannot be read.
     pub(crate) fn readable(self) -> Option<(Webhook, WebhookSecrets)> {
         let whose = format!("webhook {}", self.id);
-        or_log(self.read().map_err(Refusal::into_unavailable), &whose)
+        or_leave_out(self.read(), &whose)
     }
 
     /// The webhook as far as it can be read, so that every one can be removed.
     pub(crate) fn removable(self) -> (Webhook, ()) {
         let types = self.column("types", &self.types);
-        let types = types.map_err(Refusal::into_unavailable);
-        let types = or_log(types, &format_args!("webhook {}", self.id));
+        let types = or_leave_out(types, &format_args!("webhook {}", self.id));
         (self.webhook(types.unwrap_or_default(), None), ())
     }
 

@@ -2,15 +2,24 @@
 
 use super::ApiError;
 use super::kinds::{
-    BUSY, INTERNAL, NOT_STORED, TIMEOUT, TOO_MANY_CONNECTIONS, TOO_MANY_STREAMS, TOO_MANY_WAITING,
-    UNAVAILABLE,
+    BUSY, INTERNAL, NOT_STORED, TIMEOUT, TOO_MANY_CONNECTIONS, TOO_MANY_STREAMS,
+    TOO_MANY_WAITING, UNAVAILABLE, UNREADABLE,
 };
-use central::ports::Unavailable;
+use central::ports::{Unavailable, UnavailableKind};
 use std::time::Duration;
 
 impl ApiError {
-    /// The request needs a component that is unavailable.
+    /// The request needs a component that is unavailable, or an object that cannot be read: a repeat would fail again.
     pub(crate) fn unavailable(unavailable: &Unavailable) -> Self {
+        if unavailable.kind == UnavailableKind::Corrupt {
+            return Self::new(
+                &UNREADABLE,
+                format!(
+                    "What is stored cannot be read: {}. It is damaged, or a newer version of Wattpost has written it.",
+                    unavailable.detail
+                ),
+            );
+        }
         Self::new(
             &UNAVAILABLE,
             format!("The {unavailable}. No data is lost; repeat the request."),

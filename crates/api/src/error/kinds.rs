@@ -113,6 +113,7 @@ kinds! {
     TOO_MANY_BATCHES, TOO_MANY_REQUESTS, "too_many_batches", "Too many batches", "20 batches are not finished";
     TOO_MANY_SIGN_INS, TOO_MANY_REQUESTS, "too_many_sign_ins", "Too many sign-ins", "too many sign-ins from this address or with this user name have failed";
     INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error", "a bug in Wattpost; the log has the cause";
+    UNREADABLE, INTERNAL_SERVER_ERROR, "unreadable", "Stored object unreadable", "what is stored cannot be read: it is damaged, or a newer version of Wattpost has written it; `detail` names it";
     UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
     TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";
     BUSY, SERVICE_UNAVAILABLE, "busy", "Busy", "other requests kept the database busy until the timeout";

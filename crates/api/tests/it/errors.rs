@@ -250,6 +250,29 @@ async fn an_unavailable_database_is_answered_with_retry_after() {
     assert_eq!(get(api.local_addr(), "/api/v1/chargers").await.status, 200);
 }
 
+/// A repeat would fail again, so nothing says that the database is unavailable.
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_named_and_not_to_be_asked_for_again() {
+    let (store, switch) = switched();
+    let api = start(config(), &store).await;
+    switch.set(Behaviour::Unavailable(Unavailable {
+        component: "database",
+        kind: UnavailableKind::Corrupt,
+        detail: "the column registration of charger CP-1 cannot be read: unknown variant"
+            .to_owned(),
+    }));
+    let answer = get(api.local_addr(), "/api/v1/chargers/CP-1").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (500, None));
+    let (code, detail) = answer.error();
+    assert_eq!(code, "unreadable");
+    assert!(detail.contains("charger CP-1"), "{detail}");
+    assert!(
+        answer.body.contains(r#""retryable":false"#),
+        "{}",
+        answer.body
+    );
+}
+
 #[tokio::test]
 async fn an_internal_error_does_not_affect_other_requests() {
     let (store, switch) = switched();

@@ -3,7 +3,7 @@
 use super::idempotency::once;
 use super::{PostgresStore, audit, error, users};
 use crate::admins::Admins;
-use crate::api_keys::{KeyRow, added, key, revoked};
+use crate::api_keys::{KeyRow, added, readable, revoked};
 use crate::directory::to_text;
 use crate::refusal::Refusal;
 use central::Timestamp;
@@ -94,7 +94,7 @@ impl ApiKeys for PostgresStore {
             .fetch_all(connection)
             .await
             .map_err(error::refusal)?;
-            rows.into_iter().map(key).collect()
+            readable(rows)
         })
     }
 
@@ -127,5 +127,5 @@ pub(crate) async fn locked(
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    rows.into_iter().map(key).collect()
+    readable(rows)
 }

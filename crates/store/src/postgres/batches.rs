@@ -8,7 +8,7 @@ use crate::batches::{
     created_entry, item_state, plan_text,
 };
 use crate::idempotency::OtherRequest;
-use crate::paging::{at_most, batch_before, cut, item_after};
+use crate::paging::{at_most, batch_before, cut_readable, item_after};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{
@@ -106,11 +106,11 @@ impl Batches for PostgresStore {
                 .map_err(error::refusal)?;
             let rows = rows.iter().map(|found| {
                 let row = row(found).map_err(error::refusal)?;
-                Ok((Place::Batch(row.no), row.view()?))
+                Ok(row.listed())
             });
             rows.collect::<Result<Vec<_>, Refusal>>()
         })?;
-        Ok(cut(found, limit))
+        Ok(cut_readable(found, limit))
     }
 
     fn batch_items(
@@ -146,18 +146,18 @@ impl Batches for PostgresStore {
             let mut found = Vec::with_capacity(rows.len());
             for (place, charger_id, state, detail, command) in rows {
                 let command = command.and_then(|id| commands.remove(&CommandId(id)));
-                let view = ItemView {
+                let view = item_state(&charger_id, state.into()).map(|state| ItemView {
                     place: u32::try_from(place).unwrap_or(u32::MAX),
                     charger_id,
-                    state: item_state(state.into())?,
+                    state,
                     detail,
                     command: command.map(|command| command.view(now)),
-                };
+                });
                 found.push((Place::BatchItem(place), view));
             }
             Ok(found)
         })?;
-        Ok(cut(found, limit))
+        Ok(cut_readable(found, limit))
     }
 
     fn set_batch_state(

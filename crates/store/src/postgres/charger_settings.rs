@@ -6,7 +6,8 @@ use super::idempotency::once;
 use super::numbers::clean;
 use super::{PostgresStore, audit, commands, error, local_lists, rotations, sites};
 use crate::directory::{
-    GATEWAY_COLUMNS, PROFILE_COLUMNS, ProfileRow, charger_entry, profile, to_text,
+    GATEWAY_COLUMNS, PROFILE_COLUMNS, ProfileRow, charger_entry, gateway_profile, profile,
+    readable_profile, to_text,
 };
 use crate::refusal::Refusal;
 use crate::removed::actor_column;
@@ -129,8 +130,9 @@ impl ChargerAdmin for PostgresStore {
 
     fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
         self.read(async |connection| {
-            let profiles = all(connection, PROFILE_COLUMNS).await?;
-            Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
+            let rows = all(connection, PROFILE_COLUMNS).await?;
+            let profiles = rows.into_iter().filter_map(readable_profile);
+            Ok(profiles.map(|(_, profile)| profile).collect())
         })
     }
 }
@@ -295,22 +297,14 @@ pub(super) async fn one_profile(
 pub(crate) async fn all_profiles(
     connection: &mut PgConnection,
 ) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
-    all(connection, GATEWAY_COLUMNS).await
+    let rows = all(connection, GATEWAY_COLUMNS).await?;
+    Ok(rows.into_iter().map(gateway_profile).collect())
 }
 
-async fn all(
-    connection: &mut PgConnection,
-    columns: &str,
-) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
+async fn all(connection: &mut PgConnection, columns: &str) -> Result<Vec<ProfileRow>, Refusal> {
     let sql = format!("SELECT {columns} FROM charger_profiles ORDER BY key");
-    let rows: Vec<ProfileRow> = sqlx::query_as(AssertSqlSafe(sql))
+    sqlx::query_as(AssertSqlSafe(sql))
         .fetch_all(connection)
         .await
-        .map_err(error::refusal)?;
-    rows.into_iter()
-        .map(|row| {
-            let (key, profile, _) = profile(row)?;
-            Ok((key, profile))
-        })
-        .collect()
+        .map_err(error::refusal)
 }

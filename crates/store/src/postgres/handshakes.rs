@@ -2,15 +2,15 @@
 
 use super::numbers::clean;
 use super::{PostgresStore, audit, error, event_log};
-use crate::handshakes::{Announced, HandshakeRow, dismissed, is_new, view};
-use crate::paging::{at_most, before_handshake, cut};
+use crate::handshakes::{Announced, HandshakeRow, dismissed, is_new, listed, view};
+use crate::paging::{at_most, before_handshake, cut_readable};
 use crate::refusal::Refusal;
 use central::model::{
     ChargerKey, Origin, REFUSED_EVENTS_MS, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS,
     REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
 };
 use central::ports::{Handshakes, QueryError, Unavailable};
-use central::query::{HandshakeFilter, Page, PageRequest, Place};
+use central::query::{HandshakeFilter, Page, PageRequest};
 use sqlx::postgres::PgConnection;
 
 impl Handshakes for PostgresStore {
@@ -84,14 +84,9 @@ impl Handshakes for PostgresStore {
             .fetch_all(connection)
             .await
             .map_err(error::refusal)?;
-            rows.into_iter()
-                .map(|row| {
-                    let view = view(row)?;
-                    Ok((Place::Handshake(view.no), view))
-                })
-                .collect::<Result<Vec<_>, Refusal>>()
+            Ok(rows.into_iter().map(listed).collect())
         });
-        Ok(cut(found?, limit))
+        Ok(cut_readable(found?, limit))
     }
 
     fn dismiss_refused(&self, no: i64, origin: &Origin) -> Result<bool, Unavailable> {

@@ -3,15 +3,15 @@
 use super::numbers::clean;
 use super::{PostgresStore, audit, error};
 use crate::local_lists::{
-    COLUMNS, EVERY, FROM, ListRow, WAITS_FOR_TOKENS, WISHED, connected, from_json, list,
-    phase_text, to_json, wish_entry,
+    COLUMNS, EVERY, FROM, ListRow, WAITS_FOR_TOKENS, WISHED, connected, list, listed, phase_text,
+    read_wish, removable_wish, to_json, wish_entry,
 };
-use crate::paging::{after_charger, at_most, cut};
+use crate::paging::{after_charger, at_most, cut_readable};
 use crate::refusal::Refusal;
 use central::local_list::{Content, LocalList, Phase, Progress, Wish};
 use central::model::{ChargerKey, Origin};
 use central::ports::{LocalListFilter, LocalLists, Unavailable};
-use central::query::{Page, PageRequest, Place, QueryError};
+use central::query::{Page, PageRequest, QueryError};
 use central::{Record, RecordId, Timestamp};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
@@ -160,7 +160,8 @@ impl LocalLists for PostgresStore {
                 .fetch_all(connection)
                 .await
                 .map_err(error::refusal)?;
-            rows.into_iter().map(list).collect()
+            // A list that cannot be read stays as it is at its charger.
+            Ok(rows.into_iter().filter_map(|row| listed(row).1).collect())
         })
     }
 
@@ -265,14 +266,9 @@ impl LocalLists for PostgresStore {
                 .fetch_all(connection)
                 .await
                 .map_err(error::refusal)?;
-            rows.into_iter()
-                .map(|row| {
-                    let list = list(row)?;
-                    Ok((Place::Charger(list.charger.clone()), list))
-                })
-                .collect::<Result<Vec<_>, Refusal>>()
+            Ok(rows.into_iter().map(listed).collect())
         })?;
-        Ok(cut(rows, limit))
+        Ok(cut_readable(rows, limit))
     }
 }
 
@@ -296,7 +292,8 @@ pub(super) async fn end_of_removed(
         .await
         .map_err(error::refusal)?;
     if let Some(wish) = wish {
-        let entry = wish_entry(Some(charger_id), Some(&from_json(&wish)?), None, origin)?;
+        let wish = removable_wish(&key, &wish);
+        let entry = wish_entry(Some(charger_id), wish.as_ref(), None, origin)?;
         audit::insert(connection, &entry).await?;
     }
     Ok(())
@@ -309,7 +306,7 @@ async fn wish_of(connection: &mut PgConnection, key: &str) -> Result<Option<Wish
             .fetch_optional(connection)
             .await
             .map_err(error::refusal)?;
-    wish.as_deref().map(from_json).transpose()
+    wish.map(|wish| read_wish(key, &wish)).transpose()
 }
 
 /// Makes the lists due that wait for chargers which these records say have connected, inside the caller's transaction.

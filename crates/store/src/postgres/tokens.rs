@@ -5,9 +5,9 @@ use super::idempotency::once;
 use super::numbers::clean;
 use super::{PostgresStore, audit, error};
 use crate::directory::to_text;
-use crate::paging::{after_token, at_most, cut};
+use crate::paging::{after_token, at_most, cut_readable};
 use crate::refusal::Refusal;
-use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, token, token_entry};
+use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, readable, token, token_entry};
 use central::Timestamp;
 use central::import::{self, Applied, Line, Verdict};
 use central::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
@@ -163,7 +163,7 @@ pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<(String, To
         .fetch_all(connection)
         .await
         .map_err(error::refusal)?;
-    rows.into_iter().map(token).collect()
+    Ok(rows.into_iter().filter_map(readable).collect())
 }
 
 async fn find(
@@ -271,17 +271,17 @@ async fn list(
         .fetch_all(&mut *connection)
         .await
         .map_err(error::refusal)?;
-    let rows = rows
-        .into_iter()
-        .map(token)
-        .collect::<Result<Vec<_>, Refusal>>()?;
-    let keys = rows.iter().map(|(key, _)| key.clone()).collect();
+    let keys = rows.iter().map(|row| row.0.clone()).collect();
     let mut uses = last_uses(connection, keys).await?;
-    let rows = rows.into_iter().map(|(key, token)| {
-        let last_use = uses.remove(&key);
-        (Place::Token(key), ListedToken { token, last_use })
+    let rows = rows.into_iter().map(|row| {
+        let (place, last_use) = (Place::Token(row.0.clone()), uses.remove(&row.0));
+        let token = readable(row);
+        (
+            place,
+            token.map(|(_, token)| ListedToken { token, last_use }),
+        )
     });
-    Ok(cut(rows.collect(), limit))
+    Ok(cut_readable(rows.collect(), limit))
 }
 
 /// The latest transactions of tokens, by their keys.

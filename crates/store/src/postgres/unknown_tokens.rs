@@ -170,7 +170,7 @@ impl PostgresStore {
                     .map_err(error::refusal)?,
             };
             let last_read = last_read.map(|(at, key, no)| (at, key, i64::from(no)));
-            page(rows.into_iter().map(row).collect(), limit, last_read)
+            Ok(page(rows.into_iter().map(row).collect(), limit, last_read))
         });
         Ok(found?)
     }

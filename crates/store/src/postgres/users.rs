@@ -4,7 +4,7 @@ use super::{PostgresStore, api_keys, audit, error};
 use crate::admins::Admins;
 use crate::directory::to_text;
 use crate::refusal::Refusal;
-use crate::users::{UserRow, entry, user};
+use crate::users::{UserRow, entry, readable};
 use central::Timestamp;
 use central::model::{Origin, User, UserPasswordHash};
 use central::ports::{USERS_MAX, Unavailable, UserChange, UserNotAdded, UserNotChanged, Users};
@@ -125,7 +125,7 @@ impl Users for PostgresStore {
                     .fetch_all(connection)
                     .await
                     .map_err(error::refusal)?;
-            rows.into_iter().map(user).collect()
+            readable(rows)
         })
     }
 
@@ -156,7 +156,7 @@ pub(crate) async fn locked(
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    rows.into_iter().map(user).collect()
+    readable(rows)
 }
 
 async fn is_last(

@@ -3,7 +3,7 @@
 use super::idempotency::once;
 use super::{SqliteStore, audit, users};
 use crate::admins::Admins;
-use crate::api_keys::{KeyRow, added, key, revoked};
+use crate::api_keys::{KeyRow, added, key, readable, revoked};
 use crate::directory::to_text;
 use crate::refusal::Refusal;
 use central::Timestamp;
@@ -96,11 +96,12 @@ impl ApiKeys for SqliteStore {
 }
 
 pub(crate) fn all(connection: &Connection) -> Result<Vec<(ApiKey, ApiKeyHash)>, Refusal> {
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys ORDER BY name"))?
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys ORDER BY name"))?;
+    let rows = statement
         .query_map([], row)?
-        .map(|row| key(row?))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    readable(rows)
 }
 
 fn named(connection: &Connection, name: &str) -> Result<Option<(ApiKey, ApiKeyHash)>, Refusal> {

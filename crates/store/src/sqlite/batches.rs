@@ -5,7 +5,7 @@ use crate::batches::{
     created_entry, item_state, plan_text,
 };
 use crate::idempotency::OtherRequest;
-use crate::paging::{at_most, batch_before, cut, item_after};
+use crate::paging::{at_most, batch_before, cut_readable, item_after};
 use crate::refusal::Refusal;
 use crate::sqlite::idempotency::{known, once};
 use crate::sqlite::listing::uuid_of;
@@ -93,11 +93,12 @@ impl Batches for SqliteStore {
             let mut found = Vec::new();
             for row in rows {
                 let row = row?;
-                found.push((Place::Batch(row.no), row.view()?));
+                found.push(row.listed());
             }
             Ok(found)
         });
-        Ok(cut(found.map_err(Refusal::into_unavailable)?, limit))
+        let found = found.map_err(Refusal::into_unavailable)?;
+        Ok(cut_readable(found, limit))
     }
 
     fn batch_items(
@@ -136,18 +137,19 @@ impl Batches for SqliteStore {
                     None => None,
                     Some(id) => commands::shown(connection, CommandId(id), Unreadable::IsNone)?,
                 };
-                let view = ItemView {
+                let view = item_state(&charger_id, state).map(|state| ItemView {
                     place: u32::try_from(place).unwrap_or(u32::MAX),
                     charger_id,
-                    state: item_state(state)?,
+                    state,
                     detail,
                     command: command.map(|command| command.view(now)),
-                };
+                });
                 found.push((Place::BatchItem(place), view));
             }
             Ok(found)
         });
-        Ok(cut(found.map_err(Refusal::into_unavailable)?, limit))
+        let found = found.map_err(Refusal::into_unavailable)?;
+        Ok(cut_readable(found, limit))
     }
 
     fn set_batch_state(

@@ -4,7 +4,10 @@ use super::directory::bump;
 use super::handshakes;
 use super::idempotency::once;
 use super::{SqliteStore, audit, commands, local_lists, rotations, sites};
-use crate::directory::{GATEWAY_COLUMNS, PROFILE_COLUMNS, charger_entry, profile, to_text};
+use crate::directory::{
+    GATEWAY_COLUMNS, PROFILE_COLUMNS, ProfileRow, charger_entry, gateway_profile, profile,
+    readable_profile, to_text,
+};
 use crate::refusal::Refusal;
 use crate::removed::actor_column;
 use central::charger_import;
@@ -110,8 +113,9 @@ impl ChargerAdmin for SqliteStore {
     fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
         self.readers
             .read(|connection| {
-                let profiles = all(connection, PROFILE_COLUMNS)?;
-                Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
+                let rows = all(connection, PROFILE_COLUMNS)?;
+                let profiles = rows.into_iter().filter_map(readable_profile);
+                Ok(profiles.map(|(_, profile)| profile).collect())
             })
             .map_err(Refusal::into_unavailable)
     }
@@ -203,33 +207,34 @@ pub(crate) fn one_profile(
     connection: &Connection,
     key: &ChargerKey,
 ) -> Result<Option<(ChargerProfile, u64)>, Refusal> {
+    let found = profile_row(connection, key)?.map(profile).transpose()?;
+    Ok(found.map(|(_, profile, version)| (profile, version)))
+}
+
+/// The row of one profile.
+pub(crate) fn profile_row(
+    connection: &Connection,
+    key: &ChargerKey,
+) -> Result<Option<ProfileRow>, Refusal> {
     let sql = format!("SELECT {PROFILE_COLUMNS} FROM charger_profiles WHERE key = ?1");
     let row = connection
         .prepare_cached(&sql)?
         .query_row([key.as_str()], |row| row.try_into())
         .optional()?;
-    let found = row.map(profile).transpose()?;
-    Ok(found.map(|(_, profile, version)| (profile, version)))
+    Ok(row)
 }
 
 /// All profiles as a gateway needs them.
 pub(crate) fn all_profiles(
     connection: &Connection,
 ) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
-    all(connection, GATEWAY_COLUMNS)
+    let rows = all(connection, GATEWAY_COLUMNS)?;
+    Ok(rows.into_iter().map(gateway_profile).collect())
 }
 
-fn all(
-    connection: &Connection,
-    columns: &str,
-) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
+fn all(connection: &Connection, columns: &str) -> Result<Vec<ProfileRow>, Refusal> {
     let sql = format!("SELECT {columns} FROM charger_profiles ORDER BY key");
     let mut statement = connection.prepare_cached(&sql)?;
-    statement
-        .query_map([], |row| row.try_into())?
-        .map(|row| {
-            let (key, profile, _) = profile(row?)?;
-            Ok((key, profile))
-        })
-        .collect()
+    let rows = statement.query_map([], |row| row.try_into())?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

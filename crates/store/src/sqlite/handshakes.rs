@@ -2,15 +2,15 @@
 
 use super::listing::uuid_of;
 use super::{SqliteStore, audit, event_log};
-use crate::handshakes::{Announced, COLUMNS, HandshakeRow, dismissed, is_new, view};
-use crate::paging::{at_most, before_handshake, cut};
+use crate::handshakes::{Announced, COLUMNS, HandshakeRow, dismissed, is_new, listed, view};
+use crate::paging::{at_most, before_handshake, cut_readable};
 use crate::refusal::Refusal;
 use central::model::{
     ChargerKey, Origin, REFUSED_EVENTS_MS, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS,
     REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
 };
 use central::ports::{Handshakes, QueryError, Unavailable};
-use central::query::{HandshakeFilter, Page, PageRequest, Place};
+use central::query::{HandshakeFilter, Page, PageRequest};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 impl Handshakes for SqliteStore {
@@ -64,13 +64,11 @@ impl Handshakes for SqliteStore {
             let mut statement = connection.prepare_cached(&sql)?;
             let charger = charger.as_ref().map(ChargerKey::as_str);
             let rows = statement.query_map(params![before, charger, at_most(limit + 1)], row)?;
-            let rows = rows.map(|row| {
-                let view = view(row?)?;
-                Ok((Place::Handshake(view.no), view))
-            });
+            let rows = rows.map(|row| Ok(listed(row?)));
             rows.collect::<Result<Vec<_>, Refusal>>()
         });
-        Ok(cut(found.map_err(Refusal::into_unavailable)?, limit))
+        let found = found.map_err(Refusal::into_unavailable)?;
+        Ok(cut_readable(found, limit))
     }
 
     fn dismiss_refused(&self, no: i64, origin: &Origin) -> Result<bool, Unavailable> {

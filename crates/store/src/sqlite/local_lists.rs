@@ -2,15 +2,15 @@
 
 use super::{SqliteStore, audit};
 use crate::local_lists::{
-    COLUMNS, EVERY, FROM, WAITS_FOR_TOKENS, WISHED, connected, from_json, list, phase_text,
-    to_json, wish_entry,
+    COLUMNS, EVERY, FROM, WAITS_FOR_TOKENS, WISHED, connected, list, listed, phase_text, read_wish,
+    removable_wish, to_json, wish_entry,
 };
-use crate::paging::{after_charger, at_most, cut};
+use crate::paging::{after_charger, at_most, cut_readable};
 use crate::refusal::Refusal;
 use central::local_list::{Content, LocalList, Phase, Progress, Wish};
 use central::model::{ChargerKey, Origin};
 use central::ports::{LocalListFilter, LocalLists, Unavailable};
-use central::query::{Page, PageRequest, Place, QueryError};
+use central::query::{Page, PageRequest, QueryError};
 use central::{Record, RecordId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -138,7 +138,9 @@ impl LocalLists for SqliteStore {
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let rows = statement.query_map(params![now.0, at_most(limit)], |row| row.try_into())?;
-            rows.map(|row| list(row?)).collect()
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            // A list that cannot be read stays as it is at its charger.
+            Ok(rows.into_iter().filter_map(|row| listed(row).1).collect())
         });
         rows.map_err(Refusal::into_unavailable)
     }
@@ -233,14 +235,11 @@ impl LocalLists for SqliteStore {
                 params![after.as_str(), phase, search, at_most(limit) + 1],
                 |row| row.try_into(),
             )?;
-            rows.map(|row| {
-                let list = list(row?)?;
-                Ok((Place::Charger(list.charger.clone()), list))
-            })
-            .collect::<Result<Vec<_>, Refusal>>()
+            rows.map(|row| Ok(listed(row?)))
+                .collect::<Result<Vec<_>, Refusal>>()
         });
         let rows = rows.map_err(|refusal| QueryError::Unavailable(refusal.into_unavailable()))?;
-        Ok(cut(rows, limit))
+        Ok(cut_readable(rows, limit))
     }
 }
 
@@ -252,14 +251,15 @@ pub(super) fn end_of_removed(
     origin: &Origin,
 ) -> Result<(), Refusal> {
     let key = ChargerKey::of(charger_id);
-    let before = wish_of(connection, &key)?;
+    let before = stored_wish(connection, &key)?;
     for sql in [
         "DELETE FROM local_list_wishes WHERE charger_key = ?1",
         "DELETE FROM local_lists WHERE charger_key = ?1",
     ] {
         connection.execute(sql, [key.as_str()])?;
     }
-    if before.is_some() {
+    if let Some(before) = before {
+        let before = removable_wish(key.as_str(), &before);
         let entry = wish_entry(Some(charger_id), before.as_ref(), None, origin)?;
         audit::insert(connection, &entry)?;
     }
@@ -267,11 +267,16 @@ pub(super) fn end_of_removed(
 }
 
 fn wish_of(connection: &Connection, key: &ChargerKey) -> Result<Option<Wish>, Refusal> {
-    let wish: Option<String> = connection
+    let wish = stored_wish(connection, key)?;
+    wish.map(|wish| read_wish(key.as_str(), &wish)).transpose()
+}
+
+fn stored_wish(connection: &Connection, key: &ChargerKey) -> Result<Option<String>, Refusal> {
+    let wish = connection
         .prepare_cached("SELECT wish FROM local_list_wishes WHERE charger_key = ?1")?
         .query_row([key.as_str()], |row| row.get(0))
         .optional()?;
-    wish.as_deref().map(from_json).transpose()
+    Ok(wish)
 }
 
 /// Makes the lists due that wait for chargers which these records say have connected, inside the caller's transaction.

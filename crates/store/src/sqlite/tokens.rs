@@ -4,9 +4,9 @@ use super::directory::bump;
 use super::idempotency::once;
 use super::{SqliteStore, audit};
 use crate::directory::to_text;
-use crate::paging::{after_token, at_most, cut};
+use crate::paging::{after_token, at_most, cut_readable};
 use crate::refusal::Refusal;
-use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, token, token_entry};
+use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, readable, token, token_entry};
 use central::Timestamp;
 use central::import::{self, Applied, Line, Verdict};
 use central::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
@@ -141,10 +141,9 @@ pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<Token>, Re
 pub(super) fn all(connection: &Connection) -> Result<Vec<(String, Token)>, Refusal> {
     let sql = format!("SELECT {COLUMNS_WITHOUT_NOTE} FROM tokens ORDER BY key");
     let mut statement = connection.prepare_cached(&sql)?;
-    statement
-        .query_map([], |row| row.try_into())?
-        .map(|row| token(row?))
-        .collect()
+    let rows = statement.query_map([], |row| row.try_into())?;
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.into_iter().filter_map(readable).collect())
 }
 
 fn stored(connection: &Connection, key: &str) -> Result<Option<Token>, Refusal> {
@@ -210,12 +209,16 @@ fn list(
     let rows = statement.query_map(params_from_iter(values), |row| row.try_into())?;
     let rows = rows
         .map(|row| {
-            let (key, token) = token(row?)?;
-            let last_use = last_use(connection, &key)?;
-            Ok((Place::Token(key), ListedToken { token, last_use }))
+            let row: TokenRow = row?;
+            let (place, last_use) = (Place::Token(row.0.clone()), last_use(connection, &row.0)?);
+            let token = readable(row);
+            Ok((
+                place,
+                token.map(|(_, token)| ListedToken { token, last_use }),
+            ))
         })
         .collect::<Result<_, Refusal>>()?;
-    Ok(cut(rows, limit))
+    Ok(cut_readable(rows, limit))
 }
 
 /// The latest transaction of a token, by one probe of the index.

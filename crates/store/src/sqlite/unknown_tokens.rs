@@ -114,7 +114,7 @@ impl SqliteStore {
                     })
                     .optional()?,
             };
-            page(rows, limit, last_read)
+            Ok(page(rows, limit, last_read))
         });
         Ok(found.map_err(Refusal::into_unavailable)?)
     }

@@ -4,7 +4,7 @@ use super::{SqliteStore, api_keys, audit};
 use crate::admins::Admins;
 use crate::directory::to_text;
 use crate::refusal::Refusal;
-use crate::users::{UserRow, entry, user};
+use crate::users::{UserRow, entry, readable, user};
 use central::Timestamp;
 use central::model::{Origin, User, UserPasswordHash};
 use central::ports::{USERS_MAX, Unavailable, UserChange, UserNotAdded, UserNotChanged, Users};
@@ -136,11 +136,12 @@ fn is_last(
 }
 
 pub(crate) fn all(connection: &Connection) -> Result<Vec<(User, UserPasswordHash)>, Refusal> {
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM users ORDER BY name"))?
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM users ORDER BY name"))?;
+    let rows = statement
         .query_map([], row)?
-        .map(|row| user(row?))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    readable(rows)
 }
 
 fn named(connection: &Connection, name: &str) -> Result<Option<(User, UserPasswordHash)>, Refusal> {

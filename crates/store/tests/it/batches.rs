@@ -97,7 +97,7 @@ fn an_item_shows_its_command_as_the_list_of_commands_does<A: Adapter>() {
     assert_eq!(listed, of_items);
 }
 
-fn new(number: u128, chargers: usize) -> NewBatch {
+pub(crate) fn new(number: u128, chargers: usize) -> NewBatch {
     NewBatch {
         id: BatchId(Uuid::from_u128(number << 64)),
         plan: BatchPlan {

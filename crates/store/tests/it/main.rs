@@ -38,6 +38,7 @@ mod size;
 mod sqlite_outages;
 mod tokens;
 mod unknown_tokens;
+mod unreadable;
 mod upgrade;
 mod users;
 mod webhooks;

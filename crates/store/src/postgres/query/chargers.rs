@@ -7,7 +7,7 @@ use crate::postgres::error;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use crate::removed::removal;
-use crate::state::{Gateways, Unreadable, last_spelling, read_with, readable};
+use crate::state::{Gateways, Unreadable, last_spelling, or_leave_out, read_with, readable};
 use central::model::{
     Actor, ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
     GatewayState, UNKNOWN,
@@ -83,7 +83,12 @@ pub(super) async fn page(
         let (mut places, mut selected) = (Vec::new(), Vec::new());
         for row in rows {
             reached.clone_from(&row.key);
-            let stored = row.read(&gateways, Unreadable::IsNone)?;
+            // What fails here are the settings: a state that cannot be read is as if there were none.
+            let whose = format!("charger {reached}");
+            let read = row.read(&gateways, Unreadable::IsNone);
+            let Some(stored) = or_leave_out(read, &whose) else {
+                continue;
+            };
             if filter.has(&stored.charger, stored.settings.as_ref())
                 && filter.has_removal(stored.removal.is_some(), stored.charger.online)
             {
@@ -295,7 +300,7 @@ struct Stored {
 
 impl StoredRow {
     fn read(self, gateways: &Gateways, unreadable: Unreadable) -> Result<Stored, Refusal> {
-        let removal = removal(self.removed_at, self.removed_by.as_deref())?;
+        let removal = removal(&self.key, self.removed_at, self.removed_by.as_deref());
         let settings = match (self.id, self.registration, self.version) {
             (Some(id), Some(registration), Some(version)) => {
                 let row = (

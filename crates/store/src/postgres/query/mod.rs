@@ -14,13 +14,13 @@ use super::{PostgresStore, dead_letters, error, quirks};
 use crate::audit;
 use crate::paging::{
     after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_received,
-    after_transaction, at_most, before_connection, cut,
+    after_transaction, at_most, before_connection, cut_readable,
 };
 use crate::refusal::Refusal;
 use central::model::{AuditView, ChargerKey, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
     AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, DeadLetterRow,
-    GatewayRun, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError,
+    GatewayRun, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, QueryError,
     QueryStore, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
 use central::{GatewayId, RecordId, Timestamp};
@@ -250,9 +250,8 @@ async fn audit_page(
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    let rows = rows.into_iter().map(|row| {
-        let view = audit::view(row)?;
-        Ok((Place::Audit(view.no), view))
-    });
-    Ok(cut(rows.collect::<Result<_, Refusal>>()?, limit))
+    Ok(cut_readable(
+        rows.into_iter().map(audit::listed).collect(),
+        limit,
+    ))
 }

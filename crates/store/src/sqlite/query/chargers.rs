@@ -1,12 +1,13 @@
 //! Chargers and their connectors.
 
-use super::cut;
+use crate::directory::profile;
+use crate::paging::cut;
 use crate::refusal::Refusal;
-use crate::sqlite::charger_settings::one_profile;
-use crate::state::{Gateways, Unreadable, last_spelling, read_with, readable};
+use crate::sqlite::charger_settings::{one_profile, profile_row};
+use crate::state::{Gateways, Unreadable, last_spelling, or_leave_out, read_with, readable};
 use central::model::{
-    Actor, ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
-    GatewayState,
+    Actor, ChargerKey, ChargerProfile, ChargerSettings, ChargerState, ChargerView, ConnectorState,
+    ConnectorView, GatewayState,
 };
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use central::{GatewayId, Timestamp};
@@ -48,7 +49,13 @@ pub(super) fn page(
         && let Some(row) = rows.next()?
     {
         let key = ChargerKey::of(&row.get::<_, String>(0)?);
-        let Some(stored) = stored(connection, &gateways, &key, Unreadable::IsNone)? else {
+        let settings = profile_row(connection, &key)?.map(profile).transpose();
+        let Some(settings) = or_leave_out(settings, &format_args!("charger {key}")) else {
+            continue;
+        };
+        let settings = settings.map(|(_, profile, version)| (profile, version));
+        let stored = stored(connection, &gateways, &key, settings, Unreadable::IsNone)?;
+        let Some(stored) = stored else {
             continue;
         };
         let is_online = stored.charger.online;
@@ -67,7 +74,8 @@ pub(super) fn page(
 
 pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<ChargerDetail>, Refusal> {
     let (gateways, key) = (gateways(connection)?, ChargerKey::of(id));
-    let stored = stored(connection, &gateways, &key, Unreadable::IsNone)?;
+    let settings = one_profile(connection, &key)?;
+    let stored = stored(connection, &gateways, &key, settings, Unreadable::IsNone)?;
     stored
         .map(|stored| stored.with_connectors(connection, Unreadable::IsNone))
         .transpose()
@@ -109,13 +117,13 @@ fn stored(
     connection: &Connection,
     gateways: &Gateways,
     key: &ChargerKey,
+    settings: Option<(ChargerProfile, u64)>,
     unreadable: Unreadable,
 ) -> Result<Option<Stored>, Refusal> {
     let found: Option<(i64, String)> = connection
         .prepare_cached("SELECT no, state FROM chargers WHERE key = ?1 AND state IS NOT NULL")?
         .query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let settings = one_profile(connection, key)?;
     let settings = settings.map(|(profile, version)| ChargerSettings::of(&profile, version));
     let (no, state) = match (found, &settings) {
         (Some((no, json)), _) => (Some(no), read_with(&json, key, unreadable)?),
@@ -136,7 +144,7 @@ fn stored(
         no,
         charger: gateways.view(spelling, &state),
         settings,
-        removal: crate::removed::removal(at, actor.as_deref())?,
+        removal: crate::removed::removal(key.as_str(), at, actor.as_deref()),
     }))
 }
 
@@ -154,7 +162,8 @@ pub(in crate::sqlite) fn numbered(
         return Ok(None);
     };
     let key = ChargerKey::of(&key);
-    let stored = stored(connection, gateways, &key, Unreadable::Fails)?;
+    let settings = one_profile(connection, &key)?;
+    let stored = stored(connection, gateways, &key, settings, Unreadable::Fails)?;
     stored
         .map(|stored| stored.with_connectors(connection, Unreadable::Fails))
         .transpose()

@@ -11,14 +11,14 @@ pub(super) mod transactions;
 use crate::audit;
 use crate::paging::{
     after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_received,
-    after_transaction, at_most, before_connection, cut,
+    after_transaction, at_most, before_connection, cut_readable,
 };
 use crate::refusal::Refusal;
 use crate::sqlite::{SqliteStore, dead_letters, meter_values, quirks};
 use central::model::{AuditView, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
     AuditFilter, ChargerDetail, ChargerFilter, ConnectionRow, DeadLetterFilter, DeadLetterRow,
-    GatewayRun, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, Place, QueryError,
+    GatewayRun, MentionFilter, MessageFilter, MessageRow, Page, PageRequest, QueryError,
     QueryStore, QuirkFilter, ReadingFilter, ReadingRows, RowPlace, TransactionFilter, WireId,
 };
 use central::{GatewayId, RecordId, Timestamp};
@@ -204,9 +204,6 @@ fn audit_page(
         at_most(limit + 1),
     ];
     let rows = statement.query_map(wanted, |row| row.try_into())?;
-    let rows = rows.map(|row| {
-        let view = audit::view(row?)?;
-        Ok((Place::Audit(view.no), view))
-    });
-    Ok(cut(rows.collect::<Result<_, Refusal>>()?, limit))
+    let rows = rows.map(|row| Ok(audit::listed(row?)));
+    Ok(cut_readable(rows.collect::<Result<_, Refusal>>()?, limit))
 }
