@@ -21,7 +21,8 @@ pub struct ApiConfig {
     /// 1 to 600,000.
     pub request_timeout_ms: u64,
     /// Maximum number of concurrent queries to the database. Default 4; 1 to 64. Each takes a thread while it
-    /// runs; further requests wait up to `request_timeout_ms`.
+    /// runs; further requests wait up to `request_timeout_ms`. One key, one user, or one address without a key has at most
+    /// half of them at once.
     pub database_calls_max: usize,
     /// Maximum number of connections. Default 256; 1 to 10,000. In addition, 64 connections are reserved for
     /// health and metrics; other requests on these are answered with 503.

@@ -20,6 +20,11 @@ pub const METRICS: &[Metric] = &[
         "Requests answered with 503 because too many queries were running",
     ),
     Metric::counter(
+        "wattpost_api_database_crowded_total",
+        Unit::Count,
+        "Requests answered with 503 because the same caller had its share of the running queries",
+    ),
+    Metric::counter(
         "wattpost_api_database_timeouts_total",
         Unit::Count,
         "Requests answered with 503 because a query took too long",

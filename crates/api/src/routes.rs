@@ -13,7 +13,7 @@ use crate::{
     actions, api_keys, audit, batches, charger_password, charger_settings, chargers, closings,
     commands, dashboard, dead_letters, disconnects, etag, events, freshness, handshakes, health,
     import, local_lists, messages, meter_values, openapi, operations, page, pipeline, quirks,
-    reports, schema, sessions, sites, support_bundle, tokens, traces, transaction_messages,
+    reports, schema, sessions, shares, sites, support_bundle, tokens, traces, transaction_messages,
     transactions, unknown_tokens, uptime, users, version, webhook_routes,
 };
 use axum::body::Body;
@@ -978,7 +978,7 @@ async fn authenticated(
         Some((quota, seconds)) => {
             ApiError::too_many_requests(quota.requests, seconds).into_response()
         }
-        None => next.run(request).await,
+        None => shares::answering(shares::caller(&request), next.run(request)).await,
     };
     if let Some(quota) = quota {
         quota_headers(response.headers_mut(), quota);

@@ -11,6 +11,7 @@ use crate::page::ListAnswer;
 use crate::passwords::Passwords;
 use crate::pipeline::Overview;
 use crate::rate_limit::RateLimit;
+use crate::shares::Shares;
 use crate::wrong_port::WrongPort;
 use crate::{AlertDeps, ApiDeps, Build, SupportDeps, WebhookDeps};
 use axum::body::{Body, Bytes, to_bytes};
@@ -76,6 +77,7 @@ pub(crate) struct AppState {
     /// Whether metrics need a key, as soon as there is one.
     pub(crate) metrics_need_key: bool,
     calls: Arc<Semaphore>,
+    shares: Shares,
     timeout: Duration,
 }
 
@@ -144,6 +146,7 @@ impl AppState {
             rate_limit: RateLimit::new(config.requests_per_minute_max),
             metrics_need_key: config.metrics_need_key,
             calls: Arc::new(Semaphore::new(config.database_calls_max)),
+            shares: Shares::of(config.database_calls_max),
             timeout: config.request_timeout(),
         }
     }
@@ -357,13 +360,24 @@ impl AppState {
 
     /// Runs a query on a blocking thread.
     ///
-    /// A query that exceeds the timeout keeps its permit until it ends, because its thread is still in use.
+    /// A query that exceeds the timeout keeps its permits until it ends, because its thread is still in use.
     pub(crate) async fn run<T, F>(&self, query: F) -> Result<T, ApiError>
     where
         T: Send + 'static,
         F: FnOnce(&dyn QueryStore) -> Result<T, ApiError> + Send + 'static,
     {
         let deadline = Instant::now() + self.timeout;
+        // The caller's own first: a request that waits for it is not in the queue of all.
+        let share = match self.shares.of_caller() {
+            None => None,
+            Some(calls) => {
+                let Ok(share) = timeout_at(deadline, calls.acquire_owned()).await else {
+                    metrics::counter!("wattpost_api_database_crowded_total").increment(1);
+                    return Err(ApiError::crowded(self.timeout, self.shares.each));
+                };
+                Some(share.map_err(|_| ApiError::internal())?)
+            }
+        };
         let permit = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned());
         let Ok(permit) = permit.await else {
             metrics::counter!("wattpost_api_database_busy_total").increment(1);
@@ -375,7 +389,7 @@ impl AppState {
         let request = tracing::Span::current();
         let call = tokio::task::spawn_blocking(move || {
             let answer = request.in_scope(|| query(&*store));
-            drop(permit);
+            drop((permit, share));
             answer
         });
         let Ok(ended) = timeout_at(deadline, call).await else {

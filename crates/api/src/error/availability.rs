@@ -2,7 +2,7 @@
 
 use super::ApiError;
 use super::kinds::{
-    BUSY, INTERNAL, NOT_STORED, TIMEOUT, TOO_MANY_CONNECTIONS, TOO_MANY_STREAMS,
+    BUSY, CROWDED, INTERNAL, NOT_STORED, TIMEOUT, TOO_MANY_CONNECTIONS, TOO_MANY_STREAMS,
     TOO_MANY_WAITING, UNAVAILABLE, UNREADABLE,
 };
 use central::ports::{Unavailable, UnavailableKind};
@@ -44,6 +44,18 @@ impl ApiError {
             &BUSY,
             format!(
                 "Other requests kept the database busy for {} ms; repeat the request.",
+                timeout.as_millis()
+            ),
+        )
+        .retry_after_s(5)
+    }
+
+    pub(crate) fn crowded(timeout: Duration, calls: usize) -> Self {
+        Self::new(
+            &CROWDED,
+            format!(
+                "Other requests of the same caller kept all {calls} database calls that it may have at once busy for {} \
+                 ms; send fewer requests at once, or narrow them (limit, from, to).",
                 timeout.as_millis()
             ),
         )

@@ -117,6 +117,7 @@ kinds! {
     UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
     TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";
     BUSY, SERVICE_UNAVAILABLE, "busy", "Busy", "other requests kept the database busy until the timeout";
+    CROWDED, SERVICE_UNAVAILABLE, "crowded", "Too many slow requests", "other requests of the same key, user or address kept its half of the database calls busy until the timeout";
     TOO_MANY_CONNECTIONS, SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections", "all connections are in use; only health and metrics are answered";
     NOT_STORED, SERVICE_UNAVAILABLE, "not_stored", "Not stored yet", "the record that `min_seq` names was not stored within 5 seconds";
     TOO_MANY_WAITING, SERVICE_UNAVAILABLE, "too_many_waiting", "Too many waiting requests", "64 requests wait for the record that their `min_seq` names";

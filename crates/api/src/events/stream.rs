@@ -6,6 +6,7 @@
 use super::hub::{News, Written};
 use super::{Begin, STEP, Wanted};
 use crate::error::ApiError;
+use crate::shares;
 use crate::state::AppState;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -57,7 +58,12 @@ pub(super) async fn start(
         after,
         sent: after,
     };
-    tokio::spawn(stream.run(events, permit));
+    let stream = stream.run(events, permit);
+    // What the stream reads later is read for the same caller.
+    match shares::current() {
+        Some(caller) => tokio::spawn(shares::answering(caller, stream)),
+        None => tokio::spawn(stream),
+    };
     let body = stream::unfold(receiver, |mut receiver| async {
         let piece: Bytes = receiver.recv().await?;
         Some((Ok::<_, Infallible>(piece), receiver))

@@ -1,12 +1,15 @@
 //! API keys: which requests need one, what each scope permits, and that no answer or log line contains a key.
 
 use crate::support::*;
+use crate::webhooks::new_postgres;
 use api::{Api, ApiConfig, ApiDeps, StartError};
 use central::Timestamp;
 use central::model::Scope;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use store::{PostgresOptions, PostgresStore};
+use tokio::task::block_in_place;
 
 /// A route that needs the scope `read`.
 const LIST: &str = "/api/v1/chargers";
@@ -375,4 +378,112 @@ async fn metrics_need_a_key_if_the_setting_says_so() {
     );
     assert_eq!(with_key(addr, "/metrics", &secret).await.status, 200);
     assert_eq!(get(addr, "/health/ready").await.status, 200);
+}
+
+/// A key whose lists are slow has half of the database calls, and every other key gets one at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_key_leaves_half_of_the_database_calls_to_others() {
+    let (store, switch) = switched();
+    let keys = Arc::new(MemoryKeys::default());
+    let secrets = ["a", "b", "c"].map(|name| keys.add(name, Scope::Read, None));
+    let config = ApiConfig {
+        request_timeout_ms: 1_500,
+        database_calls_max: 4,
+        ..config()
+    };
+    let deps = ApiDeps {
+        keys: Some(Arc::clone(&keys) as _),
+        ..deps(&store)
+    };
+    let api = Api::start(config, deps).await.expect("it starts");
+    let addr = api.local_addr();
+    let ask = |name: usize, requests: usize| {
+        let secret = &secrets[name];
+        let ask = |_| {
+            let secret = secret.clone();
+            tokio::spawn(async move { with_key(addr, LIST, &secret).await })
+        };
+        (0..requests).map(ask).collect::<Vec<_>>()
+    };
+    switch.set(Behaviour::Blocks);
+    let of_a = ask(0, 10);
+    until("the queries of a", || switch.blocked() == 2).await;
+    // Its other requests wait already, and take nothing from b.
+    let of_b = ask(1, 1);
+    until("the query of b", || switch.blocked() == 3).await;
+    let mut codes = Vec::new();
+    for answer in of_a {
+        let answer = answer.await.expect("no panic");
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, Some("5"))
+        );
+        codes.push(answer.error().0);
+    }
+    codes.sort();
+    assert_eq!(codes[..8], ["crowded"; 8]);
+    assert_eq!(codes[8..], ["timeout"; 2]);
+    for answer in of_b {
+        assert_eq!(answer.await.expect("no panic").error().0, "timeout");
+    }
+    // Those of a and b still run: one of the four is left, and c has it.
+    let of_c = ask(2, 3);
+    until("the query of c", || switch.blocked() == 4).await;
+    let mut codes = Vec::new();
+    for answer in of_c {
+        codes.push(answer.await.expect("no panic").error().0);
+    }
+    codes.sort();
+    assert_eq!(codes, ["busy", "crowded", "timeout"]);
+    switch.set(Behaviour::Answers);
+    until("the end of the queries", || switch.blocked() == 0).await;
+    for secret in &secrets {
+        assert_eq!(with_key(addr, LIST, secret).await.status, 200);
+    }
+}
+
+/// The same with lists of PostgreSQL that wait for another session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_key_with_slow_lists_of_postgresql_does_not_delay_the_requests_of_another() {
+    let url = block_in_place(new_postgres);
+    let store = block_in_place(|| PostgresStore::open(&url, PostgresOptions::default()));
+    let keys = Arc::new(MemoryKeys::default());
+    let [slow, other] = ["slow", "other"].map(|name| keys.add(name, Scope::Read, None));
+    let deps = ApiDeps {
+        keys: Some(Arc::clone(&keys) as _),
+        store: Some(Arc::new(store.expect("it opens"))),
+        ..deps(&Arc::default())
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    let addr = api.local_addr();
+    let ask = |sql: &str| block_in_place(|| testbed::psql(&url, sql)).expect("psql");
+    let holding = {
+        let url = url.clone();
+        let sql = "LOCK TABLE transaction_views IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4)";
+        std::thread::spawn(move || testbed::psql(&url, sql).expect("psql"))
+    };
+    let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted
+                    AND relation = 'transaction_views'::regclass";
+    until("the lock", || ask(held) == "1").await;
+    let lists: Vec<_> = (0..8)
+        .map(|_| {
+            let slow = slow.clone();
+            tokio::spawn(async move { with_key(addr, "/api/v1/transactions", &slow).await })
+        })
+        .collect();
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    until("its lists", || {
+        ask(waiting).parse::<u32>().unwrap_or(0) >= 2
+    })
+    .await;
+    for _ in 0..3 {
+        assert_eq!(with_key(addr, LIST, &other).await.status, 200);
+    }
+    assert_eq!(ask(waiting), "2");
+    assert!(!holding.is_finished(), "the other key waited for the lists");
+    holding.join().expect("no panic");
+    for list in lists {
+        assert_eq!(list.await.expect("no panic").status, 200);
+    }
 }

@@ -19,7 +19,7 @@ async fn a_slow_database_blocks_neither_threads_nor_health() {
     let (store, switch) = switched();
     let config = ApiConfig {
         request_timeout_ms: 300,
-        database_calls_max: 2,
+        database_calls_max: 4,
         ..config()
     };
     let api = start(config, &store).await;
@@ -45,7 +45,7 @@ async fn a_slow_database_blocks_neither_threads_nor_health() {
     }
     codes.sort();
     codes.dedup();
-    assert_eq!(codes, ["busy", "timeout"]);
+    assert_eq!(codes, ["crowded", "timeout"]);
     assert_eq!(
         switch.blocked(),
         2,

@@ -213,6 +213,18 @@ fn postgres() -> &'static testbed::Postgres {
     })
 }
 
+/// The URL of a database of its own, with all tables. Blocks.
+pub(crate) fn new_postgres() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("test{}", COUNT.fetch_add(1, Ordering::SeqCst));
+    let server = postgres();
+    let made = server.superuser_psql(&format!(
+        "CREATE DATABASE {name} OWNER wattpost TEMPLATE migrated"
+    ));
+    made.expect("a database");
+    server.url_as("wattpost", "wattpost", &name)
+}
+
 impl World {
     fn new() -> Self {
         Self::at(Place::Sqlite(tempfile::tempdir().expect("a directory")))
@@ -224,15 +236,7 @@ impl World {
     }
 
     fn make_each() -> [Self; 2] {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("webhooks{}", COUNT.fetch_add(1, Ordering::SeqCst));
-        let server = postgres();
-        let made = server.superuser_psql(&format!(
-            "CREATE DATABASE {name} OWNER wattpost TEMPLATE migrated"
-        ));
-        made.expect("a database");
-        let url = server.url_as("wattpost", "wattpost", &name);
-        [Self::new(), Self::at(Place::Postgres(url))]
+        [Self::new(), Self::at(Place::Postgres(new_postgres()))]
     }
 
     fn at(at: Place) -> Self {
