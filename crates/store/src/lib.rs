@@ -52,7 +52,9 @@ mod webhooks;
 
 pub use self::metrics::METRICS;
 pub use compatible::SCHEMA_USABLE_FROM;
-pub use postgres::{MaintenanceRound, Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
+pub use postgres::{
+    MaintenanceRound, Migrated, MigrationWait, PostgresOpenError, PostgresOptions, PostgresStore,
+};
 pub use retention::Retention;
 pub use sqlite::{
     SCHEMA_VERSION, SqliteOpenError, SqliteOptions, SqliteStore, check_sqlite, copy_sqlite,

@@ -7,10 +7,11 @@ use crate::output::print_line;
 use anyhow::Result;
 use central::ports::{Maintenance, Unavailable};
 use clap::Args;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use store::PostgresStore;
+use store::{MigrationWait, PostgresStore};
 
 /// A start waits no longer for a database that does not answer, or that another process is migrating.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,6 +21,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     settings: SettingsArgs,
+    /// PostgreSQL: for how many seconds it waits for other sessions, such as `pg_dump`, that use the tables. It lets
+    /// others use them in between
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(0..=604_800))]
+    wait: u32,
 }
 
 /// Migrates the database and prints the result.
@@ -33,7 +38,13 @@ pub(crate) fn run(args: &MigrateArgs) -> Result<ExitCode> {
             print_line!("{database}: up to date");
         }
         DatabaseAt::Postgres(url) => {
-            let done = PostgresStore::migrate(url)?;
+            let wait = MigrationWait {
+                total: Duration::from_secs(args.wait.into()),
+                ..MigrationWait::default()
+            };
+            // A closed pipe is no error.
+            let progress = |what: &str| drop(writeln!(std::io::stderr(), "wattpost: {what}"));
+            let done = PostgresStore::migrate_waiting(url, wait, &progress)?;
             print_line!("{database}: {done}");
         }
     }

@@ -55,9 +55,9 @@ use crate::retention::Retention;
 use central::ports::Unavailable;
 pub use error::PostgresOpenError;
 pub use maintenance::MaintenanceRound;
-pub use schema::Migrated;
+pub use schema::{Migrated, MigrationWait};
 use sqlx::Connection;
-use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -152,13 +152,27 @@ impl PostgresStore {
 
     /// Migrates the database at `url` to this build's schema and creates the partitions of the next days. Safe
     /// to repeat, and to run in several processes at once. The role must own the tables or, for an empty
-    /// database, have the right to create them. It waits without a limit for another process that migrates, and
-    /// logs that it waits.
+    /// database, have the right to create them.
     ///
     /// # Errors
-    /// When the database is unavailable, refuses this user, belongs to another program or has a newer schema.
+    /// When the database is unavailable, refuses this user, belongs to another program or has a newer schema, or when other
+    /// sessions keep their locks for longer than the default of [`MigrationWait`].
     pub fn migrate(url: &str) -> Result<Migrated, PostgresOpenError> {
-        migrate(url, None)
+        Self::migrate_waiting(url, MigrationWait::default(), &|_| {})
+    }
+
+    /// As [`PostgresStore::migrate`]. `progress` gets a sentence about each session that it waits for.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::migrate`], with this `wait`.
+    pub fn migrate_waiting(
+        url: &str,
+        wait: MigrationWait,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<Migrated, PostgresOpenError> {
+        migrating(url, async |connect| {
+            schema::migrate(connect, Duration::ZERO, wait, progress).await
+        })
     }
 
     /// Like [`PostgresStore::migrate`], but gives up after `limit` in all, with nothing changed: for a startup
@@ -167,7 +181,22 @@ impl PostgresStore {
     /// # Errors
     /// As [`PostgresStore::migrate`], and when it does not finish within `limit`.
     pub fn migrate_within(url: &str, limit: Duration) -> Result<Migrated, PostgresOpenError> {
-        migrate(url, Some(limit))
+        migrating(url, async |connect| {
+            let wait = MigrationWait {
+                total: limit,
+                ..MigrationWait::default()
+            };
+            let log = |what: &str| tracing::info!("migrating the database: {what}");
+            let done = schema::migrate(connect, limit, wait, &log);
+            match tokio::time::timeout(limit, done).await {
+                Ok(done) => done,
+                Err(_) => Err(PostgresOpenError(format!(
+                    "the database that database.url names was not brought up to date within {} s: another process \
+                     may be migrating it, or its server does not answer; run `wattpost migrate`",
+                    limit.as_secs_f32()
+                ))),
+            }
+        })
     }
 
     /// Updates the list for transactions whose row could not be updated in time when their messages were stored.
@@ -284,22 +313,13 @@ impl Drop for PostgresStore {
     }
 }
 
-fn migrate(url: &str, limit: Option<Duration>) -> Result<Migrated, PostgresOpenError> {
+fn migrating(
+    url: &str,
+    migrate: impl AsyncFnOnce(&PgConnectOptions) -> Result<Migrated, PostgresOpenError>,
+) -> Result<Migrated, PostgresOpenError> {
     let connect = connection::options(url, &PostgresOptions::default())?;
     let runtime = connection::runtime()?;
-    let done = runtime.block_on(async {
-        let Some(limit) = limit else {
-            return schema::migrate(&connect, Duration::ZERO).await;
-        };
-        match tokio::time::timeout(limit, schema::migrate(&connect, limit)).await {
-            Ok(done) => done,
-            Err(_) => Err(PostgresOpenError(format!(
-                "the database that database.url names was not brought up to date within {} s: another process \
-                 may be migrating it, or its server does not answer; run `wattpost migrate`",
-                limit.as_secs_f32()
-            ))),
-        }
-    });
+    let done = runtime.block_on(migrate(&connect));
     // A DNS lookup in progress must not block the caller.
     runtime.shutdown_background();
     done

@@ -7,10 +7,13 @@ use super::{dead_letters, late};
 use crate::compatible::{SCHEMA_USABLE_FROM, is_usable, note_name};
 use crate::refusal::Refusal;
 use central::ports::Unavailable;
+use common::lock::lock;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
+use std::convert::Infallible;
 use std::fmt;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
 const MIGRATIONS: [&str; 31] = [
@@ -133,35 +136,186 @@ pub(crate) async fn check(options: &PgConnectOptions) -> Result<(), CheckError> 
     checked
 }
 
-/// Runs the missing migrations, all in one transaction. `limit` is the timeout of each statement; 0 = none.
+/// How a migration waits for the locks of other sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MigrationWait {
+    /// In all; at least one attempt is made. Then the migration gives up, with nothing changed. Default 10 minutes.
+    pub total: Duration,
+    /// For one lock of a table. Whatever else uses the table queues behind the migration meanwhile, so it is short: then
+    /// the attempt is undone, and made again after a pause. Default 2 s.
+    pub lock: Duration,
+}
+
+impl Default for MigrationWait {
+    fn default() -> Self {
+        Self {
+            total: Duration::from_secs(600),
+            lock: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Why an attempt has failed.
+enum AttemptError {
+    /// Another session has a lock; the transaction is rolled back.
+    Locked(PostgresOpenError),
+    Failed(PostgresOpenError),
+}
+
+impl From<PostgresOpenError> for AttemptError {
+    fn from(error: PostgresOpenError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Runs the missing migrations, all in one transaction. `statement` is the timeout of each statement; 0 = none. `progress` is
+/// told what it waits for.
 pub(crate) async fn migrate(
     options: &PgConnectOptions,
-    limit: Duration,
+    statement: Duration,
+    wait: MigrationWait,
+    progress: &(dyn Fn(&str) + Sync),
 ) -> Result<Migrated, PostgresOpenError> {
-    let connecting = tokio::time::timeout(CONNECT_MAX, connect(options));
-    let connected = match connecting.await {
+    let end = Instant::now() + wait.total;
+    let mut pause = wait.lock;
+    let holders = Mutex::new(String::new());
+    loop {
+        let mut connection = connect_to_migrate(options).await?;
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| PostgresOpenError(cannot_migrate(&error)))?;
+        // Before the attempt: a lock is waited for only shortly.
+        let watching = tokio::time::timeout(CONNECT_MAX, options.connect()).await;
+        let watching = watching.ok().and_then(Result::ok);
+        let attempted = tokio::select! {
+            attempted = attempt(&mut connection, statement, wait, end) => attempted,
+            never = watch(watching, pid, wait.lock, &holders, progress) => match never {},
+        };
+        let error = match attempted {
+            Ok(migrated) => {
+                let _ = connection.close().await;
+                return Ok(migrated);
+            }
+            Err(AttemptError::Failed(error)) => return Err(error),
+            Err(AttemptError::Locked(error)) => error,
+        };
+        // Also what it has queued behind it goes on now.
+        let _ = connection.close().await;
+        let holders = std::mem::take(&mut *lock(&holders));
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let holders = match holders.is_empty() {
+                true => String::new(),
+                false => format!(" that {holders} held"),
+            };
+            return Err(PostgresOpenError(format!(
+                "{error}: it waited {} s for a lock{holders}. Nothing is changed; end that session, or repeat with a longer \
+                 --wait",
+                wait.total.as_secs()
+            )));
+        }
+        let next = pause.min(left);
+        progress(&format!(
+            "the attempt is undone, so that other sessions go on; the next one is in {} s, and the last one in {} s",
+            next.as_secs_f32().ceil(),
+            left.as_secs()
+        ));
+        tokio::time::sleep(next).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Looks, while the session `pid` waits for a lock, which sessions have it, and tells that once. Never returns. Without a
+/// connection it looks at nothing.
+async fn watch(
+    watching: Option<PgConnection>,
+    pid: i32,
+    lock_wait: Duration,
+    holders: &Mutex<String>,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Infallible {
+    let Some(mut connection) = watching else {
+        return std::future::pending().await;
+    };
+    let pause = (lock_wait / 8).max(Duration::from_millis(20));
+    loop {
+        tokio::time::sleep(pause).await;
+        // Of several, the one that is oldest.
+        let found: Result<Vec<Holder>, sqlx::Error> = sqlx::query_as(
+            "SELECT a.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), coalesce(a.state, ''),
+                 coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::bigint, left(coalesce(a.query, ''), 200)
+             FROM pg_stat_activity a WHERE a.pid = ANY(pg_blocking_pids($1)) ORDER BY a.xact_start, a.pid LIMIT 3",
+        )
+        .bind(pid)
+        .fetch_all(&mut connection)
+        .await;
+        let Some(first) = found.ok().and_then(|found| found.into_iter().next()) else {
+            continue;
+        };
+        let mut known = lock(holders);
+        if known.is_empty() {
+            progress(&format!(
+                "waiting for a lock that {} has",
+                described(&first)
+            ));
+        }
+        *known = described(&first);
+    }
+}
+
+/// Process, application, role, state, seconds of its transaction, and the latest statement of a session.
+type Holder = (i32, String, String, String, i64, String);
+
+fn described((pid, application, role, state, seconds, query): &Holder) -> String {
+    let query: Vec<&str> = query.split_whitespace().collect();
+    let query: String = query.join(" ").chars().take(100).collect();
+    format!(
+        "the session {pid} of PostgreSQL ({application:?}, role {role:?}, {state}, in a transaction for {seconds} s, \
+         latest statement: {query})"
+    )
+}
+
+async fn connect_to_migrate(options: &PgConnectOptions) -> Result<PgConnection, PostgresOpenError> {
+    let connected = match tokio::time::timeout(CONNECT_MAX, connect(options)).await {
         Ok(connected) => connected,
         Err(_) => Err(late(CONNECT_MAX).into()),
     };
-    let mut connection = connected.map_err(|error| match error {
+    connected.map_err(|error| match error {
         CheckError::Unusable(error) => error,
         CheckError::Unavailable(error) => PostgresOpenError(format!(
             "{}; is the server that database.url names running?",
             error.detail
         )),
-    })?;
-    let failed = |error: sqlx::Error| cannot_migrate(&error);
-    check_encoding(&mut connection).await.map_err(failed)??;
+    })
+}
+
+/// Migrates, unless a lock of another session prevents it.
+async fn attempt(
+    connection: &mut PgConnection,
+    statement: Duration,
+    wait: MigrationWait,
+    end: Instant,
+) -> Result<Migrated, AttemptError> {
+    let failed = |error: sqlx::Error| attempt_error(&error);
+    check_encoding(connection).await.map_err(failed)??;
     let mut transaction = connection.begin().await.map_err(failed)?;
-    // Other processes may be migrating too, and may take long.
-    let millis = limit.as_millis();
-    let limits =
-        format!("SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
+    // Nobody waits behind this one: another process may be migrating, and may take long.
+    let left = end.saturating_duration_since(Instant::now()).max(wait.lock);
+    limit(&mut transaction, statement, left)
+        .await
+        .map_err(failed)?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
-    lock(&mut transaction).await.map_err(failed)?;
+    limit(&mut transaction, statement, wait.lock)
+        .await
+        .map_err(failed)?;
     let found = version(&mut transaction)
         .await
         .map_err(failed)?
@@ -170,7 +324,7 @@ pub(crate) async fn migrate(
         .await
         .map_err(failed)?
     {
-        return Err(newer(found));
+        return Err(newer(found).into());
     }
     if (1..SCHEMA_USABLE_FROM.cast_signed()).contains(&found) {
         // Programs that know this version only cannot go on: what they write is committed before, or refused after.
@@ -213,31 +367,32 @@ pub(crate) async fn migrate(
     transaction.commit().await.map_err(failed)?;
     // Maintenance creates the other partitions, after it has moved the rows that prevent it.
     sqlx::query("SELECT wattpost_maintain((extract(epoch FROM now()) * 1000)::bigint, 0, false)")
-        .execute(&mut connection)
+        .execute(connection)
         .await
         .map_err(failed)?;
-    let _ = connection.close().await;
     Ok(Migrated {
         from: found.unsigned_abs(),
         to: LATEST.max(found).unsigned_abs(),
     })
 }
 
-async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let is_locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
-        .bind(LOCK)
-        .fetch_one(&mut *connection)
-        .await?;
-    if is_locked {
-        return Ok(());
-    }
-    tracing::warn!("another process migrates the database or creates partitions; waiting for it");
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(LOCK)
+/// Sets the timeouts of the statements of a transaction, for each statement and for each lock. 0 = none.
+async fn limit(
+    connection: &mut PgConnection,
+    statement: Duration,
+    lock: Duration,
+) -> Result<(), sqlx::Error> {
+    let (statement, lock) = (statement.as_millis(), lock.as_millis().min(MILLIS_MAX));
+    let limits =
+        format!("SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
         .execute(connection)
-        .await?;
-    Ok(())
+        .await
+        .map(|_| ())
 }
+
+/// The longest timeout that PostgreSQL takes, in milliseconds.
+const MILLIS_MAX: u128 = i32::MAX as u128;
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, CheckError> {
     let error = match options.connect().await {
@@ -383,9 +538,18 @@ fn newer(found: i32) -> PostgresOpenError {
     ))
 }
 
-fn cannot_migrate(error: &sqlx::Error) -> PostgresOpenError {
+fn attempt_error(error: &sqlx::Error) -> AttemptError {
+    let sentence = PostgresOpenError(cannot_migrate(error));
+    match error::code(error).as_str() {
+        // A lock that was not given in time, or two sessions that waited for each other.
+        "55P03" | "40P01" => AttemptError::Locked(sentence),
+        _ => AttemptError::Failed(sentence),
+    }
+}
+
+fn cannot_migrate(error: &sqlx::Error) -> String {
     let detail = error::detail(error);
-    PostgresOpenError(match error::code(error).as_str() {
+    match error::code(error).as_str() {
         "42501" => format!(
             "the role in database.url may not create or change tables: {detail}; migrate as the owner of the \
              database (docs/database.md)"
@@ -395,7 +559,7 @@ fn cannot_migrate(error: &sqlx::Error) -> PostgresOpenError {
              database of Wattpost's own"
         ),
         _ => format!("migrate the database: {detail}"),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use central::model::{ChargerKey, TransactionView};
 use central::ports::{Maintenance, Store};
 use central::project::Changes;
 use central::query::{QueryStore, TransactionFilter, all_transactions};
-use store::PostgresStore;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use store::{MigrationWait, PostgresStore};
 
 /// What the first build stored for an open session: its charger's key, its id, its state, its view.
 fn open_session() -> (String, String, String, TransactionView) {
@@ -115,6 +117,59 @@ fn postgres_sessions_that_were_open_at_the_upgrade_are_superseded() {
         store.maintain(at(30)).unwrap();
     }
     check(&store);
+}
+
+/// A session that reads a table for long, as `pg_dump` does, delays a migration, and the migration delays nobody else.
+#[test]
+fn a_migration_that_waits_for_a_reader_names_it_and_lets_others_through() {
+    let database = PostgresDatabase::bare();
+    database.execute(include_str!("../../migrations/postgres/0001_initial.sql"));
+    database.execute("INSERT INTO wattpost_schema VALUES (1)");
+    let wait = |seconds| MigrationWait {
+        total: Duration::from_secs(seconds),
+        lock: Duration::from_secs(1),
+    };
+    let lines = Mutex::new(Vec::new());
+    let progress = |line: &str| lines.lock().unwrap().push(line.to_owned());
+    let dump = "SET application_name = 'a dump';
+        LOCK TABLE chargers, transactions, wattpost_schema IN ACCESS SHARE MODE";
+    let url = database.url();
+    let migrate = |seconds, progress: &(dyn Fn(&str) + Sync)| {
+        PostgresStore::migrate_waiting(&url, wait(seconds), progress)
+    };
+    let migrated = std::thread::scope(|scope| {
+        let mut migrating = None;
+        database.hold(dump, || {
+            let refused = scope.spawn(|| migrate(0, &|_: &str| {}));
+            let refused = refused.join().unwrap().unwrap_err().to_string();
+            assert!(refused.contains(r#""a dump""#), "{refused}");
+            assert!(refused.contains("LOCK TABLE chargers"), "{refused}");
+            assert!(refused.contains("--wait"), "{refused}");
+            migrating = Some(scope.spawn(|| migrate(120, &progress)));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while lines.lock().unwrap().len() < 2 {
+                assert!(Instant::now() < deadline, "it does not wait");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // Each attempt holds others back for a second at most. Without a limit these would wait until the dump ends.
+            let reading = scope.spawn(|| {
+                let began = Instant::now();
+                for _ in 0..5 {
+                    database.query("SELECT count(*)::text AS value FROM transactions");
+                    database.query("SELECT version::text AS value FROM wattpost_schema");
+                }
+                began.elapsed()
+            });
+            let took = reading.join().unwrap();
+            assert!(took < Duration::from_secs(20), "{took:?}");
+        });
+        migrating.unwrap().join().unwrap()
+    });
+    let migrated = migrated.unwrap();
+    assert_eq!((migrated.from, migrated.to), (1, store::SCHEMA_VERSION));
+    let lines = lines.into_inner().unwrap();
+    assert!(lines[0].contains(r#""a dump""#), "{lines:?}");
+    assert!(lines[1].contains("the attempt is undone"), "{lines:?}");
 }
 
 /// The dumps that `scripts/fixtures.sh` has made of PostgreSQL with each release.
