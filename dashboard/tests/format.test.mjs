@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { load } from './support.mjs';
 
 process.env.TZ = 'Europe/Berlin';
-const { STEPS_S, counted, roundTimes, tickTexts } = await load('format');
+const { STEPS_S, counted, roundTimes, shortened, tickTexts } = await load('format');
 const { ticksOf } = await load('day');
 const axis = (from, to) => tickTexts(roundTimes(Date.parse(from), Date.parse(to), 6));
 
@@ -17,6 +17,11 @@ test('an axis has round times, seconds only where they differ, and days where th
   assert.deepEqual(axis('2026-10-01T18:20:00+02:00', '2026-10-30T12:00:00+01:00'), ['06 Oct', '11 Oct', '16 Oct', '21 Oct', '26 Oct']);
   assert.deepEqual(tickTexts([Date.parse('2026-10-23T20:00:00+02:00'), Date.parse('2026-10-24T08:00:00+02:00')]), ['23 Oct 20:00', '24 Oct 08:00']);
   assert.deepEqual(tickTexts([]), []);
+});
+
+test('of the id of a process a sentence has the end', () => {
+  assert.equal(shortened('gateway 01a229c4-22a8-75b1-bf95-0727041b6258 on vm, gateway on b'), 'gateway …1b6258 on vm, gateway on b');
+  assert.equal(shortened('01a229c4-22a8'), '01a229c4-22a8');
 });
 
 test('one thing is not told as many', () => {

@@ -4,5 +4,6 @@ import './pages/lists.mjs';
 import './pages/dialogs.mjs';
 import './pages/objects.mjs';
 import './pages/state.mjs';
+import './pages/parts.mjs';
 import './pages/live.mjs';
 import './pages/served.mjs';

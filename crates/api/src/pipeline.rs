@@ -71,12 +71,14 @@ struct Known {
     processes: HashMap<Uuid, Entry>,
     database: DatabaseSeen,
     /// Since when a call to the database has not returned.
-    asking_since: Option<Instant>,
+    asking_since: Option<(Instant, Timestamp)>,
 }
 
 struct Entry {
     report: ProcessReport,
     heard: Instant,
+    /// The same by the clock. It is one value for a report, however often the database is read.
+    heard_at: Timestamp,
     /// Earlier reports of the same start, oldest first.
     earlier: VecDeque<ProcessReport>,
     is_retired: bool,
@@ -91,6 +93,7 @@ impl Entry {
             report: self.report.clone(),
             before: self.earlier.front().cloned(),
             age_ms: self.age_ms(at),
+            heard_at: self.heard_at,
             is_retired: self.is_retired,
             counted: self.counted.clone(),
         }
@@ -191,7 +194,7 @@ impl Overview {
                 _ = interval.tick() => {}
             }
             let (overview, counts) = (Arc::clone(&self), Arc::clone(&counts));
-            lock(&self.known).asking_since = Some(Instant::now());
+            lock(&self.known).asking_since = Some((Instant::now(), Timestamp(now_ms())));
             let reading = tokio::task::spawn_blocking(move || overview.read(&mut lock(&counts)));
             tokio::select! {
                 // The thread ends with its call.
@@ -347,6 +350,9 @@ impl Overview {
 
 impl Known {
     fn hear(&mut self, report: ProcessReport, heard: Instant, is_retired: bool) {
+        let ago = Instant::now().saturating_duration_since(heard);
+        let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(0);
+        let heard_at = Timestamp(now_ms().saturating_sub(ago_ms));
         let Some(entry) = self.processes.get_mut(&report.id) else {
             if self.processes.len() >= PROCESSES_MAX {
                 let oldest = self.processes.iter().min_by_key(|(_, entry)| entry.heard);
@@ -359,6 +365,7 @@ impl Known {
                 earlier: VecDeque::new(),
                 report,
                 heard,
+                heard_at,
                 is_retired,
                 counted,
                 positions: VecDeque::new(),
@@ -366,12 +373,13 @@ impl Known {
             self.processes.insert(entry.report.id, entry);
             return;
         };
-        if heard < entry.heard {
-            // The database has an older report, which says only whether the gateway was retired since.
+        let is_same = (report.started_at, report.at) == (entry.report.started_at, entry.report.at);
+        if heard < entry.heard || is_same {
+            // The database has an older report, or the same again, which says only whether the gateway was retired since.
             entry.is_retired |= is_retired;
             return;
         }
-        (entry.heard, entry.is_retired) = (heard, is_retired);
+        (entry.heard, entry.heard_at, entry.is_retired) = (heard, heard_at, is_retired);
         if report.started_at != entry.report.started_at {
             entry.earlier.clear();
         } else if report.at.0 - entry.report.at.0 >= RATE_MS_MIN || entry.earlier.is_empty() {
@@ -452,12 +460,10 @@ impl Known {
     /// What is known of the database now: a call that does not return is no answer.
     fn database_now(&self, now: Timestamp) -> DatabaseSeen {
         let mut seen = self.database.clone();
-        if let Some(asking) = self.asking_since
+        if let Some((asking, since)) = self.asking_since
             && asking.elapsed() >= ANSWER_WITHIN
             && seen.up != Some(false)
         {
-            let for_ms = i64::try_from(asking.elapsed().as_millis()).unwrap_or(0);
-            let since = now.plus_millis(-for_ms);
             (seen.up, seen.since) = (Some(false), Some(since));
             let words = format!("database does not answer: a query has waited since {since}");
             seen.last_error = Some((now, words));
@@ -557,6 +563,7 @@ mod tests {
                 restarts: Vec::new(),
             },
             heard: Instant::now(),
+            heard_at: Timestamp(now_ms()),
             earlier: VecDeque::new(),
             is_retired: false,
             counted: Ok(Counted {
@@ -604,6 +611,58 @@ mod tests {
             lag.is_some_and(|lag| (60_000..90_000).contains(&lag)),
             "{lag:?}"
         );
+    }
+
+    /// A report as the database has it, which stored it so long ago.
+    fn stored(report: &ProcessReport, age_ms: i64, is_retired: bool) -> Vec<KnownProcess> {
+        vec![KnownProcess {
+            report: report.clone(),
+            age_ms,
+            all_stored: central::Seq(0),
+            is_retired,
+        }]
+    }
+
+    #[test]
+    fn when_a_process_reported_last_is_one_value_however_often_the_database_is_read() {
+        let mut report = entry(10, 10, None, 10).report;
+        let mut known = Known::default();
+        known.hear(report.clone(), Instant::now(), false);
+        let shown = |known: &Known| {
+            let one = known.observed(Instant::now()).remove(0);
+            (one.heard_at, one.is_retired)
+        };
+        let (heard_at, _) = shown(&known);
+        // The database says how old the same report is in whole milliseconds, and stored it a little later.
+        for age_ms in [0, 1, 2] {
+            let ahead = Instant::now() + Duration::from_secs(5);
+            known.take_in(stored(&report, age_ms, age_ms > 1), ahead);
+            assert_eq!(shown(&known), (heard_at, age_ms > 1));
+        }
+        // A new report has a new time.
+        report.at = Timestamp(5_001);
+        known.take_in(stored(&report, 0, false), Instant::now());
+        let (later, is_retired) = shown(&known);
+        assert!(later >= heard_at && !is_retired);
+    }
+
+    #[test]
+    fn since_when_a_query_waits_is_one_value_while_it_does() {
+        let Some(began) = Instant::now().checked_sub(ANSWER_WITHIN * 2) else {
+            return;
+        };
+        let known = Known {
+            asking_since: Some((began, Timestamp(7_000))),
+            ..Known::default()
+        };
+        for now in [13_000, 13_999, 14_001] {
+            let seen = known.database_now(Timestamp(now));
+            assert_eq!((seen.up, seen.since), (Some(false), Some(Timestamp(7_000))));
+            let words = seen.last_error.map(|(_, words)| words);
+            let expected =
+                "database does not answer: a query has waited since 1970-01-01T00:00:07.000Z";
+            assert_eq!(words.as_deref(), Some(expected));
+        }
     }
 
     #[test]

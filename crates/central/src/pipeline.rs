@@ -5,13 +5,16 @@
 
 mod answer;
 mod balance;
+mod names;
 mod parts;
 mod told;
 
 pub use answer::{
-    Balance, LastError, Part, PartState, Pipeline, Process, ProcessPart, ProcessState, Watermarks,
+    Balance, LastError, Part, PartFault, PartState, Pipeline, Process, ProcessPart, ProcessState,
+    Watermarks,
 };
 
+pub(crate) use names::Names;
 pub use told::{PART_TOLD_AFTER_MS, PartChange, ToldParts, keep_changes};
 
 use crate::Timestamp;
@@ -29,6 +32,8 @@ pub struct Observed {
     pub before: Option<ProcessReport>,
     /// How long ago the latest report was heard, in milliseconds.
     pub age_ms: i64,
+    /// When it was heard, by the clock of the process that heard it: one value for each report.
+    pub heard_at: Timestamp,
     /// Whether an operator has retired it since.
     pub is_retired: bool,
     /// Of a gateway: what the database has of its records, or why that is not known.
@@ -98,7 +103,8 @@ impl Observed {
         }
     }
 
-    pub(crate) fn name(&self) -> String {
+    /// A name that no other process has.
+    pub(crate) fn full_name(&self) -> String {
         format!("{} {} on {}", self.role(), self.report.id, self.report.host)
     }
 
@@ -120,9 +126,9 @@ pub fn pipeline(
     database: &DatabaseSeen,
 ) -> Pipeline {
     let view = View {
-        now,
         has_broker,
         processes,
+        names: Names::of(processes),
         queues: newest_queues(processes),
     };
     let mut parts = vec![view.chargers(), view.gateways(), view.journal()];
@@ -135,7 +141,7 @@ pub fn pipeline(
         has_broker,
         lag_ms: database.lag_ms,
         parts,
-        processes: processes.iter().map(process).collect(),
+        processes: processes.iter().map(|one| view.process(one)).collect(),
         watermarks: processes.iter().filter_map(watermarks).collect(),
         balance: view.balance(database),
     }
@@ -184,34 +190,6 @@ pub(crate) fn is_replaced(processes: &[Observed], gone: &Observed) -> bool {
         })
 }
 
-fn process(one: &Observed) -> Process {
-    let report = &one.report;
-    Process {
-        id: report.id.to_string(),
-        role: report.role,
-        host: report.host.clone(),
-        version: report.version.clone(),
-        state: one.state(),
-        started_at: report.started_at.to_string(),
-        reported_ms_ago: one.age_ms,
-        parts: report
-            .parts
-            .iter()
-            .map(|part| ProcessPart {
-                part: part.part.clone(),
-                up: part.up,
-                detail: part.detail.clone(),
-                since: part.since.to_string(),
-            })
-            .collect(),
-        listeners: report
-            .gateway
-            .as_ref()
-            .map(|gateway| gateway.listeners.clone())
-            .unwrap_or_default(),
-    }
-}
-
 fn watermarks(one: &Observed) -> Option<Watermarks> {
     let gateway = one.report.gateway.as_ref()?;
     let mut unknown = BTreeMap::new();
@@ -235,9 +213,9 @@ fn watermarks(one: &Observed) -> Option<Watermarks> {
 }
 
 struct View<'a> {
-    now: Timestamp,
     has_broker: bool,
     processes: &'a [Observed],
+    names: Names<'a>,
     queues: Option<QueuesReport>,
 }
 
@@ -249,9 +227,34 @@ impl View<'_> {
             .filter_map(|one| Some((one, one.report.gateway.as_ref()?)))
     }
 
-    /// Whether a process without a journal has been started again: a later one of its role runs on its machine.
-    fn is_replaced(&self, gone: &Observed) -> bool {
-        is_replaced(self.processes, gone)
+    fn process(&self, one: &Observed) -> Process {
+        let report = &one.report;
+        Process {
+            id: report.id.to_string(),
+            name: self.names.short(one),
+            role: report.role,
+            host: report.host.clone(),
+            version: report.version.clone(),
+            state: one.state(),
+            started_at: report.started_at.to_string(),
+            reported_at: one.heard_at.to_string(),
+            reported_ms_ago: one.age_ms,
+            parts: report
+                .parts
+                .iter()
+                .map(|part| ProcessPart {
+                    part: part.part.clone(),
+                    up: part.up,
+                    detail: part.detail.clone(),
+                    since: part.since.to_string(),
+                })
+                .collect(),
+            listeners: report
+                .gateway
+                .as_ref()
+                .map(|gateway| gateway.listeners.clone())
+                .unwrap_or_default(),
+        }
     }
 
     /// The sum of a rate over running processes; the reason if none is known.

@@ -279,6 +279,7 @@ fn reported(process: KnownProcess) -> Value {
         report,
         before: None,
         age_ms,
+        heard_at: database::now().plus_millis(-age_ms),
         is_retired,
         counted: Err("not counted".to_owned()),
     };

@@ -3082,10 +3082,34 @@ export interface components {
             /** @description What was wrong. */
             detail: string;
         };
+        /** @description A process that does not work, in a part that is made of it. */
+        PipelineFault: {
+            /** @description What is wrong. */
+            detail: string;
+            /** @description Whether it does not report; else it reports that it does not work, or it was stopped and left records behind. */
+            is_gone: boolean;
+            /**
+             * Format: uuid
+             * @description The `id` of the process.
+             */
+            process_id: string;
+            /** @description Its `name`. */
+            process_name: string;
+            /**
+             * Format: date-time
+             * @description Since when; of one that does not report or does not run, when it reported last.
+             */
+            since: string;
+        };
         /** @description A part of the pipeline. */
         PipelinePart: {
             /** @description The state in words. */
             detail: string;
+            /**
+             * @description Its processes that do not work, those that have not for longest first: why it is `degraded` or `down`. One process
+             *     can be in several parts.
+             */
+            faults: components["schemas"]["PipelineFault"][];
             /**
              * Format: int64
              * @description In how many seconds it is full at the present rate.
@@ -3153,8 +3177,18 @@ export interface components {
              *     chargers another address.
              */
             listeners: string[];
+            /**
+             * @description Its name in sentences: role and machine, such as `gateway on depot-1`; with the end of its id where another process has
+             *     the same.
+             */
+            name: string;
             /** @description Its parts at that time. */
             parts: components["schemas"]["ProcessPart"][];
+            /**
+             * Format: date-time
+             * @description When it reported last, by the clock of the process that answers. Until it reports again, this is one value.
+             */
+            reported_at: string;
             /**
              * Format: int64
              * @description How long ago it reported last, in milliseconds.

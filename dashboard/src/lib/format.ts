@@ -131,6 +131,11 @@ export function mergePatch(path: string, body: unknown): Asked {
   return { method: 'PATCH', path, body, headers: { 'Content-Type': 'application/merge-patch+json', 'If-Match': '*' } };
 }
 
+/** A text in which each id of a process has only its end, which tells it from others: its beginning is a time. */
+export function shortened(text: string): string {
+  return text.replace(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{6}([0-9a-f]{6})/g, '…$1');
+}
+
 /** A text as one word of a shell, without quotes where none are needed. */
 export function quoted(text: string): string {
   return /^[\w.,:@%+/][\w.,:@%+/-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

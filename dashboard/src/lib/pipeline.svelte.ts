@@ -97,7 +97,7 @@ function unknown(read: Pipeline, error: unknown, readAt: number): ShownPipeline 
   const members = Object.fromEntries([...Object.keys(nothing), 'since'].map((name) => [name, why]));
   return {
     ...read,
-    parts: read.parts.map((part) => ({ ...part, ...nothing, state: 'unknown', since: null, detail: why, unknown: members })),
+    parts: read.parts.map((part) => ({ ...part, ...nothing, state: 'unknown', since: null, detail: why, faults: [], unknown: members })),
     processes: read.processes.map((one) => ({ ...one, state: 'unknown', parts: [] })),
     watermarks: read.watermarks.map((one) => ({ ...one, state: 'unknown' })),
     balance: { acknowledged: null, stored: null, dead_letters: null, journal: null, rabbitmq: null, difference: null, unexplained_since: null, unknown: { difference: why } },

@@ -50,7 +50,10 @@ pub(crate) struct PipelinePart {
     oldest_waiting_s: Option<i64>,
     /// In how many seconds it is full at the present rate.
     full_in_s: Option<i64>,
-    /// The last fault; null if none was seen.
+    /// Its processes that do not work, those that have not for longest first: why it is `degraded` or `down`. One process
+    /// can be in several parts.
+    faults: Vec<PipelineFault>,
+    /// The last fault that a process which runs has seen since its start; null if none was seen.
     last_error: Option<PipelineError>,
     /// The versions of Wattpost of its processes.
     versions: Vec<String>,
@@ -69,6 +72,22 @@ pub(crate) enum PipelineState {
     Unknown,
 }
 
+/// A process that does not work, in a part that is made of it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PipelineFault {
+    /// The `id` of the process.
+    process_id: Uuid,
+    /// Its `name`.
+    process_name: String,
+    /// Whether it does not report; else it reports that it does not work, or it was stopped and left records behind.
+    is_gone: bool,
+    /// Since when; of one that does not report or does not run, when it reported last.
+    #[schema(format = DateTime)]
+    since: String,
+    /// What is wrong.
+    detail: String,
+}
+
 /// A fault.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PipelineError {
@@ -84,6 +103,9 @@ pub(crate) struct PipelineError {
 pub(crate) struct PipelineProcess {
     /// The gateway's id; a random one for a process without a gateway.
     id: Uuid,
+    /// Its name in sentences: role and machine, such as `gateway on depot-1`; with the end of its id where another process has
+    /// the same.
+    name: String,
     /// What it does.
     role: PipelineRole,
     /// The name of its machine.
@@ -95,6 +117,9 @@ pub(crate) struct PipelineProcess {
     /// When it started, by its clock.
     #[schema(format = DateTime)]
     started_at: String,
+    /// When it reported last, by the clock of the process that answers. Until it reports again, this is one value.
+    #[schema(format = DateTime)]
+    reported_at: String,
     /// How long ago it reported last, in milliseconds.
     reported_ms_ago: i64,
     /// Its parts at that time.

@@ -79,6 +79,22 @@ async fn a_process_that_only_the_database_knows_is_shown_as_gone() {
     let roles = pipeline["processes"].as_array().expect("processes").iter();
     let states: Vec<(&Value, &Value)> = roles.map(|one| (&one["role"], &one["state"])).collect();
     assert_eq!(states.len(), 2, "{pipeline:#}");
+    let fault = &part["faults"][0];
+    let mut processes = pipeline["processes"].as_array().expect("processes").iter();
+    let gone = processes.find(|one| one["state"] == "gone");
+    let gone = gone.expect("one is gone");
+    assert_eq!(fault["is_gone"], true, "{part:#}");
+    assert_eq!(
+        (
+            &fault["process_id"],
+            &fault["process_name"],
+            &fault["since"]
+        ),
+        (&gone["id"], &gone["name"], &gone["reported_at"])
+    );
+    // It is read from the database again and again.
+    assert_eq!(part["since"], gone["reported_at"]);
+    part_when(&api, "database", |part| part["state"] == "works").await;
     assert!(
         states
             .iter()

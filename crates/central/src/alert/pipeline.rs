@@ -13,7 +13,7 @@ use super::machine::Finding;
 use super::{PIPELINE_ALERTS, Severity, Thresholds};
 use crate::Timestamp;
 use crate::model::ProcessRole;
-use crate::pipeline::{DatabaseSeen, Observed, ProcessState, is_replaced};
+use crate::pipeline::{DatabaseSeen, Names, Observed, ProcessState, is_replaced};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -58,13 +58,14 @@ pub fn judged(seen: &Seen<'_>) -> BTreeSet<&'static str> {
 #[must_use]
 pub fn findings(seen: &Seen<'_>, fleet: &Fleet, settings: &Thresholds) -> Vec<Finding> {
     let mut found = Vec::new();
+    let names = Names::of(seen.processes);
     seen.of_messages(&mut found);
     for one in seen.processes {
         match one.state() {
-            ProcessState::Running => seen.of_process(one, &mut found),
+            ProcessState::Running => seen.of_process(one, &names.short(one), &mut found),
             ProcessState::Gone if !is_replaced(seen.processes, one) => {
-                let words = format!("{} does not report", one.name());
-                found.push(Finding::new("PartGone", Severity::Page, words).about(one.name()));
+                let words = format!("{} does not report", names.short(one));
+                found.push(Finding::new("PartGone", Severity::Page, words).about(one.full_name()));
             }
             ProcessState::Gone | ProcessState::Stopped | ProcessState::Retired => {}
         }
@@ -180,14 +181,14 @@ impl Seen<'_> {
         clippy::too_many_lines,
         reason = "one condition after another, in the order of the catalogue"
     )]
-    fn of_process(&self, one: &Observed, found: &mut Vec<Finding>) {
+    fn of_process(&self, one: &Observed, name: &str, found: &mut Vec<Finding>) {
         use Severity::{Page, Ticket};
-        let name = one.name();
+        let subject = one.full_name();
         let figure = |key: &str| one.report.figure(key);
         let is =
             |key: &str, value: f64| figure(key).is_some_and(|found| (found - value).abs() < 0.5);
         let mut add = |name_of: &'static str, severity, words: String| {
-            found.push(Finding::new(name_of, severity, words).about(name.clone()));
+            found.push(Finding::new(name_of, severity, words).about(subject.clone()));
         };
         if is("journal_full", 1.0) {
             let words = format!(
@@ -260,7 +261,7 @@ impl Seen<'_> {
             }
         }
         if self.has_broker {
-            self.of_broker(one, &mut add);
+            self.of_broker(one, name, &mut add);
         }
         if is("durable", 0.0) {
             let words = format!(
@@ -288,9 +289,13 @@ impl Seen<'_> {
         }
     }
 
-    fn of_broker(&self, one: &Observed, add: &mut impl FnMut(&'static str, Severity, String)) {
+    fn of_broker(
+        &self,
+        one: &Observed,
+        name: &str,
+        add: &mut impl FnMut(&'static str, Severity, String),
+    ) {
         use Severity::{Page, Ticket};
-        let name = one.name();
         let is_on = |key: &str| one.report.figure(key).is_some_and(|found| found >= 0.5);
         if one
             .report
@@ -348,7 +353,7 @@ impl Seen<'_> {
             match (one.state(), &report.gateway) {
                 (ProcessState::Running | ProcessState::Gone, Some(_)) => {
                     let count = report.restarts.iter().filter(|at| is_within(at)).count();
-                    add(one.name(), count);
+                    add(one.full_name(), count);
                 }
                 // Several on one machine may run for days, and a power cut ends all: only short lives count.
                 (ProcessState::Gone, None) if is_within(&report.started_at) => {
@@ -534,6 +539,7 @@ mod tests {
             },
             before: None,
             age_ms,
+            heard_at: NOW.plus_millis(-age_ms),
             is_retired: false,
             counted: Err(String::new()),
         }
@@ -919,6 +925,16 @@ mod tests {
             found[0].summary,
             "consumer on a was restarted 4 times within 900 s after it was killed or had failed"
         );
+    }
+
+    #[test]
+    fn a_process_is_named_in_short_in_a_summary_and_with_its_id_in_the_subject() {
+        let mut world = World::new();
+        world.silent_s = 21;
+        let found = world.found();
+        assert_eq!(found[0].summary, "gateway on a does not report");
+        let id = Uuid::from_u128(ProcessRole::Gateway as u128 + 1);
+        assert_eq!(found[0].subject, format!("gateway {id} on a"));
     }
 
     #[test]

@@ -62,12 +62,29 @@ pub struct Part {
     pub oldest_waiting_s: Option<u64>,
     /// In how many seconds it is full at the present rate.
     pub full_in_s: Option<u64>,
-    /// The last fault.
+    /// Its processes that do not work, those that have not for longest first: why it is degraded or down.
+    pub faults: Vec<PartFault>,
+    /// The last fault that a process which runs has seen.
     pub last_error: Option<LastError>,
     /// The versions of Wattpost of its processes.
     pub versions: Vec<String>,
     /// Why members are null.
     pub unknown: BTreeMap<&'static str, String>,
+}
+
+/// A process that does not work, in a part that is made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartFault {
+    /// The id of the process.
+    pub process_id: String,
+    /// Its name, as [`Process`] has it.
+    pub process_name: String,
+    /// Whether it does not report.
+    pub is_gone: bool,
+    /// Since when; of one that does not report, when it reported last.
+    pub since: String,
+    /// What is wrong.
+    pub detail: String,
 }
 
 /// The last fault of a part.
@@ -98,6 +115,8 @@ pub enum ProcessState {
 pub struct Process {
     /// The gateway's id, or a random one.
     pub id: String,
+    /// Its name in sentences: role and machine, with the end of its id where another process has the same.
+    pub name: String,
     /// What it does.
     pub role: ProcessRole,
     /// The name of its machine.
@@ -108,6 +127,8 @@ pub struct Process {
     pub state: ProcessState,
     /// When it started, by its clock.
     pub started_at: String,
+    /// When it reported last, by the clock of the process that answers.
+    pub reported_at: String,
     /// How long ago it reported last, in milliseconds.
     pub reported_ms_ago: i64,
     /// Its parts at that time.

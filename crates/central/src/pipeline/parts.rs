@@ -1,6 +1,8 @@
 //! The parts of the pipeline, one function each: its state, what goes in and out, and what waits in it.
 
-use super::{DatabaseSeen, LastError, Observed, Part, PartState, ProcessState, View};
+use super::{
+    DatabaseSeen, LastError, Observed, Part, PartFault, PartState, ProcessState, View, is_replaced,
+};
 use crate::Timestamp;
 use crate::model::{GatewayReport, PartReport, ProcessReport};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 const NO_RATE: &str = "no process has reported twice since it started";
 const NOT_MEASURED: &str = "this is not measured";
 
+/// A process that does not work, for the answer and in words.
+struct Fault {
+    words: String,
+    answer: PartFault,
+}
+
 impl View<'_> {
-    /// State, words, since when and last fault of what are the parts `names` in each process that `has` them. A process
-    /// whose first part works is at work, although another one may not.
+    /// State, words, since when and faults of what are the parts `names` in each process that `has` them. A process whose
+    /// first part works is at work, although another one may not. A process that is gone is a fault: without it, that much
+    /// of the part does not work.
     fn part(
         &self,
         part: &'static str,
@@ -19,7 +28,7 @@ impl View<'_> {
         none: &str,
     ) -> Part {
         let mut works = Vec::new();
-        let mut faults: Vec<(Timestamp, String)> = Vec::new();
+        let mut faults: Vec<(Timestamp, Fault)> = Vec::new();
         let mut last_error: Option<(Timestamp, String)> = None;
         let mut since_up: Option<Timestamp> = None;
         let mut versions = BTreeSet::new();
@@ -33,12 +42,10 @@ impl View<'_> {
                 .collect();
             match one.state() {
                 ProcessState::Retired | ProcessState::Stopped => continue,
-                ProcessState::Gone if self.is_replaced(one) => continue,
+                ProcessState::Gone if is_replaced(self.processes, one) => continue,
                 ProcessState::Gone => {
-                    let since = self.now.plus_millis(-one.age_ms);
-                    let words = format!("{} has not reported since {since}", one.name());
-                    faults.push((since, words.clone()));
-                    last_error = last_error.max(Some((since, words)));
+                    let fault = self.fault(one, true, one.heard_at, "it does not report");
+                    faults.push((one.heard_at, fault));
                     continue;
                 }
                 ProcessState::Running => {}
@@ -46,20 +53,28 @@ impl View<'_> {
             versions.insert(one.report.version.clone());
             let down = found.iter().find(|part| !part.up);
             if let Some(part) = down {
-                faults.push((part.since, format!("{}: {}", one.name(), part.detail)));
+                let fault = self.fault(one, false, part.since, &part.detail);
+                faults.push((part.since, fault));
             }
             let essential = found
                 .iter()
                 .find(|part| Some(&part.part.as_str()) == names.first());
             if essential.is_none_or(|part| part.up) {
-                works.push(essential.map_or_else(|| one.name(), |part| part.detail.clone()));
+                works.push(
+                    essential.map_or_else(|| self.names.short(one), |part| part.detail.clone()),
+                );
                 since_up = since_up.max(found.iter().map(|part| part.since).max());
             }
             for error in found.iter().filter_map(|part| part.last_error.as_ref()) {
                 last_error = last_error.max(Some((error.at, error.detail.clone())));
             }
         }
-        let first_fault = faults.iter().min().cloned();
+        faults.sort_by(|(a, one), (b, other)| {
+            (a, &one.answer.process_id).cmp(&(b, &other.answer.process_id))
+        });
+        let first_fault = faults
+            .first()
+            .map(|(since, fault)| (*since, fault.words.clone()));
         let (state, detail, since) = match (works.as_slice(), first_fault) {
             ([], None) => (PartState::Unknown, none.to_owned(), None),
             ([], Some((since, words))) => (PartState::Down, words, Some(since)),
@@ -82,6 +97,7 @@ impl View<'_> {
             waiting_bytes: None,
             oldest_waiting_s: None,
             full_in_s: None,
+            faults: faults.into_iter().map(|(_, fault)| fault.answer).collect(),
             last_error: last_error.map(|(at, detail)| LastError {
                 at: at.to_string(),
                 detail,
@@ -93,6 +109,24 @@ impl View<'_> {
             part.because("since", "no process reports this part");
         }
         part
+    }
+
+    fn fault(&self, one: &Observed, is_gone: bool, since: Timestamp, detail: &str) -> Fault {
+        let name = self.names.short(one);
+        let words = match is_gone {
+            true => format!("{name} has not reported since {}", in_seconds(since)),
+            false => format!("{name}: {detail}"),
+        };
+        Fault {
+            words,
+            answer: PartFault {
+                process_id: one.report.id.to_string(),
+                process_name: name,
+                is_gone,
+                since: since.to_string(),
+                detail: detail.to_owned(),
+            },
+        }
     }
 
     pub(super) fn chargers(&self) -> Part {
@@ -108,10 +142,15 @@ impl View<'_> {
             part.state = PartState::Unknown;
         } else {
             let sum: u64 = connected.iter().sum();
-            part.detail = match sum {
+            let mut words = match sum {
                 1 => "1 charger is connected".to_owned(),
                 _ => format!("{sum} chargers are connected"),
             };
+            // Why it is degraded.
+            if !part.faults.is_empty() {
+                words = format!("{words}; {}", part.detail);
+            }
+            part.detail = words;
         }
         part.waits_unknown("chargers keep their own queues and do not report them");
         part.rates(None, self.rate(acknowledged));
@@ -172,30 +211,39 @@ impl View<'_> {
         part.rates(self.rate(acknowledged), self.rate(delivered));
         // Records left behind by a process that does not run.
         for (one, _) in all.iter().filter(|(one, _)| !one.is_running()) {
-            let left = one.report.undelivered();
-            if left > 0 {
-                part.state = match part.state {
-                    PartState::Works => PartState::Degraded,
-                    other => other,
-                };
-                let wait = if left == 1 {
-                    "record waits"
-                } else {
-                    "records wait"
-                };
-                part.detail = format!(
-                    "{left} {wait} in the journal of {}, which does not run",
-                    one.name()
-                );
+            let left = match one.report.undelivered() {
+                0 => continue,
+                1 => "1 record waits".to_owned(),
+                left => format!("{left} records wait"),
+            };
+            if part.state == PartState::Works {
+                part.state = PartState::Degraded;
+                part.set_since(Some(one.heard_at));
+            }
+            let fault = self.fault(
+                one,
+                false,
+                one.heard_at,
+                &format!("it does not run, and {left} in its journal"),
+            );
+            let name = &fault.answer.process_name;
+            part.detail = format!("{left} in the journal of {name}, which does not run");
+            let id = &fault.answer.process_id;
+            match part.faults.iter_mut().find(|one| one.process_id == *id) {
+                Some(gone) => {
+                    gone.detail = format!("it does not report, and {left} in its journal")
+                }
+                None => part.faults.push(fault.answer),
             }
         }
         part
     }
 
     pub(super) fn rabbitmq(&self) -> Part {
+        // It is a server, which works without the processes that use it.
         let mut part = self.part(
             "rabbitmq",
-            |one| one.report.parts.iter().any(|part| part.part == "rabbitmq"),
+            |one| one.is_running() && one.report.parts.iter().any(|part| part.part == "rabbitmq"),
             &["rabbitmq"],
             "no process that uses RabbitMQ reports",
         );
@@ -258,9 +306,10 @@ impl View<'_> {
     }
 
     pub(super) fn database(&self, seen: &DatabaseSeen) -> Part {
+        // It is a server or a file, which works without the processes that write to it.
         let mut part = self.part(
             "database",
-            |one| one.report.parts.iter().any(|part| part.part == "database"),
+            |one| one.is_running() && one.report.parts.iter().any(|part| part.part == "database"),
             &["database"],
             "no process reports",
         );
@@ -306,6 +355,12 @@ impl View<'_> {
         part.because("full_in_s", NOT_MEASURED);
         part
     }
+}
+
+/// A time in a sentence, which has no use for milliseconds.
+fn in_seconds(at: Timestamp) -> String {
+    let whole = Timestamp(at.0 - at.0.rem_euclid(1_000));
+    whole.to_string().replace(".000Z", "Z")
 }
 
 fn acknowledged(report: &ProcessReport) -> Option<u64> {

@@ -41,6 +41,7 @@ fn observed(report: ProcessReport) -> Observed {
         report,
         before: None,
         age_ms: 1_000,
+        heard_at: NOW.plus_millis(-1_000),
         is_retired: false,
         counted: Err("it is not a gateway".to_owned()),
     }
@@ -159,7 +160,20 @@ fn a_figure_that_is_not_known_is_null_with_the_reason() {
         (Some(100), Some(10))
     );
     assert_eq!((balance.stored, balance.difference), (None, None));
-    let json = serde_json::to_value(&found).expect("JSON");
+    assert_reasons(&found);
+    let nothing = pipeline(NOW, true, &[], &DatabaseSeen::default());
+    assert!(
+        nothing
+            .parts
+            .iter()
+            .all(|part| part.state == PartState::Unknown)
+    );
+    assert_eq!(nothing.balance.acknowledged, None);
+}
+
+/// Each member that is null has its reason, and no other one has.
+fn assert_reasons(found: &Pipeline) {
+    let json = serde_json::to_value(found).expect("JSON");
     let objects = json["parts"]
         .as_array()
         .expect("parts")
@@ -178,14 +192,6 @@ fn a_figure_that_is_not_known_is_null_with_the_reason() {
             );
         }
     }
-    let nothing = pipeline(NOW, true, &[], &DatabaseSeen::default());
-    assert!(
-        nothing
-            .parts
-            .iter()
-            .all(|part| part.state == PartState::Unknown)
-    );
-    assert_eq!(nothing.balance.acknowledged, None);
 }
 
 #[test]
@@ -321,4 +327,293 @@ fn a_process_says_where_its_gateway_listens() {
     assert!(removed.is_some());
     let older: ProcessReport = serde_json::from_value(older).expect("it has a default");
     assert!(older.gateway.expect("it has one").listeners.is_empty());
+}
+
+/// A process that was heard last half a minute ago.
+fn gone(one: Observed) -> Observed {
+    Observed {
+        age_ms: 30_000,
+        heard_at: NOW.plus_millis(-30_000),
+        ..one
+    }
+}
+
+fn on(host: &str, id: u128, mut one: Observed) -> Observed {
+    one.report.host = host.to_owned();
+    one.report.id = Uuid::from_u128(id);
+    one
+}
+
+/// A gateway without RabbitMQ, which stores its records itself.
+fn storing(role: ProcessRole) -> Observed {
+    let mut one = gateway(1, 10, 10, 10);
+    one.report.role = role;
+    let parts = ["gateway", "journal", "forwarder", "directory", "database"];
+    one.report.parts = parts.iter().map(|name| part(name, true)).collect();
+    if let Some(gateway) = &mut one.report.gateway {
+        gateway.route = None;
+    }
+    one
+}
+
+/// A process with all roles and RabbitMQ.
+fn all_roles() -> Observed {
+    let mut one = gateway(1, 10, 10, 10);
+    one.report.role = ProcessRole::Serve;
+    one.report.consumed_records = Some(1);
+    let more = ["directory", "consumer", "database"];
+    one.report
+        .parts
+        .extend(more.iter().map(|name| part(name, true)));
+    one
+}
+
+fn api(has_broker: bool) -> Observed {
+    let parts: &[(&str, bool)] = match has_broker {
+        true => &[("disk", true), ("rabbitmq", true)],
+        false => &[("disk", true)],
+    };
+    observed(report(20, ProcessRole::Api, parts))
+}
+
+#[test]
+fn a_process_that_is_gone_makes_only_the_parts_fail_that_it_is_needed_for() {
+    const NAMES: [&str; 7] = [
+        "chargers",
+        "gateways",
+        "journal",
+        "rabbitmq",
+        "bypass",
+        "consumers",
+        "database",
+    ];
+    let serve = || vec![storing(ProcessRole::Serve), api(false)];
+    let pair = || vec![storing(ProcessRole::Gateway), api(false)];
+    let serve_and_rabbitmq = || vec![all_roles(), api(true)];
+    let six = || {
+        vec![
+            on("a", 1, gateway(1, 10, 10, 10)),
+            on("b", 2, gateway(2, 10, 10, 10)),
+            on("a", 3, consumer(0)),
+            on("b", 4, consumer(0)),
+            on("a", 5, api(true)),
+            on("b", 6, api(true)),
+        ]
+    };
+    type Shape<'a> = &'a dyn Fn() -> Vec<Observed>;
+    // The processes, which of them are gone, and the parts that do not work then.
+    let cases: &[(&str, Shape<'_>, &[usize], &str)] = &[
+        ("serve and an API", &serve, &[], ""),
+        (
+            "serve and an API",
+            &serve,
+            &[0],
+            "chargers Unknown, gateways Down, journal Down",
+        ),
+        ("serve and an API", &serve, &[1], ""),
+        ("a gateway and an API", &pair, &[], ""),
+        (
+            "a gateway and an API",
+            &pair,
+            &[0],
+            "chargers Unknown, gateways Down, journal Down",
+        ),
+        ("a gateway and an API", &pair, &[1], ""),
+        (
+            "serve with RabbitMQ, and an API",
+            &serve_and_rabbitmq,
+            &[],
+            "bypass Idle",
+        ),
+        (
+            "serve with RabbitMQ, and an API",
+            &serve_and_rabbitmq,
+            &[0],
+            "chargers Unknown, gateways Down, journal Down, bypass Down, consumers Down",
+        ),
+        ("two of each", &six, &[], "bypass Idle"),
+        (
+            "two of each",
+            &six,
+            &[0],
+            "chargers Degraded, gateways Degraded, journal Degraded, bypass Idle",
+        ),
+        (
+            "two of each",
+            &six,
+            &[0, 1],
+            "chargers Unknown, gateways Down, journal Down, bypass Down",
+        ),
+        ("two of each", &six, &[2], "bypass Idle, consumers Degraded"),
+        ("two of each", &six, &[2, 3], "bypass Idle, consumers Down"),
+        ("two of each", &six, &[4], "bypass Idle"),
+        (
+            "two of each",
+            &six,
+            &[0, 1, 2, 3, 4],
+            "chargers Unknown, gateways Down, journal Down, bypass Down, consumers Down",
+        ),
+    ];
+    for (shape, processes, which, expected) in cases {
+        let mut processes = processes();
+        for index in *which {
+            processes[*index] = gone(processes[*index].clone());
+        }
+        let has_broker = processes
+            .iter()
+            .any(|one| one.report.role == ProcessRole::Api && one.report.parts.len() > 1);
+        let found = pipeline(NOW, has_broker, &processes, &seen());
+        let not_working: Vec<String> = NAMES
+            .iter()
+            .filter_map(|name| found.parts.iter().find(|part| part.part == *name))
+            .filter(|part| part.state != PartState::Works)
+            .map(|part| format!("{} {:?}", part.part, part.state))
+            .collect();
+        assert_eq!(
+            not_working.join(", "),
+            *expected,
+            "{shape}, gone: {which:?}"
+        );
+        // The process is named by each part that does not work for want of it, and by no other one.
+        let ids: Vec<String> = which
+            .iter()
+            .map(|index| processes[*index].report.id.to_string())
+            .collect();
+        for part in &found.parts {
+            let is_well = matches!(part.state, PartState::Works | PartState::Idle);
+            let names_it = part
+                .faults
+                .iter()
+                .any(|fault| fault.is_gone && ids.contains(&fault.process_id));
+            let is_bypass_of_another = part.part == "bypass" && is_well;
+            assert!(
+                names_it != is_well || is_bypass_of_another,
+                "{shape}, gone: {which:?}: {part:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_server_is_judged_by_the_processes_that_run_and_by_what_the_api_sees() {
+    let mut gateway = storing(ProcessRole::Gateway);
+    // Nobody has seen the database since the gateway was killed.
+    let nobody = DatabaseSeen::default();
+    let processes = [gone(gateway.clone()), api(false)];
+    let found = pipeline(NOW, false, &processes, &nobody);
+    assert_eq!(state(&found, "database"), PartState::Unknown);
+    // It runs, and cannot reach it, although the API can.
+    gateway.report.parts[4] = part("database", false);
+    let found = pipeline(NOW, false, &[gateway, api(false)], &seen());
+    let database = named(&found, "database");
+    assert_eq!(database.state, PartState::Degraded);
+    assert_eq!(database.detail, "gateway on host: broken");
+    let fault = PartFault {
+        process_id: Uuid::from_u128(1).to_string(),
+        process_name: "gateway on host".to_owned(),
+        is_gone: false,
+        since: NOW.plus_millis(-60_000).to_string(),
+        detail: "broken".to_owned(),
+    };
+    assert_eq!(database.faults, [fault]);
+}
+
+#[test]
+fn what_is_said_of_a_process_that_is_gone_stays_the_same_while_it_is() {
+    let at = |waited_ms: i64| {
+        // How old its report is follows from another clock than the time of the answer.
+        let one = Observed {
+            age_ms: 30_000 + waited_ms + waited_ms % 7,
+            ..gone(gateway(1, 10, 10, 10))
+        };
+        pipeline(NOW.plus_millis(waited_ms), true, &[one], &seen())
+    };
+    let first = at(0);
+    let gateways = named(&first, "gateways");
+    let heard = "2026-01-01T11:59:30";
+    assert_eq!(
+        gateways.detail,
+        format!("gateway on host has not reported since {heard}Z")
+    );
+    assert_eq!(gateways.since, Some(format!("{heard}.000Z")));
+    let fault = PartFault {
+        process_id: Uuid::from_u128(1).to_string(),
+        process_name: "gateway on host".to_owned(),
+        is_gone: true,
+        since: format!("{heard}.000Z"),
+        detail: "it does not report".to_owned(),
+    };
+    assert_eq!(gateways.faults, [fault]);
+    assert_eq!(first.processes[0].reported_at, format!("{heard}.000Z"));
+    for waited_ms in [1, 999, 1_000, 5_003] {
+        let later = at(waited_ms);
+        for (one, other) in first.parts.iter().zip(&later.parts) {
+            assert_eq!(
+                (&one.detail, &one.since, &one.faults, &one.last_error),
+                (
+                    &other.detail,
+                    &other.since,
+                    &other.faults,
+                    &other.last_error
+                )
+            );
+        }
+        assert_eq!(
+            first.processes[0].reported_at,
+            later.processes[0].reported_at
+        );
+    }
+}
+
+#[test]
+fn processes_have_the_end_of_their_ids_in_their_names_where_that_tells_them_apart() {
+    let processes = [
+        on("a", 0x0011_2233, gateway(1, 1, 1, 1)),
+        on("a", 0x0044_5566, gateway(2, 1, 1, 1)),
+        on("b", 0x0077_8899, gateway(3, 1, 1, 1)),
+        on("a", 4, consumer(0)),
+    ];
+    let found = pipeline(NOW, true, &processes, &seen());
+    let names: Vec<&str> = found.processes.iter().map(|one| &*one.name).collect();
+    let expected = [
+        "gateway …112233 on a",
+        "gateway …445566 on a",
+        "gateway on b",
+        "consumer on a",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn how_many_chargers_the_other_gateways_have_is_said_beside_the_one_that_is_gone() {
+    let processes = [
+        on("a", 1, gateway(1, 10, 10, 10)),
+        gone(on("b", 2, gateway(2, 10, 10, 10))),
+    ];
+    let found = pipeline(NOW, true, &processes, &seen());
+    assert_eq!(
+        named(&found, "chargers").detail,
+        "2 chargers are connected; gateway on b has not reported since 2026-01-01T11:59:30Z"
+    );
+}
+
+#[test]
+fn a_process_that_left_records_behind_is_a_fault_of_the_journal_alone() {
+    let mut stopped = on("b", 2, gateway(2, 50, 49, 49));
+    stopped.report.has_stopped = true;
+    let gone = gone(on("c", 3, gateway(3, 50, 40, 40)));
+    let processes = [on("a", 1, gateway(1, 5, 5, 5)), stopped, gone];
+    let found = pipeline(NOW, true, &processes, &seen());
+    let words = |name: &str| -> Vec<String> {
+        let faults = named(&found, name).faults.iter();
+        faults
+            .map(|fault| format!("{}: {}", fault.process_name, fault.detail))
+            .collect()
+    };
+    assert_eq!(words("gateways"), ["gateway on c: it does not report"]);
+    let expected = [
+        "gateway on c: it does not report, and 10 records wait in its journal",
+        "gateway on b: it does not run, and 1 record waits in its journal",
+    ];
+    assert_eq!(words("journal"), expected);
 }

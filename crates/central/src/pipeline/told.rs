@@ -150,6 +150,7 @@ mod tests {
             waiting_bytes: None,
             oldest_waiting_s: None,
             full_in_s: None,
+            faults: Vec::new(),
             last_error: None,
             versions: Vec::new(),
             unknown: BTreeMap::new(),
