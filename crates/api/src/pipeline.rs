@@ -72,6 +72,8 @@ struct Known {
     database: DatabaseSeen,
     /// Since when a call to the database has not returned.
     asking_since: Option<(Instant, Timestamp)>,
+    /// The id of this process, whose report is of now.
+    own: Option<Uuid>,
 }
 
 struct Entry {
@@ -88,12 +90,13 @@ struct Entry {
 }
 
 impl Entry {
-    fn observed(&self, at: Instant) -> Observed {
+    fn observed(&self, at: Instant, own: Option<Uuid>) -> Observed {
         Observed {
             report: self.report.clone(),
             before: self.earlier.front().cloned(),
             age_ms: self.age_ms(at),
             heard_at: self.heard_at,
+            is_own: own == Some(self.report.id),
             is_retired: self.is_retired,
             counted: self.counted.clone(),
         }
@@ -183,6 +186,14 @@ impl Overview {
         lock(&self.known).hear(report, Instant::now(), false);
     }
 
+    /// The report of this process now.
+    fn hear_own(&self) {
+        let report = (self.deps.own)();
+        let mut known = lock(&self.known);
+        known.own = Some(report.id);
+        known.hear(report, Instant::now(), false);
+    }
+
     /// Reads the database until `stop`.
     pub(crate) async fn keep_current(self: Arc<Self>, stop: CancellationToken) {
         let mut interval = tokio::time::interval(READ_EVERY);
@@ -230,7 +241,7 @@ impl Overview {
     /// What alerts about the pipeline are made of: the processes, the database, and acknowledged records that nothing
     /// explains.
     pub(crate) fn for_pipeline(&self) -> (Vec<Observed>, DatabaseSeen, Option<u64>) {
-        self.hear((self.deps.own)());
+        self.hear_own();
         let known = lock(&self.known);
         let database = known.database_now(Timestamp(now_ms()));
         let observed = known.observed(Instant::now());
@@ -245,7 +256,7 @@ impl Overview {
     /// is at most so many milliseconds behind the running gateways. A message that has been missing for [`MISSING_MS`], while
     /// none waits in RabbitMQ, is waited for no longer.
     pub(crate) fn for_chargers(&self, lag_ms_max: i64) -> central::alert::chargers::Known {
-        self.hear((self.deps.own)());
+        self.hear_own();
         lock(&self.known).for_chargers(lag_ms_max, Timestamp(now_ms()))
     }
 
@@ -256,7 +267,7 @@ impl Overview {
 
     /// What is known of this gateway; `None` if nothing.
     pub(crate) fn gateway(&self, id: GatewayId) -> Option<GatewaySeen> {
-        self.hear((self.deps.own)());
+        self.hear_own();
         let known = lock(&self.known);
         let is_it = |entry: &&Entry| {
             let gateway = entry.report.gateway.as_ref();
@@ -266,7 +277,7 @@ impl Overview {
         let mut history: Vec<Positions> = entry.positions.iter().copied().collect();
         history.push(entry.positions_now()?);
         Some(GatewaySeen {
-            state: entry.observed(Instant::now()).state(),
+            state: entry.observed(Instant::now(), known.own).state(),
             history,
         })
     }
@@ -325,16 +336,22 @@ impl Overview {
         {
             let mut known = lock(&self.known);
             known.take_in(stored, read_at);
-            known.hear((self.deps.own)(), read_at, false);
+            let own = (self.deps.own)();
+            known.own = Some(own.id);
+            known.hear(own, read_at, false);
             for entry in known.processes.values() {
                 if let Some(gateway) = &entry.report.gateway {
-                    gateways.push((entry.report.id, gateway.clone()));
+                    let is_starting = entry.observed(read_at, known.own).is_starting();
+                    gateways.push((entry.report.id, gateway.clone(), is_starting));
                 }
             }
         }
-        counts.keep_only(gateways.iter().map(|(_, gateway)| gateway.id));
-        for (process, gateway) in gateways {
-            let counted = counts.count(processes, &gateway)?;
+        counts.keep_only(gateways.iter().map(|(_, gateway, _)| gateway.id));
+        for (process, gateway, is_starting) in gateways {
+            let mut counted = counts.count(processes, &gateway)?;
+            if let Ok(counted) = &mut counted {
+                counted.is_of_start = is_starting;
+            }
             if let Some(entry) = lock(&self.known).processes.get_mut(&process) {
                 entry.counted = counted;
             }
@@ -382,6 +399,9 @@ impl Known {
         (entry.heard, entry.heard_at, entry.is_retired) = (heard, heard_at, is_retired);
         if report.started_at != entry.report.started_at {
             entry.earlier.clear();
+            if let Ok(counted) = &mut entry.counted {
+                counted.is_of_start = true;
+            }
         } else if report.at.0 - entry.report.at.0 >= RATE_MS_MIN || entry.earlier.is_empty() {
             entry.earlier.push_back(entry.report.clone());
             if entry.earlier.len() > KEPT_REPORTS {
@@ -420,7 +440,7 @@ impl Known {
             let Some(gateway) = &entry.report.gateway else {
                 continue;
             };
-            match entry.observed(at).state() {
+            match entry.observed(at, self.own).state() {
                 ProcessState::Running => {
                     let lag = match is_missed && entry.misses() {
                         true => entry.undelivered_ms(),
@@ -477,7 +497,7 @@ impl Known {
         let mut observed: Vec<Observed> = self
             .processes
             .values()
-            .map(|entry| entry.observed(at))
+            .map(|entry| entry.observed(at, self.own))
             .collect();
         observed.sort_by_key(|one| (one.report.role, one.report.id));
         observed
@@ -510,7 +530,7 @@ pub(crate) async fn overview(
 pub(crate) fn answer(overview: &Overview) -> impl Serialize + use<> {
     let now = Timestamp(now_ms());
     // This process is shown as it is now.
-    overview.hear((overview.deps.own)());
+    overview.hear_own();
     let (observed, database) = {
         let known = lock(&overview.known);
         let mut database = known.database_now(now);
@@ -572,6 +592,7 @@ mod tests {
                 stored,
                 all_stored: stored,
                 missing: Some(0),
+                is_of_start: false,
             }),
             positions: VecDeque::new(),
         }
@@ -647,6 +668,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_counted_before_a_gateway_started_again_is_known_to_be_of_then() {
+        let mut known = Known::default();
+        let counted = entry(10, 10, None, 10);
+        let mut report = counted.report.clone();
+        known.processes.insert(report.id, counted);
+        let is_of_start = |known: &Known| {
+            let one = known.observed(Instant::now()).remove(0);
+            one.counted.expect("it was counted").is_of_start
+        };
+        report.at = Timestamp(5_001);
+        known.hear(report.clone(), Instant::now(), false);
+        assert!(!is_of_start(&known));
+        (report.started_at, report.at) = (Timestamp(6_000), Timestamp(11_000));
+        known.hear(report, Instant::now(), false);
+        assert!(is_of_start(&known));
+    }
+
+    #[test]
     fn since_when_a_query_waits_is_one_value_while_it_does() {
         let Some(began) = Instant::now().checked_sub(ANSWER_WITHIN * 2) else {
             return;
@@ -682,6 +721,7 @@ mod tests {
         gone_for_good.counted = Ok(Counted {
             stored: 9,
             missing: Some(1),
+            is_of_start: false,
             ..gone_for_good.counted.expect("it is counted")
         });
         let now = Timestamp(now_ms());

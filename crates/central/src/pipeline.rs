@@ -19,7 +19,8 @@ pub use told::{PART_TOLD_AFTER_MS, PartChange, ToldParts, keep_changes};
 
 use crate::Timestamp;
 use crate::model::{
-    GatewayReport, PROCESS_SILENT_MS_MAX, ProcessReport, ProcessRole, QueuesReport,
+    GatewayReport, PROCESS_REPORT_EVERY_MS, PROCESS_SILENT_MS_MAX, ProcessReport, ProcessRole,
+    QueuesReport,
 };
 use std::collections::BTreeMap;
 
@@ -34,6 +35,8 @@ pub struct Observed {
     pub age_ms: i64,
     /// When it was heard, by the clock of the process that heard it: one value for each report.
     pub heard_at: Timestamp,
+    /// Whether it is the process that asks, whose report is of now.
+    pub is_own: bool,
     /// Whether an operator has retired it since.
     pub is_retired: bool,
     /// Of a gateway: what the database has of its records, or why that is not known.
@@ -53,6 +56,8 @@ pub struct Counted {
     pub all_stored: u64,
     /// Records that were delivered a minute ago or earlier and are not stored. `None` until it counts for a minute.
     pub missing: Option<u64>,
+    /// Whether the gateway has started since that report, or just before it ([`Observed::is_starting`]).
+    pub is_of_start: bool,
 }
 
 /// What the API process knows of the database.
@@ -91,6 +96,20 @@ impl Observed {
 
     fn is_running(&self) -> bool {
         self.state() == ProcessState::Running
+    }
+
+    /// Whether it has reported only what it found when it started: its chargers come back in the seconds after that, and
+    /// what they have kept comes with them, so its figures of then say nothing about now.
+    #[must_use]
+    pub const fn is_starting(&self) -> bool {
+        let report = &self.report;
+        let ran_ms = report.at.0.saturating_sub(report.started_at.0);
+        // A clock that was put back since the start.
+        let is_in_order = ran_ms >= 0;
+        !self.is_own
+            && matches!(self.state(), ProcessState::Running)
+            && is_in_order
+            && ran_ms < PROCESS_REPORT_EVERY_MS.cast_signed()
     }
 
     /// The role, as its command is called.
@@ -225,6 +244,27 @@ impl View<'_> {
         self.processes
             .iter()
             .filter_map(|one| Some((one, one.report.gateway.as_ref()?)))
+    }
+
+    /// Why the figures of all gateways together are not known: one of them has only reported what it found at its start.
+    fn why_starting(&self) -> Option<String> {
+        self.why_not_reported(Observed::is_starting)
+    }
+
+    /// The same of what is counted, which can be of an earlier report than the newest one.
+    fn why_not_counted(&self) -> Option<String> {
+        self.why_not_reported(|one| {
+            let is_of_start = one.counted.as_ref().is_ok_and(|one| one.is_of_start);
+            one.is_starting() || (one.is_running() && is_of_start)
+        })
+    }
+
+    fn why_not_reported(&self, is_it: impl Fn(&Observed) -> bool) -> Option<String> {
+        let one = self.of_gateways().find(|(one, _)| is_it(one))?.0;
+        let name = self.names.short(one);
+        Some(format!(
+            "{name} has just started and has not reported its figures yet"
+        ))
     }
 
     fn process(&self, one: &Observed) -> Process {

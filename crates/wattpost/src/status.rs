@@ -280,6 +280,7 @@ fn reported(process: KnownProcess) -> Value {
         before: None,
         age_ms,
         heard_at: database::now().plus_millis(-age_ms),
+        is_own: false,
         is_retired,
         counted: Err("not counted".to_owned()),
     };

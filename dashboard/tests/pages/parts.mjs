@@ -1,4 +1,4 @@
-// What pages say of parts that do not work because of one process.
+// What pages say of parts that do not work because of one process, and of a gateway that has just started.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load, openPage, until, violations } from '../support.mjs';
@@ -84,6 +84,23 @@ test('a screen reader is not told of an outage again while nothing but its age a
   await until('it was read again', () => answers() >= before + 3);
   await until('the counts have changed', () => page.evaluate(() => window.changes > 0));
   assert.deepEqual(await page.evaluate(() => window.told), []);
+  await close(page);
+});
+
+test('the figures of a gateway that has just started are said to be unknown', async () => {
+  const page = await openPage(browser);
+  const why = 'gateway on vm has just started and has not reported its figures yet';
+  const names = ['acknowledged', 'stored', 'journal', 'rabbitmq', 'difference'];
+  const balance = { ...Object.fromEntries(names.map((name) => [name, null])), unknown: Object.fromEntries(names.map((name) => [name, why])) };
+  const parts = (part) => ({ chargers: { state: 'unknown', detail: `how many are connected is not known: ${why}` }, journal: { waiting_records: null, oldest_waiting_s: null, unknown: { waiting_records: why } } })[part];
+  await answer(page, { parts, balance });
+  await page.goto(`${wattpost.url}/pipeline`);
+  await page.getByText(`The state of a part is not known: chargers (how many are connected is not known: ${why}).`).waitFor();
+  await page.getByRole('row', { name: 'Acknowledged to chargers unknown' }).waitFor();
+  await page.getByRole('row', { name: 'Difference unknown' }).waitFor();
+  assert.equal(await page.getByText('Every part works.').count(), 0);
+  await page.goto(wattpost.url);
+  await page.getByText(`The balance is not known now: ${why}.`).waitFor();
   await close(page);
 });
 

@@ -141,6 +141,7 @@ impl Count {
             stored: low.min(delivered) + stored_after(low, delivered)?,
             all_stored: low.min(delivered),
             missing,
+            is_of_start: false,
         }))
     }
 

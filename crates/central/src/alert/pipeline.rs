@@ -540,6 +540,7 @@ mod tests {
             before: None,
             age_ms,
             heard_at: NOW.plus_millis(-age_ms),
+            is_own: false,
             is_retired: false,
             counted: Err(String::new()),
         }

@@ -24,8 +24,11 @@ impl View<'_> {
                     .insert(name, "no gateway reports".to_owned());
             }
         }
-        let counted: Result<Vec<Counted>, String> =
-            gateways.iter().map(|one| one.counted.clone()).collect();
+        let starting = self.why_not_counted();
+        let counted: Result<Vec<Counted>, String> = match &starting {
+            Some(why) => Err(why.clone()),
+            None => gateways.iter().map(|one| one.counted.clone()).collect(),
+        };
         let dead_letters = seen
             .dead_letters
             .clone()
@@ -36,7 +39,11 @@ impl View<'_> {
                 let figures = |figure: fn(&GatewayReport) -> u64| -> u64 {
                     self.of_gateways().map(|(_, gateway)| figure(gateway)).sum()
                 };
-                if !gateways.is_empty() {
+                if let Some(why) = starting {
+                    for name in ["acknowledged", "journal"] {
+                        balance.unknown.insert(name, why.clone());
+                    }
+                } else if !gateways.is_empty() {
                     balance.acknowledged = Some(figures(|gateway| gateway.durable));
                     balance.journal = Some(figures(|gateway| {
                         gateway.durable.saturating_sub(gateway.delivered)

@@ -136,16 +136,31 @@ impl View<'_> {
             &["gateway"],
             "no gateway reports",
         );
-        let running = self.of_gateways().filter(|(one, _)| one.is_running());
-        let connected: Vec<u64> = running.map(|(_, gateway)| gateway.connected).collect();
-        if connected.is_empty() {
+        let running: Vec<(&Observed, &GatewayReport)> = self
+            .of_gateways()
+            .filter(|(one, _)| one.is_running())
+            .collect();
+        let known: Vec<u64> = running
+            .iter()
+            .filter(|(one, _)| !one.is_starting())
+            .map(|(_, gateway)| gateway.connected)
+            .collect();
+        if running.is_empty() {
             part.state = PartState::Unknown;
+        } else if let (true, Some(why)) = (known.is_empty(), self.why_starting()) {
+            if part.state != PartState::Down {
+                part.state = PartState::Unknown;
+                part.detail = format!("how many are connected is not known: {why}");
+            }
         } else {
-            let sum: u64 = connected.iter().sum();
+            let sum: u64 = known.iter().sum();
             let mut words = match sum {
                 1 => "1 charger is connected".to_owned(),
                 _ => format!("{sum} chargers are connected"),
             };
+            if let Some(why) = self.why_starting() {
+                words = format!("at least {words}: {why}");
+            }
             // Why it is degraded.
             if !part.faults.is_empty() {
                 words = format!("{words}; {}", part.detail);
@@ -183,6 +198,8 @@ impl View<'_> {
         let all: Vec<(&Observed, &GatewayReport)> = self.of_gateways().collect();
         if all.is_empty() {
             part.waits_unknown("no gateway reports");
+        } else if let Some(why) = self.why_starting() {
+            part.waits_unknown(&why);
         } else {
             part.waiting_records = Some(all.iter().map(|(one, _)| one.report.undelivered()).sum());
             part.waiting_bytes = Some(
@@ -206,7 +223,11 @@ impl View<'_> {
         });
         part.full_in_s = full.min();
         if part.full_in_s.is_none() {
-            part.because("full_in_s", "no journal grows");
+            let starting = self.why_starting();
+            part.because(
+                "full_in_s",
+                starting.as_deref().unwrap_or("no journal grows"),
+            );
         }
         part.rates(self.rate(acknowledged), self.rate(delivered));
         // Records left behind by a process that does not run.

@@ -42,6 +42,7 @@ fn observed(report: ProcessReport) -> Observed {
         before: None,
         age_ms: 1_000,
         heard_at: NOW.plus_millis(-1_000),
+        is_own: false,
         is_retired: false,
         counted: Err("it is not a gateway".to_owned()),
     }
@@ -82,6 +83,7 @@ fn gateway(id: u128, durable: u64, delivered: u64, stored: u64) -> Observed {
             stored,
             all_stored: stored,
             missing: Some(0),
+            is_of_start: false,
         }),
         ..observed(report)
     }
@@ -584,8 +586,95 @@ fn processes_have_the_end_of_their_ids_in_their_names_where_that_tells_them_apar
     assert_eq!(names, expected);
 }
 
+/// A gateway that reported so many milliseconds after its start.
+fn started(id: u128, ran_ms: i64) -> Observed {
+    let mut one = gateway(id, 123, 123, 123);
+    one.report.started_at = NOW.plus_millis(-ran_ms);
+    if let Some(gateway) = &mut one.report.gateway {
+        (gateway.connected, gateway.oldest_age_ms) = (0, None);
+    }
+    one
+}
+
 #[test]
-fn how_many_chargers_the_other_gateways_have_is_said_beside_the_one_that_is_gone() {
+fn the_figures_of_a_gateway_that_has_just_started_are_not_known() {
+    let why = "gateway on host has just started and has not reported its figures yet";
+    let found = pipeline(NOW, true, &[started(1, 4_999)], &seen());
+    assert_reasons(&found);
+    let chargers = named(&found, "chargers");
+    assert_eq!(chargers.state, PartState::Unknown);
+    assert_eq!(
+        chargers.detail,
+        format!("how many are connected is not known: {why}")
+    );
+    assert_eq!(state(&found, "gateways"), PartState::Works);
+    let journal = named(&found, "journal");
+    assert_eq!(
+        (journal.waiting_records, journal.waiting_bytes),
+        (None, None)
+    );
+    assert_eq!(journal.unknown["waiting_records"], why);
+    let balance = &found.balance;
+    let figures = [
+        balance.acknowledged,
+        balance.stored,
+        balance.journal,
+        balance.rabbitmq,
+        balance.difference,
+    ];
+    assert_eq!(figures, [None; 5]);
+    assert_eq!(balance.unknown["acknowledged"], why);
+    assert_eq!(balance.dead_letters, Some(3));
+
+    let whole = |one: Observed| {
+        let found = pipeline(NOW, true, &[one], &seen());
+        assert_reasons(&found);
+        assert_eq!(found.balance.acknowledged, Some(123));
+        assert_eq!(named(&found, "journal").waiting_records, Some(0));
+        named(&found, "chargers").detail.clone()
+    };
+    assert_eq!(whole(started(1, 5_000)), "0 chargers are connected");
+    // Its newest report has just come over RabbitMQ, and an earlier one is what was counted.
+    let mut counted_at_start = started(1, 5_000);
+    if let Ok(counted) = &mut counted_at_start.counted {
+        counted.is_of_start = true;
+    }
+    let found = pipeline(NOW, true, &[counted_at_start], &seen());
+    assert_reasons(&found);
+    assert_eq!(found.balance.acknowledged, None);
+    assert_eq!(named(&found, "journal").waiting_records, Some(0));
+    // The process that asks knows its own figures of now.
+    let own = Observed {
+        is_own: true,
+        ..started(1, 10)
+    };
+    assert_eq!(whole(own), "0 chargers are connected");
+    // Its clock was put back by an hour.
+    whole(started(1, -3_600_000));
+    // What it left behind is not more than it has reported.
+    whole(gone(started(1, 10)));
+    let retired = Observed {
+        is_retired: true,
+        ..gone(started(1, 10))
+    };
+    whole(retired);
+}
+
+#[test]
+fn what_other_gateways_report_is_the_least_while_one_has_just_started() {
+    let processes = [
+        on("a", 1, gateway(1, 10, 10, 10)),
+        on("b", 2, started(2, 100)),
+    ];
+    let found = pipeline(NOW, true, &processes, &seen());
+    let chargers = named(&found, "chargers");
+    assert_eq!(chargers.state, PartState::Works);
+    assert_eq!(
+        chargers.detail,
+        "at least 2 chargers are connected: gateway on b has just started and has not reported its figures yet"
+    );
+    assert_eq!(found.balance.acknowledged, None);
+    // It was there before, and its chargers are elsewhere.
     let processes = [
         on("a", 1, gateway(1, 10, 10, 10)),
         gone(on("b", 2, gateway(2, 10, 10, 10))),
