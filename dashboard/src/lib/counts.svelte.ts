@@ -51,7 +51,9 @@ export function countFleet(ticksMax: number): Counts {
   const byKind: Record<Kind, Connector[]> = { charging: [], available: [], busy: [], unavailable: [], faulted: [], unknown: [] };
   let connectors = 0;
   const sites = new Map<string, SiteCounts>();
-  for (const charger of fleet.chargers.values()) {
+  // A number of some of them would be wrong.
+  const chargers = fleet.loaded ? [...fleet.chargers.values()] : [];
+  for (const charger of chargers) {
     const connection = connectionNow(charger);
     const site = siteOf(sites, charger.settings?.site);
     if (site) {
@@ -88,7 +90,7 @@ export function countFleet(ticksMax: number): Counts {
     const site = sites.get(charger?.settings?.site ?? '');
     if (site) site.watts += transaction.power_w ?? 0;
   }
-  const total = fleet.chargers.size;
+  const total = chargers.length;
   return { total, connected, unknown, isUnknown: total > 0 && unknown === total, offline: total - connected - unknown, kinds, ticks, connectors, watts: unheard + unsure > 0 && unheard + unsure === fleet.open.size ? null : watts, silent, unheard, unsure, open: fleet.open.size, sites: [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || (a.site < b.site ? -1 : 1)) };
 }
 

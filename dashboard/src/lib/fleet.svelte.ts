@@ -3,6 +3,7 @@ import { time } from './format';
 import { freshness } from './freshness.svelte';
 import { known } from './known.svelte';
 import { live } from './live.svelte';
+import { pause } from './pause';
 import type { Charger, Connector, Transaction, WattpostEvent } from './types';
 
 const CHARGERS_MAX = 50_000;
@@ -11,6 +12,8 @@ const OPEN_MAX = 50_000;
 const REREAD_MAX = 20;
 /** A gateway that reports again tells the database of it within this time: until then, its chargers are read as before. */
 const RETURNED_MS = 12_000;
+/** Events that are applied to the lists at once: with more, the page would not answer to input for longer than a moment. */
+const SLICE = 500;
 const FIELDS =
   'charger_id,ocpp_version,online,connection,gateway_id,remote,connected_at,disconnected_at,disconnect_reason,first_seen_at,last_seen_at,booted_at,boot,firmware_status,settings,connectors';
 
@@ -96,8 +99,9 @@ class Fleet {
   version = $state(0);
   loaded = $state(false);
   error = $state<unknown>(null);
-  readonly chargers = new Map<string, Charger>();
-  readonly open = new Map<string, Transaction>();
+  /** Before all are `loaded`, those that have come: a list of them can be shown, and no number. */
+  chargers = new Map<string, Charger>();
+  open = new Map<string, Transaction>();
   /** The connectors whose transaction says that it charges, and the open transactions of each charger, with the version that they are of. */
   #running: { version: number; places: Set<string>; sessions: Map<string, Transaction[]> } = { version: -1, places: new Set(), sessions: new Map() };
   /** Events that came while the lists were read: they may be newer than the lists. */
@@ -111,9 +115,16 @@ class Fleet {
   constructor() {
     live.listen((events) => {
       this.#early?.push(...events);
-      this.#apply(events);
+      this.#apply(events, this.chargers, this.open);
+      this.#rereadChanged(events);
       this.version += 1;
     });
+  }
+
+  /** How many chargers there are, as far as they have been read. */
+  get size(): number {
+    void this.version;
+    return this.chargers.size;
   }
 
   /** The open transactions of a charger. */
@@ -144,17 +155,40 @@ class Fleet {
     this.#loading?.abort();
     const loading = new AbortController();
     this.#loading = loading;
-    this.#early = [];
+    const early: WattpostEvent[] = [];
+    this.#early = early;
+    // The first time, the chargers that have come are listed while the rest is read. Later, new lists take the place of the old ones.
+    const chargers = this.loaded ? new Map<string, Charger>() : this.chargers;
+    const open = new Map<string, Transaction>();
+    chargers.clear();
+    let shown = 0;
+    const take = (items: Charger[]) => {
+      if (loading.signal.aborted) return;
+      for (const one of items) chargers.set(one.charger_id, one);
+      // What pages make of the fleet takes longer the more of it there is, so it is not made for each page of the list.
+      if (this.loaded || chargers.size < 2 * shown) return;
+      shown = chargers.size;
+      this.version += 1;
+    };
     try {
-      const [chargers, open] = await Promise.all([
-        all<Charger>('/api/v1/chargers', { fields: FIELDS }, CHARGERS_MAX, undefined, loading.signal),
-        all<Transaction>('/api/v1/transactions', { state: 'open' }, OPEN_MAX, undefined, loading.signal),
+      await Promise.all([
+        all<Charger>('/api/v1/chargers', { fields: FIELDS }, CHARGERS_MAX, take, loading.signal),
+        all<Transaction>('/api/v1/transactions', { state: 'open' }, OPEN_MAX, (items) => items.forEach((one) => open.set(one.key, one)), loading.signal),
       ]);
-      this.chargers.clear();
-      this.open.clear();
-      for (const charger of chargers) this.chargers.set(charger.charger_id, charger);
-      for (const transaction of open) this.open.set(transaction.key, transaction);
-      this.#apply(this.#early ?? []);
+      // While a part of the events is applied, more may come.
+      for (let applied = 0; applied < early.length; ) {
+        const slice = early.slice(applied, applied + SLICE);
+        this.#apply(slice, chargers, open);
+        applied += slice.length;
+        await pause();
+        if (loading.signal.aborted) return;
+      }
+      this.chargers = chargers;
+      this.open = open;
+      this.#rereadChanged(early);
+      this.version += 1;
+      await pause();
+      if (loading.signal.aborted) return;
       this.loaded = true;
       this.error = null;
     } catch (error) {
@@ -163,7 +197,6 @@ class Fleet {
       setTimeout(() => this.#loading === loading && void this.load(), 3000);
     } finally {
       if (this.#loading === loading) this.#early = null;
-      this.version += 1;
     }
   }
 
@@ -188,7 +221,7 @@ class Fleet {
   async reread(id: string): Promise<void> {
     try {
       const charger = await get<Charger>(`/api/v1/chargers/${encodeURIComponent(id)}`);
-      this.#keep(charger);
+      this.#keep(charger, this.chargers);
     } catch {
       this.chargers.delete(id);
     }
@@ -196,9 +229,9 @@ class Fleet {
   }
 
   /** One request at a time: an import changes thousands of chargers at once, and every open page hears of each. */
-  #changed(id: string): void {
-    this.#stale.add(id);
-    if (!this.#isRereading) void this.#rereadStale();
+  #rereadChanged(events: WattpostEvent[]): void {
+    for (const { type, charger_id: id } of events) if ((type === 'charger.set' || type === 'charger.removed') && id) this.#stale.add(id);
+    if (this.#stale.size > 0 && !this.#isRereading) void this.#rereadStale();
   }
   async #rereadStale(): Promise<void> {
     this.#isRereading = true;
@@ -212,31 +245,27 @@ class Fleet {
   }
 
   /** A removed charger is one of the fleet only while it is connected, as in the list of the API. */
-  #keep(charger: Charger): void {
-    if (charger.removed_at && !charger.online) this.chargers.delete(charger.charger_id);
-    else this.chargers.set(charger.charger_id, charger);
+  #keep(charger: Charger, chargers: Map<string, Charger>): void {
+    if (charger.removed_at && !charger.online) chargers.delete(charger.charger_id);
+    else chargers.set(charger.charger_id, charger);
   }
 
-  #apply(events: WattpostEvent[]): void {
+  #apply(events: WattpostEvent[], chargers: Map<string, Charger>, open: Map<string, Transaction>): void {
     for (const event of events) {
       switch (event.type) {
         case 'charger.connected':
         case 'charger.disconnected':
         case 'charger.booted': {
-          this.#keep(event.data as Charger);
+          this.#keep(event.data as Charger, chargers);
           break;
         }
-        case 'charger.set':
-        case 'charger.removed':
-          if (event.charger_id) this.#changed(event.charger_id);
-          break;
         case 'connector.status_changed': {
           const connector = event.data as Connector;
-          const charger = this.chargers.get(connector.charger_id);
+          const charger = chargers.get(connector.charger_id);
           if (!charger) break;
           const others = charger.connectors.filter((one) => one.evse !== connector.evse || one.connector !== connector.connector);
           const connectors = [...others, connector].sort((a, b) => a.evse - b.evse || a.connector - b.connector);
-          this.chargers.set(charger.charger_id, { ...charger, connectors, last_seen_at: newest(charger.last_seen_at, event.occurred_at) });
+          chargers.set(charger.charger_id, { ...charger, connectors, last_seen_at: newest(charger.last_seen_at, event.occurred_at) });
           break;
         }
         case 'transaction.started':
@@ -245,11 +274,11 @@ class Fleet {
         case 'transaction.closed':
         case 'transaction.reconciled': {
           const transaction = event.data as Transaction;
-          if (transaction.open) this.open.set(transaction.key, transaction);
-          else this.open.delete(transaction.key);
-          const charger = this.chargers.get(transaction.charger_id);
+          if (transaction.open) open.set(transaction.key, transaction);
+          else open.delete(transaction.key);
+          const charger = chargers.get(transaction.charger_id);
           if (charger && !event.late) {
-            this.chargers.set(charger.charger_id, { ...charger, last_seen_at: newest(charger.last_seen_at, event.recorded_at) });
+            chargers.set(charger.charger_id, { ...charger, last_seen_at: newest(charger.last_seen_at, event.recorded_at) });
           }
           break;
         }
