@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs Wattpost on this machine as processes that can be killed one by one, and 20 simulated chargers, sped up 60 times. A
-# process that has ended is started again after a while, so that the dashboard shows the part red and then green.
+# process that has ended is started again after a while, so that the dashboard shows the part red (all parts grey without the
+# API) and then green.
 #
 # SHAPE=embedded (default): a gateway, which stores in SQLite, and the API with the dashboard; nothing to install.
 # SHAPE=rabbitmq: a gateway, a RabbitMQ of its own, a consumer and the API (needs Debian's rabbitmq-server).

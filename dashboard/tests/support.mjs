@@ -1,7 +1,7 @@
 // What the tests of the dashboard share: processes of Wattpost on free ports, simulated chargers, a browser.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -53,6 +53,20 @@ export async function freePort() {
   const { port } = server.address();
   await new Promise((done) => server.close(done));
   return port;
+}
+
+/** The first of so many free ports that follow one another, and those. */
+export async function freePorts(count) {
+  for (;;) {
+    const first = await freePort();
+    const servers = Array.from({ length: count }, () => createServer());
+    const isFree = await Promise.all(servers.map((server, index) => new Promise((done) => {
+      server.once('error', () => done(false));
+      server.listen(first + index, '127.0.0.1', () => done(true));
+    }))).then((all) => all.every(Boolean), () => false);
+    for (const server of servers) if (server.listening) await new Promise((done) => server.close(done));
+    if (isFree) return servers.map((_, index) => first + index);
+  }
 }
 
 /** A process `wattpost serve` with a database of its own. */
@@ -142,85 +156,12 @@ export class Wattpost {
   }
 }
 
-/** A RabbitMQ node of its own, which a test can kill and start again with its data. */
-export class RabbitMq {
-  static async start() {
-    const self = new RabbitMq();
-    self.dir = mkdtempSync(join(tmpdir(), 'wattpost-rabbitmq-'));
-    [self.port, self.epmdPort, self.distributionPort] = [await freePort(), await freePort(), await freePort()];
-    mkdirSync(join(self.dir, 'home'));
-    // Erlang refuses a cookie that others may read.
-    writeFileSync(join(self.dir, 'home', '.erlang.cookie'), `cookie${process.pid}`, { mode: 0o600 });
-    const settings = [`listeners.tcp.1 = 127.0.0.1:${self.port}`, 'disk_free_limit.absolute = 50MB', 'log.console = false', `log.file = ${join(self.dir, 'rabbit.log')}`];
-    writeFileSync(join(self.dir, 'rabbitmq.conf'), `${settings.join('\n')}\n`);
-    writeFileSync(join(self.dir, 'enabled_plugins'), '[].\n');
-    // A port mapper of its own: the usual one is shared by all Erlang programs of the machine.
-    self.epmd = spawn('epmd', ['-port', String(self.epmdPort), '-address', '127.0.0.1'], { stdio: 'ignore' });
-    await self.serve();
-    return self;
-  }
-
-  get url() {
-    return `amqp://guest:guest@127.0.0.1:${this.port}/%2f`;
-  }
-
-  async serve() {
-    const env = {
-      ...process.env,
-      HOME: join(this.dir, 'home'),
-      LANG: 'C.UTF-8',
-      ERL_EPMD_ADDRESS: '127.0.0.1',
-      ERL_EPMD_PORT: String(this.epmdPort),
-      ERL_CRASH_DUMP_BYTES: '0',
-      RABBITMQ_CONF_ENV_FILE: '/dev/null',
-      RABBITMQ_CONFIG_FILE: join(this.dir, 'rabbitmq.conf'),
-      RABBITMQ_DIST_PORT: String(this.distributionPort),
-      RABBITMQ_ENABLED_PLUGINS_FILE: join(this.dir, 'enabled_plugins'),
-      RABBITMQ_LOG_BASE: this.dir,
-      RABBITMQ_MNESIA_BASE: join(this.dir, 'data'),
-      RABBITMQ_NODENAME: `wattpost-${this.port}@localhost`,
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
-      // The start script becomes the Erlang machine, so the process that is killed is the server.
-      detached: '1',
-    };
-    this.process = spawn('/usr/lib/rabbitmq/bin/rabbitmq-server', [], { env, cwd: this.dir, stdio: 'ignore' });
-    await until('RabbitMQ accepts connections', () => {
-      assert.equal(this.process.exitCode, null, 'RabbitMQ has ended');
-      return speaksAmqp(this.port);
-    }, 120_000);
-  }
-
-  async kill() {
-    await end(this.process);
-  }
-
-  async stop() {
-    await end(this.process);
-    await end(this.epmd);
-    rmSync(this.dir, { recursive: true, force: true });
-  }
-}
-
 /** Kills a process with SIGKILL, and waits for its end. */
 async function end(child) {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((done) => child.once('exit', done));
   child.kill('SIGKILL');
   await ended;
-}
-
-/** The answer to AMQP's protocol header is a method frame (type 1), as soon as the server accepts connections. */
-function speaksAmqp(port) {
-  return new Promise((done) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write('AMQP\0\0\x09\x01', 'latin1'));
-    const say = (answer) => {
-      socket.destroy();
-      done(answer);
-    };
-    socket.once('data', (data) => say(data[0] === 1));
-    socket.once('error', () => say(false));
-    socket.setTimeout(500, () => say(false));
-  });
 }
 
 /** Sends the head of a handshake as it is, which no client library permits. Returns the status of the answer. */
@@ -379,17 +320,17 @@ export async function openPage(browser, { allowed = [], ...options } = {}) {
 }
 
 /**
- * Takes a picture of README.md or docs/ in both themes, of the page loaded anew; `shows` waits until it shows what the picture
- * is about. With WATTPOST_WRITE_DOCS=1 it replaces the one in docs/.
+ * Takes a picture of README.md or docs/ in both themes, of the page loaded anew (`isReloaded`) or as it has become; `shows` waits
+ * until it shows what the picture is about. With WATTPOST_WRITE_DOCS=1 it replaces the one in docs/.
  */
-export async function picture(page, name, shows) {
+export async function picture(page, name, shows, { isReloaded = true } = {}) {
   assert.ok(PICTURES.includes(name), `${name} is not in PICTURES`);
   mkdirSync(SCREENSHOTS, { recursive: true });
   const { width, height } = page.viewportSize();
   await page.setViewportSize({ width: 1280, height: 800 });
   for (const colorScheme of THEMES) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    await page.reload();
+    if (isReloaded) await page.reload();
     await shows();
     const file = `${name}-${colorScheme}.png`;
     await page.screenshot({ path: join(SCREENSHOTS, file) });
