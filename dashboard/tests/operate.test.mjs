@@ -214,12 +214,12 @@ test('the password of a charger is changed at the charger, and its page says how
 test('the page Now draws the past from what is kept, and the wallboard shows it large without a control', async () => {
   const page = await openPage(browser);
   await page.goto(wattpost.url);
-  await page.getByRole('img', { name: /^Chargers connected in the last 24 h: 0 to [12]$/ }).waitFor();
-  await page.getByRole('img', { name: /^Sessions running in the last 24 h: 0 to 1$/ }).waitFor();
+  await page.getByRole('img', { name: /^Chargers connected in the last (10 min|1 h): [01] to [12]$/ }).waitFor();
+  await page.getByRole('img', { name: /^Sessions running in the last (10 min|1 h): [01] to 1$/ }).waitFor();
   await charger.call('StatusNotification', { connectorId: 2, errorCode: 'GroundFailure', status: 'Faulted' });
   await until('the fault is stored', async () => (await wattpost.get(`/api/v1/chargers/${id}`)).connectors.some((one) => one.status === 'Faulted'));
   await page.reload();
-  await page.getByRole('img', { name: /^Faults reported in the last 24 h: 0 to 1 in each of 48 intervals$/ }).waitFor();
+  await page.getByRole('img', { name: /^Faults reported in the last (10 min|1 h): [01] to 1 in each of 48 intervals$/ }).waitFor();
   await assertFit(page);
   await page.getByRole('link', { name: 'Wallboard' }).click();
   await page.waitForURL('**/wallboard');

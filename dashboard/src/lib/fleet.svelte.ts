@@ -57,6 +57,11 @@ export function connectionsNow(): (charger: Charger) => Charger['connection'] {
   return ({ connection, gateway_id }) => (isBlind || (connection === 'open' && silent.has(gateway_id ?? '')) ? 'unknown' : connection);
 }
 
+/** Whether the newest connection of a charger has no known end: for the times of which that is known, not for now. */
+export function lastConnected({ connection }: Charger): boolean {
+  return connection !== 'closed';
+}
+
 /** A charger's connection in words, beside other things that are found. */
 export const CONNECTED: Record<Charger['connection'], string> = { open: 'charger, connected', closed: 'charger, not connected', unknown: 'charger, not known whether it is connected' };
 

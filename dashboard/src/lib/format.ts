@@ -9,6 +9,11 @@ export function counted(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
+/** A text in which a number and its unit stay on one line. */
+export function tied(text: string): string {
+  return text.replace(/(\d) (?=(?:ms|s|min|h|d|W|kW|MW|Wh|kWh|MWh|A|V|B|KiB|MiB|GiB|%)(?![\p{L}\d]))/gu, '$1\u00a0');
+}
+
 export function power(watts: number | null | undefined): string {
   if (watts === null || watts === undefined) return '–';
   if (Math.abs(watts) >= 1e6) return `${(watts / 1e6).toFixed(2)} MW`;
@@ -30,13 +35,16 @@ export function bytes(value: number | null | undefined): string {
     size /= 1024;
     unit += 1;
   }
-  return `${size.toFixed(unit ? 1 : 0)} ${units[unit]}`;
+  return tied(`${size.toFixed(unit ? 1 : 0)} ${units[unit]}`);
 }
 
 /** A duration in its two largest units. */
 export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return '–';
-  const s = Math.max(0, Math.round(seconds));
+  return tied(inUnits(Math.max(0, Math.round(seconds))));
+}
+
+function inUnits(s: number): string {
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min${s % 60 && s < 600 ? ` ${s % 60} s` : ''}`;
   if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;

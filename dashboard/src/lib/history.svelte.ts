@@ -1,23 +1,14 @@
 import { all, get } from './api';
-import { fleet } from './fleet.svelte';
+import { NONE, SPANS_MS, connectedCurve, cut, faultCurve, firstKnown, sessionCurve, spanSince, type Curve, type Kept, type Known } from './curves';
+import { fleet, lastConnected } from './fleet.svelte';
 import { freshness } from './freshness.svelte';
 import { known } from './known.svelte';
 import { live } from './live.svelte';
 import type { Page, Transaction, WattpostEvent } from './types';
 
-const POINTS = 48;
-/** Spans that are tried: with too many events in one, the next shorter one is shown. */
-const SPANS_MS = [86_400_000, 21_600_000, 3_600_000, 600_000];
 const PAGES_MAX = 4;
 const EVENTS_MAX = PAGES_MAX * 1000 * 2;
 const SESSIONS_MAX = 5000;
-
-export interface Curve {
-  /** For how long back, in ms; 0 while it is not known. */
-  span: number;
-  values: (number | null)[];
-}
-const NONE: Curve = { span: 0, values: [] };
 
 /** How many chargers were connected, how many sessions ran and how many faults were reported, from what the API has kept. */
 class History {
@@ -27,7 +18,8 @@ class History {
   #connections: Kept = { from: 0, events: [] };
   #statuses: Kept = { from: 0, events: [] };
   #past: Transaction[] = [];
-  #pastFrom = 0;
+  /** From when on all sessions are known, in ms. */
+  #pastFrom = Infinity;
 
   /** Reads the past once, and adds what happens. Returns what ends it. */
   follow(): () => void {
@@ -66,21 +58,16 @@ class History {
     const now = Date.now();
     const since = [known.silentSince, freshness.isBlind ? freshness.unconfirmedSince : null].filter((one) => one !== null);
     const until = Math.min(...since);
-    this.connected = cut(connectedCurve(this.#connections, now), now, until);
-    this.faults = cut(faultCurve(this.#statuses, now), now, until);
-    this.sessions = cut(sessionCurve(this.#past, this.#pastFrom, now), now, until);
+    const chargers = new Map<string, Known>();
+    for (const one of fleet.chargers.values()) chargers.set(one.charger_id, { charger_id: one.charger_id, first_seen_at: one.first_seen_at, isConnected: lastConnected(one) });
+    const [connections, statuses] = [this.#connections, this.#statuses];
+    const first = firstKnown(chargers.values(), [connections, statuses]);
+    const begin = now - spanSince(first, now);
+    const from = (kept: Kept) => Math.max(kept.from, begin);
+    this.connected = connections.from ? cut(connectedCurve(chargers, connections.events, from(connections), now), now, first, until) : NONE;
+    this.faults = statuses.from ? cut(faultCurve(statuses.events, from(statuses), now), now, first, until) : NONE;
+    this.sessions = cut(sessionCurve(this.#past, fleet.open.values(), this.#pastFrom, begin, now), now, first, until);
   }
-}
-
-/** A curve without the points from a time on: from then it is not known. */
-function cut({ span, values }: Curve, now: number, until: number): Curve {
-  return { span, values: values.map((value, index) => (now - (span * (POINTS - 1 - index)) / POINTS > until ? null : value)) };
-}
-
-interface Kept {
-  /** All events since then are known, in ms; 0 if none are. */
-  from: number;
-  events: WattpostEvent[];
 }
 
 function keep(kept: Kept, events: WattpostEvent[]): void {
@@ -112,74 +99,6 @@ async function readKept(types: string, fields: string, signal: AbortSignal): Pro
     if (!after) return { from, events };
   }
   return { from: 0, events: [] };
-}
-
-/** The times of the points, the last one now. */
-function points(from: number, now: number): number[] {
-  return Array.from({ length: POINTS }, (_, index) => from + ((now - from) * (index + 1)) / POINTS);
-}
-
-/** From the state of each charger now and its changes: between two of them it had what the first one says. */
-function connectedCurve(kept: Kept, now: number): Curve {
-  if (kept.from === 0) return NONE;
-  const from = Math.max(kept.from, now - 86_400_000);
-  const steps: [number, number][] = [];
-  const first = new Map<string, boolean>();
-  const latest = new Map<string, boolean>();
-  for (const event of kept.events) {
-    if (!event.charger_id) continue;
-    const is = event.type === 'charger.connected';
-    const was = latest.get(event.charger_id);
-    if (was === undefined) first.set(event.charger_id, is);
-    if (was !== is) steps.push([Date.parse(event.occurred_at), is ? 1 : -1]);
-    latest.set(event.charger_id, is);
-  }
-  // Before its first change, a charger had the other state; without one, it has had its present state since it is known.
-  let at = 0;
-  for (const [id, is] of first) if (!is && fleet.chargers.has(id)) at += 1;
-  for (const charger of fleet.chargers.values()) if (!first.has(charger.charger_id) && charger.connection === 'open') at += 1;
-  steps.sort(([one], [other]) => one - other);
-  let index = 0;
-  const values = points(from, now).map((time) => {
-    for (; index < steps.length && (steps[index]?.[0] ?? 0) <= time; index += 1) at += steps[index]?.[1] ?? 0;
-    return Math.max(0, at);
-  });
-  return { span: now - from, values };
-}
-
-/** Reports of a fault in each interval. */
-function faultCurve(kept: Kept, now: number): Curve {
-  if (kept.from === 0) return NONE;
-  const from = Math.max(kept.from, now - 86_400_000);
-  const values = new Array<number>(POINTS).fill(0);
-  for (const event of kept.events) {
-    if ((event.data as { status?: string }).status !== 'Faulted') continue;
-    const index = Math.ceil(((Date.parse(event.occurred_at) - from) / (now - from)) * POINTS) - 1;
-    if (index >= 0 && index < POINTS) values[index] = (values[index] ?? 0) + 1;
-  }
-  return { span: now - from, values };
-}
-
-function sessionCurve(past: Transaction[], pastFrom: number, now: number): Curve {
-  const from = now - 86_400_000;
-  const spans = new Map<string, [number, number]>();
-  for (const one of past) {
-    const end = one.ended_at ?? one.closed?.at;
-    if (one.started_at && end) spans.set(one.key, [Date.parse(one.started_at), Date.parse(end)]);
-  }
-  for (const one of fleet.open.values()) if (one.started_at) spans.set(one.key, [Date.parse(one.started_at), Infinity]);
-  const times = points(from, now);
-  const values: (number | null)[] = times.map((time) => (time < pastFrom ? null : 0));
-  const step = (now - from) / POINTS;
-  for (const [begin, end] of spans.values()) {
-    const first = Math.max(0, Math.ceil((begin - from) / step) - 1);
-    const last = Math.min(POINTS - 1, Math.ceil((end - from) / step) - 2);
-    for (let index = first; index <= last; index += 1) {
-      const value = values[index];
-      if (value !== null && value !== undefined) values[index] = value + 1;
-    }
-  }
-  return { span: now - from, values };
 }
 
 export const history = new History();
