@@ -352,14 +352,14 @@ test('a charger gets a label, a site and a group, is found by them, and leaves t
   await assertFit(page);
 
   // The link of the site leads to its chargers; others are not among them.
-  await page.getByRole('link', { name: 'depot-7' }).click();
+  await page.getByRole('link', { name: 'Depot <b>7</b>' }).click();
   await page.getByText(/^1 of \d/).waitFor();
   assert.match(page.url(), /site=depot-7/);
-  await page.getByRole('cell', { name: 'depot-7 fleet' }).waitFor();
+  await page.getByRole('cell', { name: 'Depot <b>7</b> fleet' }).waitFor();
   await assertFit(page);
   // The page Now has the site, and leads to its chargers too.
   await page.goto(wattpost.url);
-  await page.getByRole('row', { name: /depot-7 \d of 1/ }).getByRole('link').click();
+  await page.getByRole('row', { name: /Depot <b>7<\/b> \d of 1/ }).getByRole('link').click();
   await page.waitForURL(/site=depot-7/);
   await page.goto(`${wattpost.url}/chargers?q=north`);
   await page.getByRole('link', { name: 'CP-7' }).waitFor();

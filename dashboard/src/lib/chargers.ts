@@ -1,5 +1,6 @@
 import { alertsOf } from './alerts.svelte';
 import { connectionOf, fleet, kindNow, sockets } from './fleet.svelte';
+import { sites } from './sites.svelte';
 import type { Charger } from './types';
 
 /** The filters of the page Chargers, which are parameters of its address. */
@@ -10,6 +11,11 @@ export type Filters = Record<Filter, string>;
 export function filtersOf(query: URLSearchParams): Filters {
   const found = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ''])) as Filters;
   return { ...found, q: found.q.trim().toLowerCase() };
+}
+
+/** The value of a filter as a person reads it. */
+export function filterInWords(name: string, value: string): string {
+  return name === 'site' ? sites.name(value) : value;
 }
 
 /** Whether a charger passes all filters, or all but one. */
