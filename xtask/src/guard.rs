@@ -1,4 +1,4 @@
-//! Checks the dependencies, and the blanks of the dashboard's markup, without a tool that must be
+//! Checks the dependencies, and two rules of the dashboard's sources, without a tool that must be
 //! installed first.
 //!
 //! The rules are in `deny.toml`, in the format of cargo-deny, so that `cargo deny check` reads the
@@ -7,6 +7,7 @@
 //! they need a database from the network.
 
 mod blanks;
+mod connections;
 mod licence;
 mod usage;
 mod versions;
@@ -104,7 +105,28 @@ pub fn run(root: &Path) -> Result<Vec<String>> {
     problems.extend(foreign_sources(&metadata, &deny.sources));
     problems.extend(usage::check(root, &metadata)?);
     problems.extend(blanks::check(root)?);
+    problems.extend(connections::check(root)?);
     Ok(problems)
+}
+
+/// The files of a folder and its subfolders, in any order. Without the folder there is none.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if !folder.is_dir() {
+            continue;
+        }
+        let read = || format!("read {}", folder.display());
+        for entry in std::fs::read_dir(&folder).with_context(read)? {
+            let path = entry.with_context(read)?.path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn metadata(root: &Path, targets: &[String]) -> Result<Metadata> {

@@ -12,8 +12,9 @@ codegen writes the tables of actions and schema facts into crates/ocpp/src/table
   --schemas DIR     the folder of the Python package `ocpp`, with v16/schemas, v201/schemas, v21/schemas
   --python PROGRAM  find the package `ocpp` of this Python
 
-guard checks the dependencies against deny.toml and the sources, and the blanks of the dashboard's
-markup that Svelte removes; it fails if it finds a problem.";
+guard checks the dependencies against deny.toml and the sources; in the dashboard, the blanks of the
+markup that Svelte removes, and that no page reads a charger's connection without its age. It fails if
+it finds a problem.";
 
 fn main() -> Result<ExitCode> {
     let mut args = std::env::args().skip(1);

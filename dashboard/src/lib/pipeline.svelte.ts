@@ -7,7 +7,7 @@ import type { Pipeline } from './types';
 
 /** While a page shows the pipeline. */
 const EVERY_MS = 1000;
-/** While none does: how fresh the other pages are follows from it. */
+/** While none does, and every gateway reports: how fresh the other pages are follows from it. */
 const SLOWLY_MS = 5000;
 /** The answer is made from memory. One that has not come after so long does not come: the process hangs, or the way to it is cut. */
 const ANSWER_WITHIN_MS = 5000;
@@ -35,13 +35,17 @@ export interface ShownPipeline extends Omit<Pipeline, 'processes' | 'watermarks'
   watermarks: OrUnknown<Pipeline['watermarks'][number]>[];
 }
 
-/** The pipeline, read while the dashboard is open, and every second while a page shows it. Not while updates are paused or the tab is hidden. */
+/**
+ * The pipeline, read while the dashboard is open, and every second while a page shows it, or a gateway does not report: that it
+ * reports again has no event, and until a page has read it, nothing of its chargers is shown. Not while updates are paused or
+ * the tab is hidden.
+ */
 class PipelineFeed {
   history = $state.raw<Sample[]>([]);
   /** When the last answer came. */
   readAt = $state(0);
   #readers = 0;
-  readonly #polled = new Polled<Pipeline>((signal) => this.#read(signal), () => (this.#readers > 0 ? EVERY_MS : SLOWLY_MS));
+  readonly #polled = new Polled<Pipeline>((signal) => this.#read(signal), () => (this.#readers > 0 || known.silent.size > 0 ? EVERY_MS : SLOWLY_MS));
   readonly now: ShownPipeline | null = $derived.by(() => {
     const read = this.#polled.value;
     return read && this.error ? unknown(read, this.error, this.readAt) : read;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { Relay, openPage, until } from '../support.mjs';
+import { Relay, openPage, until, violations } from '../support.mjs';
 import { browser, receiver, wattpost } from './system.mjs';
 
 test('what is read on a timer is asked once at a time, and not while the page is paused', async () => {
@@ -27,6 +27,59 @@ test('what is read on a timer is asked once at a time, and not while the page is
   await page.clock.runFor(2000);
   await until('it is asked again', () => asked.length === 3);
   await asked[2].continue();
+  page.assertClean();
+  await page.context().close();
+});
+
+/** The pipeline as a page gets it: with `isSilent`, no process reports. `underWay` counts the requests without an answer. */
+async function controlled(page) {
+  const control = { isSilent: false, underWay: 0 };
+  await page.route('**/api/v1/pipeline', async (route) => {
+    control.underWay += 1;
+    const response = await route.fetch();
+    const json = await response.json();
+    if (control.isSilent) for (const one of json.processes) one.state = 'gone';
+    await route.fulfill({ response, json });
+    control.underWay -= 1;
+  });
+  return control;
+}
+
+test('what a gateway has that reports again is shown a second later, on a page that reads the pipeline slowly too', async () => {
+  const page = await openPage(browser);
+  const control = await controlled(page);
+  await page.clock.install();
+  await page.goto(`${wattpost.url}/transactions`);
+  const header = page.locator('main h2', { hasText: 'Running' }).locator('xpath=..');
+  await header.getByText(/kW now/).waitFor();
+  await page.clock.pauseAt(await page.evaluate(() => Date.now() + 100));
+  control.isSilent = true;
+  await until('nothing is known', async () => {
+    await page.clock.runFor(1000);
+    return /– now/.test(await header.innerText());
+  });
+  await until('no request is under way', () => control.underWay === 0);
+  control.isSilent = false;
+  await page.clock.runFor(1100);
+  await header.getByText(/kW now/).waitFor();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  page.assertClean();
+  await page.context().close();
+});
+
+test('who is hit by a batch is not said to be connected while that is not known', async () => {
+  const page = await openPage(browser);
+  const control = await controlled(page);
+  control.isSilent = true;
+  await page.goto(`${wattpost.url}/batches/new?q=SIM-0000`);
+  await page.getByText('It is not known of 9 whether they are connected').waitFor();
+  await page.getByLabel('Operation or action').selectOption('trigger');
+  await page.getByLabel(/^message/).fill('Heartbeat');
+  await page.getByRole('button', { name: 'See who is hit' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('It is not known of 9 whether they are connected (its gateway does not report); each that is not connected counts as failed: SIM-00001').waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
   page.assertClean();
   await page.context().close();
 });

@@ -26,28 +26,19 @@ const KEEPING: [&str; 2] = ["pre", "textarea"];
 /// When a folder or a file cannot be read.
 pub(super) fn check(root: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
-    let mut folders = vec![root.join(SOURCES)];
-    while let Some(folder) = folders.pop() {
-        if !folder.is_dir() {
+    for path in super::files(&root.join(SOURCES))? {
+        if path.extension().is_none_or(|end| end != "svelte") {
             continue;
         }
-        let read = || format!("read {}", folder.display());
-        for entry in std::fs::read_dir(&folder).with_context(read)? {
-            let path = entry.with_context(read)?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "svelte") {
-                let text = std::fs::read_to_string(&path)
-                    .with_context(|| format!("read {}", path.display()))?;
-                let name = path.strip_prefix(root).unwrap_or(&path);
-                problems.extend(lost(&text).into_iter().map(|(line, near)| {
-                    format!(
-                        "{}:{line}: Svelte removes the blank at `{near}`; write {{' '}} or remove it",
-                        name.display()
-                    )
-                }));
-            }
-        }
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(&path);
+        problems.extend(lost(&text).into_iter().map(|(line, near)| {
+            format!(
+                "{}:{line}: Svelte removes the blank at `{near}`; write {{' '}} or remove it",
+                name.display()
+            )
+        }));
     }
     problems.sort();
     Ok(problems)
