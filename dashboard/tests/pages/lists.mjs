@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { HOSTILE, openPage, until, violations } from '../support.mjs';
+import { Charger, HOSTILE, openPage, tabTo, until, violations } from '../support.mjs';
 import { browser, post, wattpost } from './system.mjs';
 
 test('the address holds the filters, and the keyboard alone opens a charger', async () => {
@@ -184,6 +184,109 @@ test('a charger is previewed beside the list, and the keyboard alone goes from o
   assert.deepEqual(await violations(page), []);
   page.assertClean();
   await page.context().close();
+});
+
+test('the grid has the chargers of the list as tiles, each with shapes, and the keyboard alone goes through them', async () => {
+  const page = await openPage(browser);
+  const tiles = page.locator('main a[data-row]');
+  const focused = () => page.evaluate(() => document.activeElement.dataset.row);
+  await page.goto(`${wattpost.url}/chargers?status=faulted`);
+  await page.getByRole('button', { name: 'Grid' }).click();
+  // A text of a stranger, in a tile that tells of its states without its colours.
+  await page.getByRole('link', { name: 'EVIL<b>"1\', connected, faulted' }).waitFor();
+  assert.equal(await tiles.count(), 1);
+  assert.equal(new URL(page.url()).search, '?status=faulted&view=grid');
+  const tile = page.getByRole('listitem').filter({ has: page.locator('a[data-row]') });
+  assert.equal(await tile.locator('svg.faulted').count(), 1);
+  assert.equal(await tile.locator('svg.open path').getAttribute('d'), 'M3 5h12');
+  assert.match(await tiles.getAttribute('title'), /^EVIL<b>"1'\nconnected\n1: Faulted$/);
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: /^Preview EVIL/ }).click();
+  await page.getByRole('complementary', { name: /^Preview of EVIL/ }).getByText('OtherError').first().waitFor();
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  await page.goto(`${wattpost.url}/chargers?view=grid&vendor=${encodeURIComponent(HOSTILE)}`);
+  await page.getByRole('button', { name: /^Without “vendor: <img/ }).waitFor();
+
+  await page.goto(`${wattpost.url}/chargers?q=SIM-0000&view=grid`);
+  await page.getByRole('status').getByText(/^9 of /).waitFor();
+  await until('each charger has a tile', async () => (await tiles.count()) === 9);
+  await tabTo(page, tiles.first());
+  const columns = await page.locator('ul.tiles').evaluate((element) => getComputedStyle(element).gridTemplateColumns.split(' ').length);
+  assert.ok(columns > 2 && columns < 9, `${columns} columns`);
+  const press = async (key, at) => {
+    await page.keyboard.press(key);
+    await until(`${key} leads to ${at}`, async () => (await focused()) === `SIM-0000${at}`);
+  };
+  for (const [key, at] of [['ArrowRight', 2], ['ArrowDown', Math.min(2 + columns, 9)], ['ArrowUp', Math.min(2 + columns, 9) - columns], ['End', 9], ['ArrowDown', 9], ['ArrowRight', 9], ['Home', 1], ['ArrowLeft', 1], ['ArrowUp', 1], ['PageDown', 9], ['PageUp', 1]]) await press(key, at);
+  // Tab leads on, and back to the tile that had the focus.
+  await press('ArrowRight', 2);
+  await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(), 'SIM-00002');
+  await page.keyboard.press('x');
+  await page.getByRole('link', { name: /^SIM-00002, .*, selected$/ }).waitFor();
+  await page.keyboard.press('x');
+  await page.keyboard.press('v');
+  const of = (id) => page.getByRole('complementary', { name: `Preview of ${id}` });
+  await of('SIM-00002').getByText('Wattpost Simulator').waitFor();
+  await press('ArrowRight', 3);
+  await of('SIM-00003').waitFor();
+  assert.match(page.url(), /preview=SIM-00003/);
+  await page.keyboard.press('Escape');
+  await until('it is closed', async () => (await page.getByRole('complementary').count()) === 0);
+  assert.equal(await focused(), 'SIM-00003');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/chargers/SIM-00003');
+  await page.goBack();
+  await until('the grid is there again', async () => (await tiles.count()) === 9 && /view=grid/.test(page.url()));
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: 740 });
+      assert.deepEqual(await violations(page), [], `${colorScheme}, ${width} pixels`);
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width);
+    }
+  }
+  const small = await page.locator('ul.tiles').locator('button, a').evaluateAll((all) => all.map((one) => one.getBoundingClientRect()).filter((one) => one.width < 43.5 || one.height < 43.5).length);
+  assert.equal(small, 0, 'a finger meets each of them');
+  await page.getByRole('button', { name: 'List' }).click();
+  await page.getByRole('row', { name: /SIM-00001/ }).waitFor();
+  assert.equal(new URL(page.url()).search, '?q=SIM-0000');
+  page.assertClean();
+  await page.context().close();
+});
+
+test('a site has its name wherever a person reads it, and its id in the address', async () => {
+  const name = 'Depot <b>North</b>';
+  await post('/api/v1/sites', { id: 'depot-north', name });
+  await post('/api/v1/chargers', { charger_id: 'SITE-1', site: 'depot-north' });
+  const link = await Charger.connect(wattpost, 'SITE-1');
+  await until('it is stored', () => wattpost.get('/api/v1/chargers/SITE-1'));
+  const page = await openPage(browser);
+  await page.goto(wattpost.url);
+  await page.getByRole('row', { name: /^Depot <b>North<\/b> 1 of 1/ }).getByRole('link').click();
+  await page.waitForURL('**/chargers?site=depot-north');
+  await page.getByRole('row', { name: /SITE-1/ }).getByText(name).waitFor();
+  const select = page.getByLabel('Site', { exact: true });
+  assert.equal(await select.inputValue(), 'depot-north');
+  assert.equal(await select.locator('option:checked').innerText(), name);
+  await page.getByRole('button', { name: /^Preview SITE-1/ }).click();
+  await page.getByRole('complementary').getByText(name).waitFor();
+  await page.getByRole('link', { name: 'New batch for all 1 of the list' }).click();
+  await page.getByText(`Those with site: ${name}: SITE-1`).waitFor();
+  await page.goto(`${wattpost.url}/chargers?site=depot-north&q=none`);
+  await page.getByRole('button', { name: `Without “site: ${name}”: 0` }).waitFor();
+  await page.goto(`${wattpost.url}/chargers/SITE-1`);
+  await page.locator('dl.facts').getByRole('link', { name }).click();
+  await page.waitForURL('**/chargers?site=depot-north');
+  assert.deepEqual(await violations(page), []);
+  // Two of one name are told apart.
+  await post('/api/v1/sites', { id: 'depot-other', name });
+  await page.reload();
+  await page.getByRole('row', { name: /SITE-1/ }).getByText(`${name} (depot-north)`).waitFor();
+  page.assertClean();
+  await page.context().close();
+  link.close();
 });
 
 test('rows selected with the keyboard become a batch, after the page has said who is hit', async () => {
