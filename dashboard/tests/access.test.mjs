@@ -111,7 +111,8 @@ test('the first charger: the address to set, its refusal with the reason, and it
   await page.getByText('Press Accept in the waiting room, or add it with wattpost charger add CP-17, or set').waitFor();
   await page.getByRole('status').getByRole('link', { name: 'Waiting room' }).click();
   await page.getByRole('heading', { name: /CP-17/ }).waitFor();
-  await page.getByText('Press Accept, or add it with wattpost charger add CP-17, or set').waitFor();
+  await page.getByText('Press Accept, or add it with wattpost charger add CP-17, or set policy.unknown_charger to "accept" or "pending".').waitFor();
+  assert.deepEqual(await page.locator('main li code').allInnerTexts().then((all) => all.slice(0, 2)), ['wattpost charger add CP-17', 'policy.unknown_charger']);
   assert.deepEqual(await violations(page), []);
   await page.getByRole('button', { name: 'Accept' }).click();
   assert.deepEqual(await violations(page), []);

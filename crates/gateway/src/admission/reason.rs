@@ -136,82 +136,83 @@ impl Reason {
         }
     }
 
-    /// What to do about it, in the log line's field `cure`.
+    /// What to do about it: sentences, with names of settings, values, commands and addresses between backticks. The log line
+    /// has it in the field `cure`, the API too, and the dashboard shows what is between backticks as code.
     pub(crate) const fn cure(self) -> &'static str {
         match self {
             Self::Tls => {
-                "set the charger's URL to ws:// instead of wss://, or connect it to a TLS proxy in front of this port"
+                "Set the charger's URL to `ws://` instead of `wss://`, or connect it to a TLS proxy in front of this port."
             }
-            Self::NotHttp => "connect with OCPP-J over WebSocket; this port accepts nothing else",
+            Self::NotHttp => "Connect with OCPP-J over WebSocket; this port accepts nothing else.",
             Self::Malformed => {
-                "look for a proxy or firewall that changes requests, or update the charger's firmware"
+                "Look for a proxy or firewall that changes requests, or update the charger's firmware."
             }
             Self::HeadTooLarge => {
-                "remove headers that a proxy adds, or raise gateway.header_bytes_max"
+                "Remove headers that a proxy adds, or raise `gateway.header_bytes_max`."
             }
             Self::PlainHttp => {
-                "use ws://HOST:9000/ocpp/{identity} in the charger; a proxy must pass on Upgrade and Connection"
+                "Use `ws://HOST:9000/ocpp/{identity}` in the charger; a proxy must pass on `Upgrade` and `Connection`."
             }
             Self::Soap => {
-                "switch the charger to OCPP-J (JSON over WebSocket): ocpp1.6, ocpp2.0.1 or ocpp2.1; OCPP-S is not supported"
+                "Switch the charger to OCPP-J (JSON over WebSocket): `ocpp1.6`, `ocpp2.0.1` or `ocpp2.1`; OCPP-S is not supported."
             }
-            Self::ApiRequest => "send API requests to the address in http.listen (port 8080)",
+            Self::ApiRequest => "Send API requests to the address in `http.listen` (port 8080).",
             Self::NotGet => {
-                "update the charger's firmware, or look for a proxy that changes the method"
+                "Update the charger's firmware, or look for a proxy that changes the method."
             }
             Self::NoKey => {
-                "look for a proxy that removes Sec-WebSocket-Key, or update the charger's firmware"
+                "Look for a proxy that removes `Sec-WebSocket-Key`, or update the charger's firmware."
             }
             Self::WebSocketVersion => {
-                "update the charger's firmware: it must offer Sec-WebSocket-Version: 13"
+                "Update the charger's firmware: it must offer `Sec-WebSocket-Version: 13`."
             }
             Self::NoIdentity => {
-                "append the charger's identity to the URL: ws://HOST:9000/ocpp/{identity}; any path may precede it"
+                "Append the charger's identity to the URL: `ws://HOST:9000/ocpp/{identity}`; any path may precede it."
             }
             Self::BadIdentity => {
-                "choose an identity without slashes and control characters, percent-encoded as UTF-8"
+                "Choose an identity without slashes and control characters, percent-encoded as UTF-8."
             }
             Self::LongIdentity => {
-                "choose an identity of at most 48 bytes (OCPP 2.x) or 255 bytes (OCPP 1.6)"
+                "Choose an identity of at most 48 bytes (OCPP 2.x) or 255 bytes (OCPP 1.6)."
             }
             Self::NoSubprotocol => {
-                "set the charger's OCPP version, or set gateway.assume_version to the version that it uses"
+                "Set the charger's OCPP version, or set `gateway.assume_version` to the version that it uses."
             }
-            Self::OtherSubprotocol => "set the charger to ocpp1.6, ocpp2.0.1 or ocpp2.1",
+            Self::OtherSubprotocol => "Set the charger to `ocpp1.6`, `ocpp2.0.1` or `ocpp2.1`.",
             Self::UnknownCharger => {
-                "add it with `wattpost charger add {identity}`, or set policy.unknown_charger to \"accept\" or \"pending\""
+                "Add it with `wattpost charger add {identity}`, or set `policy.unknown_charger` to `\"accept\"` or `\"pending\"`."
             }
             Self::NoPassword => {
-                "set this charger's password in the charger (AuthorizationKey or BasicAuthPassword), security profile 1"
+                "Set this charger's password in the charger (`AuthorizationKey` or `BasicAuthPassword`), security profile 1."
             }
             Self::OtherScheme => {
-                "set the charger to HTTP Basic authentication (security profile 1); no other scheme is supported"
+                "Set the charger to HTTP Basic authentication (security profile 1); no other scheme is supported."
             }
-            Self::BrokenBase64 => "set the password in the charger again, or update its firmware",
-            Self::NoColon => "set user name (the identity) and password in the charger",
+            Self::BrokenBase64 => "Set the password in the charger again, or update its firmware.",
+            Self::NoColon => "Set user name (the identity) and password in the charger.",
             Self::OtherUser => {
-                "set the charger's user name to its identity, or set gateway.user_must_be_identity to false"
+                "Set the charger's user name to its identity, or set `gateway.user_must_be_identity` to `false`."
             }
             Self::WrongPassword => {
-                "set the same password in the charger and with `wattpost charger add {identity} --password-stdin`"
+                "Set the same password in the charger and with `wattpost charger add {identity} --password-stdin`."
             }
             Self::NoPasswordSet => {
-                "set one with `wattpost charger add {identity} --password-stdin`; this listener has security_profile = 1"
+                "Set one with `wattpost charger add {identity} --password-stdin`; this listener has `security_profile = 1`."
             }
             Self::UnusableHash => {
-                "set the password again with `wattpost charger add {identity} --password-stdin`"
+                "Set the password again with `wattpost charger add {identity} --password-stdin`."
             }
             Self::NoProxyHeader => {
-                "make the proxy send the PROXY protocol, or set proxy_protocol = false for this listener"
+                "Make the proxy send the PROXY protocol, or set `proxy_protocol = false` for this listener."
             }
             Self::BadProxyHeader => {
-                "make the proxy send a whole header of the PROXY protocol v1 or v2 at once"
+                "Make the proxy send a whole header of the PROXY protocol v1 or v2 at once."
             }
             Self::UnexpectedProxyHeader => {
-                "set proxy_protocol = true and trusted_proxies for this listener, or switch it off in the proxy"
+                "Set `proxy_protocol = true` and `trusted_proxies` for this listener, or switch it off in the proxy."
             }
             Self::NotNow => {
-                "change nothing in the charger: it tries again; /health/ready says what this gateway waits for"
+                "Change nothing in the charger: it tries again; `/health/ready` says what this gateway waits for."
             }
         }
     }
@@ -231,10 +232,52 @@ mod tests {
             let row = PAGE.lines().find(|line| line.starts_with(&start));
             let row = row.unwrap_or_else(|| panic!("no row begins with {start}"));
             let cell = row.trim_end_matches(" |").rsplit(" | ").next();
+            assert_eq!(cell, Some(reason.cure()), "{}", reason.line());
+        }
+    }
+
+    /// What looks like a setting, a header, a value of one, an address or a subprotocol.
+    fn is_code(word: &str) -> bool {
+        let word = word.trim_matches(|c: char| ".,;:()'".contains(c));
+        let parts: Vec<&str> = word.split('.').collect();
+        word.contains(['_', '=', '"', '{'])
+            || word.contains("//")
+            || word.starts_with(['/', '-'])
+            || word.starts_with("ocpp")
+            || word.starts_with("Sec-")
+            || ["http", "gateway", "policy"].contains(&parts[0]) && parts.len() > 1
+            || ["true", "false", "Upgrade", "Connection"].contains(&word)
+    }
+
+    #[test]
+    fn each_cure_is_of_sentences_with_code_between_backticks() {
+        for reason in Reason::ALL {
             let cure = reason.cure();
-            let (first, rest) = cure.split_at(1);
-            let cure = format!("{}{rest}.", first.to_uppercase());
-            assert_eq!(cell, Some(cure.as_str()), "{}", reason.line());
+            assert!(cure.starts_with(|c: char| c.is_ascii_uppercase()), "{cure}");
+            assert!(cure.ends_with('.') && !cure.ends_with(".."), "{cure}");
+            // Between backticks is every second part, and each backtick has its other one.
+            let parts: Vec<&str> = cure.split('`').collect();
+            assert_eq!(parts.len() % 2, 1, "{cure}");
+            for text in parts.iter().step_by(2) {
+                let found: Vec<&str> = text
+                    .split_whitespace()
+                    .filter(|word| is_code(word))
+                    .collect();
+                assert!(found.is_empty(), "{cure}: {found:?} is code");
+            }
+            for code in parts.iter().skip(1).step_by(2) {
+                assert!(!code.is_empty() && code.trim() == *code, "{cure}");
+            }
+        }
+        for word in [
+            "gateway.assume_version",
+            "\"accept\"",
+            "wss://,",
+            "ocpp2.1;",
+            "/health/ready",
+            "proxy_protocol",
+        ] {
+            assert!(is_code(word), "{word}");
         }
     }
 
