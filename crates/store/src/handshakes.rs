@@ -55,6 +55,15 @@ impl Announced {
     }
 }
 
+/// The revision for the condition of an upsert: a charger whose settings have a greater version gets no row. One that was not
+/// judged by a directory gets its row.
+pub(crate) fn judged_by(handshake: &RefusedHandshake) -> i64 {
+    let revision = handshake.judged_by;
+    revision.map_or(i64::MAX, |revision| {
+        i64::try_from(revision).unwrap_or(i64::MAX)
+    })
+}
+
 /// Whether the row that an upsert has returned with this count is new. Every refusal that was counted before adds one.
 pub(crate) fn is_new(handshake: &RefusedHandshake, count: i64) -> bool {
     count.unsigned_abs() == handshake.count
@@ -78,6 +87,7 @@ pub(crate) fn view(row: HandshakeRow) -> Result<RefusedHandshakeView, Refusal> {
         path,
         offered,
         gateway: GatewayId(gateway),
+        judged_by: None,
         first_at: Timestamp(first),
         last_at: Timestamp(last),
         count: count.unsigned_abs(),

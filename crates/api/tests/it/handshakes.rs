@@ -18,6 +18,7 @@ fn refused(identity: &str) -> RefusedHandshake {
         path: Some("/ocpp/CP-1".to_owned()),
         offered: None,
         gateway: central::GatewayId(uuid::Uuid::from_u128(7)),
+        judged_by: None,
         first_at: Timestamp(1),
         last_at: Timestamp(2),
         count: 3,

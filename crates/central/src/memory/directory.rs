@@ -348,6 +348,11 @@ impl Handshakes for MemoryDirectory {
     fn add_refused(&self, refused: &[RefusedHandshake]) -> Result<(), Unavailable> {
         let mut contents = self.lock();
         for new in refused {
+            let key = new.charger_id.as_deref().map(ChargerKey::of);
+            let settings = key.and_then(|key| contents.profiles.get(&key));
+            if settings.is_some_and(|(_, version)| new.is_before(*version)) {
+                continue;
+            }
             let mut rows = contents.refused.iter_mut();
             match rows.find(|(_, row)| row.key() == new.key()) {
                 Some((_, row)) => row.add(new.clone()),

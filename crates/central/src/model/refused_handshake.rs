@@ -39,6 +39,9 @@ pub struct RefusedHandshake {
     pub offered: Option<String>,
     /// The gateway that refused it.
     pub gateway: GatewayId,
+    /// The revision of the directory by which the latest one was judged; `None` if the settings of chargers were no reason.
+    /// It is not stored.
+    pub judged_by: Option<u64>,
     /// When the first one was refused.
     pub first_at: Timestamp,
     /// When the latest one was refused.
@@ -48,6 +51,13 @@ pub struct RefusedHandshake {
 }
 
 impl RefusedHandshake {
+    /// Whether it was judged by a directory that is older than this version of the charger's settings: then it says what was
+    /// true before.
+    #[must_use]
+    pub fn is_before(&self, version: u64) -> bool {
+        self.judged_by.is_some_and(|revision| revision < version)
+    }
+
     /// Identifies what is counted together: the reason, and the identity in any letter case, or the address.
     #[must_use]
     pub fn key(&self) -> String {

@@ -9,7 +9,10 @@ use crate::query::{HandshakeFilter, Page, PageRequest};
 /// Laws: refusals with one [`RefusedHandshake::key`] are one row, whichever gateways report them. There are never more rows
 /// than [`REFUSED_HANDSHAKES_MAX`](crate::model::REFUSED_HANDSHAKES_MAX), nor more of one address than
 /// [`REFUSED_PER_ADDRESS_MAX`](crate::model::REFUSED_PER_ADDRESS_MAX). A change of a charger's settings deletes its rows,
-/// because they say what was true before.
+/// because they say what was true before; for the same
+/// reason no row is added of a refusal that was judged by an older directory
+/// ([`RefusedHandshake::is_before`](crate::model::RefusedHandshake::is_before)): gateways learn of a change seconds later,
+/// and report what they have refused seconds later.
 pub trait Handshakes: Send + Sync + 'static {
     /// Adds what one gateway has refused since its last call; no two rows have one key. A new row has the event
     /// `charger.refused`, at most [`REFUSED_EVENTS_PER_CALL_MAX`](crate::model::REFUSED_EVENTS_PER_CALL_MAX) of one call,

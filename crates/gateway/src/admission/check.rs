@@ -140,6 +140,7 @@ pub(super) async fn check(
         handshake::negotiate(&request.protocols, parts.config.assume_version.version())?;
     handshake::check_length(&identity, version)?;
     let key = ChargerKey::of(&identity);
+    attempt.set_judged_by(parts.directory.revision());
     let profile = parts.directory.charger(&key);
     if profile.is_none() && parts.admission.policy.unknown_charger == UnknownCharger::Reject {
         return Err(Refusal::new(
@@ -148,7 +149,7 @@ pub(super) async fn check(
         )
         .into());
     }
-    let admitted_by = authenticate(&request, &identity, &key, peer, listener, parts).await?;
+    let admitted_by = authenticate(&request, &key, peer, listener, attempt, parts).await?;
     let deflate = parts
         .config
         .compression
@@ -171,20 +172,24 @@ pub(super) async fn check(
 /// one the directory is read again, because the password may have been changed a moment ago.
 async fn authenticate(
     request: &Request,
-    identity: &str,
     key: &ChargerKey,
     peer: Peer,
     listener: &ListenerConfig,
+    attempt: &mut Attempt,
     parts: &Parts,
 ) -> Result<Option<PasswordMark>, Failure> {
+    let identity = attempt.identity().to_owned();
+    let judge = async |credentials: &Credentials| {
+        try_credentials(credentials, request, &identity, key, peer, listener, parts).await
+    };
     let credentials = parts.directory.credentials(key);
-    let mut result =
-        try_credentials(&credentials, request, identity, key, peer, listener, parts).await;
+    let mut result = judge(&credentials).await;
     if refused_for(&result) == Some(Reason::WrongPassword) {
         parts.directory.reread().await;
+        attempt.set_judged_by(parts.directory.revision());
         let newer = parts.directory.credentials(key);
         if newer != credentials {
-            result = try_credentials(&newer, request, identity, key, peer, listener, parts).await;
+            result = judge(&newer).await;
         }
     }
     // Once for a handshake, however often it was tried.

@@ -48,6 +48,8 @@ pub(crate) struct Attempt {
     identity: String,
     /// The subprotocols offered, as they came.
     offered: String,
+    /// The revision of the directory by which it was judged last, if it was.
+    judged_by: Option<u64>,
 }
 
 impl Attempt {
@@ -56,6 +58,7 @@ impl Attempt {
             path: path_without_secrets(&request.target),
             identity: String::new(),
             offered: request.protocols.join(", "),
+            judged_by: None,
         }
     }
 
@@ -69,6 +72,15 @@ impl Attempt {
 
     pub(crate) fn offered(&self) -> &str {
         &self.offered
+    }
+
+    pub(crate) fn judged_by(&self) -> Option<u64> {
+        self.judged_by
+    }
+
+    /// From now on it is judged by this revision of the directory, or by a later one.
+    pub(crate) fn set_judged_by(&mut self, revision: Option<u64>) {
+        self.judged_by = revision;
     }
 
     pub(crate) fn set_identity(&mut self, identity: &str) {

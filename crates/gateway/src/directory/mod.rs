@@ -151,10 +151,16 @@ impl Directory {
         directory
     }
 
+    /// The revision of the snapshot; `None` without one. What is read of the directory after this call is of this revision or
+    /// of a later one.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        self.snapshot.load().revision
+    }
+
     /// Whether there is a snapshot, loaded or kept. Without one no charger may connect, and none may be treated as
     /// unknown.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.snapshot.load().revision.is_some()
+        self.revision().is_some()
     }
 
     /// How long ago the source last confirmed the snapshot; for a kept one, how long ago it was written. `None` without

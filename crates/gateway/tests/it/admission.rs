@@ -4,9 +4,11 @@
 use crate::common::charger::{Charger, request, socket_from};
 use crate::common::{World, soon, until};
 use argon2::password_hash::PasswordHasher;
+use central::Timestamp;
 use central::memory::MemoryDirectory;
+use central::model::{Actor, ActorKind, Origin, SettingsPatch};
 use central::policy::UnknownCharger;
-use central::ports::{Handshakes, Health};
+use central::ports::{ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, Handshakes, Health};
 use central::query::{HandshakeFilter, PageRequest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -155,6 +157,62 @@ async fn a_refused_charger_is_stored_for_the_operator_within_seconds() {
         of("no identity in the URL").expect("a row").charger_id,
         None
     );
+}
+
+/// The refusal waits at the gateway when the charger is added, and the gateway does not know of it yet when the next one comes.
+#[tokio::test]
+async fn a_charger_that_was_added_is_not_listed_for_an_attempt_that_was_judged_before() {
+    let handshakes = Arc::new(MemoryDirectory::default());
+    let port = Arc::clone(&handshakes);
+    let world = World::with(move |setup| {
+        setup.policy.unknown_charger = UnknownCharger::Reject;
+        setup.handshakes = Some(port);
+    })
+    .await;
+    let attempt = async |identity: &str| {
+        let lines = "Sec-WebSocket-Protocol: ocpp1.6\r\n";
+        let text = request(&format!("/ocpp/{identity}"), lines);
+        assert_eq!(
+            Charger::handshake(&world, text.as_bytes())
+                .await
+                .head
+                .status,
+            404
+        );
+    };
+    attempt("CP-1").await;
+    handshakes
+        .change_charger(&ChargerChange {
+            charger_id: "cp-1".to_owned(),
+            kind: ChangeKind::Create,
+            patch: SettingsPatch::default(),
+            request: ChangeRequest::of(Origin {
+                at: Timestamp(1),
+                by: Actor {
+                    kind: ActorKind::CommandLine,
+                    name: None,
+                },
+                from: "a test".to_owned(),
+                request_id: None,
+                traceparent: None,
+            }),
+        })
+        .expect("in memory");
+    attempt("CP-1").await;
+    attempt("CP-2").await;
+    let all = || {
+        let page = handshakes.refused(&HandshakeFilter::default(), &PageRequest::default());
+        page.expect("in memory").items
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !all()
+        .iter()
+        .any(|row| row.charger_id.as_deref() == Some("CP-2"))
+    {
+        assert!(std::time::Instant::now() < deadline, "{:?}", all());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(all().len(), 1, "{:?}", all());
 }
 
 async fn log_in(world: &World, identity: &str, password: &str) -> Charger {

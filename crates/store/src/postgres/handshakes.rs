@@ -2,7 +2,7 @@
 
 use super::numbers::clean;
 use super::{PostgresStore, audit, error, event_log};
-use crate::handshakes::{Announced, HandshakeRow, dismissed, is_new, listed, view};
+use crate::handshakes::{Announced, HandshakeRow, dismissed, is_new, judged_by, listed, view};
 use crate::paging::{at_most, before_handshake, cut_readable};
 use crate::refusal::Refusal;
 use central::model::{
@@ -19,7 +19,9 @@ impl Handshakes for PostgresStore {
             lock_rows(connection).await?;
             let mut announced = Announced::default();
             for handshake in refused {
-                let (no, count) = insert(connection, handshake).await?;
+                let Some((no, count)) = insert(connection, handshake).await? else {
+                    continue;
+                };
                 if is_new(handshake, count) && announced.has_room() {
                     announced.add(no, handshake, of_address(connection, handshake).await?);
                 }
@@ -142,16 +144,19 @@ async fn of_address(
     .map_err(error::refusal)
 }
 
-/// Adds to the row, or inserts it. Returns its number and its count.
+/// Adds to the row, or inserts it. Returns its number and its count, or nothing if it was judged by an older directory than
+/// that with the settings of the charger. The caller holds the lock of the rows: a change of settings that is not committed yet
+/// deletes the row after it.
 async fn insert(
     connection: &mut PgConnection,
     handshake: &RefusedHandshake,
-) -> Result<(i64, i64), Refusal> {
+) -> Result<Option<(i64, i64)>, Refusal> {
     let text = |text: &str| clean(text).into_owned();
     sqlx::query_as(
         "INSERT INTO refused_handshakes AS r (key, charger_key, charger_id, reason, status, cure, address, path,
              offered, gateway, first_at, last_at, count)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+         WHERE NOT EXISTS (SELECT 1 FROM charger_profiles AS p WHERE p.key = $2 AND p.version > $14)
          ON CONFLICT (key) DO UPDATE SET charger_id = excluded.charger_id, status = excluded.status,
              cure = excluded.cure, address = excluded.address, path = excluded.path,
              offered = excluded.offered, gateway = excluded.gateway,
@@ -172,7 +177,8 @@ async fn insert(
     .bind(handshake.first_at.0)
     .bind(handshake.last_at.0)
     .bind(i64::try_from(handshake.count).unwrap_or(i64::MAX))
-    .fetch_one(connection)
+    .bind(judged_by(handshake))
+    .fetch_optional(connection)
     .await
     .map_err(error::refusal)
 }

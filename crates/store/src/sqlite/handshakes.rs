@@ -2,7 +2,9 @@
 
 use super::listing::uuid_of;
 use super::{SqliteStore, audit, event_log};
-use crate::handshakes::{Announced, COLUMNS, HandshakeRow, dismissed, is_new, listed, view};
+use crate::handshakes::{
+    Announced, COLUMNS, HandshakeRow, dismissed, is_new, judged_by, listed, view,
+};
 use crate::paging::{at_most, before_handshake, cut_readable};
 use crate::refusal::Refusal;
 use central::model::{
@@ -18,7 +20,9 @@ impl Handshakes for SqliteStore {
         self.transact(|connection, _| {
             let mut announced = Announced::default();
             for handshake in refused {
-                let (no, count) = insert(connection, handshake)?;
+                let Some((no, count)) = insert(connection, handshake)? else {
+                    continue;
+                };
                 if is_new(handshake, count) && announced.has_room() {
                     announced.add(no, handshake, of_address(connection, handshake)?);
                 }
@@ -95,14 +99,19 @@ fn of_address(connection: &Connection, handshake: &RefusedHandshake) -> Result<i
     Ok(count.query_row(params![handshake.address, since], |row| row.get(0))?)
 }
 
-/// Adds to the row, or inserts it. Returns its number and its count.
-fn insert(connection: &Connection, handshake: &RefusedHandshake) -> Result<(i64, i64), Refusal> {
+/// Adds to the row, or inserts it. Returns its number and its count, or nothing if it was judged by an older directory than
+/// that with the settings of the charger.
+fn insert(
+    connection: &Connection,
+    handshake: &RefusedHandshake,
+) -> Result<Option<(i64, i64)>, Refusal> {
     let charger = handshake.charger_id.as_deref().map(ChargerKey::of);
     let returned = connection
         .prepare_cached(
             "INSERT INTO refused_handshakes (key, charger_key, charger_id, reason, status, cure, address, path,
                  offered, gateway, first_at, last_at, count)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+             WHERE NOT EXISTS (SELECT 1 FROM charger_profiles AS p WHERE p.key = ?2 AND p.version > ?14)
              ON CONFLICT (key) DO UPDATE SET charger_id = excluded.charger_id, status = excluded.status,
                  cure = excluded.cure, address = excluded.address, path = excluded.path,
                  offered = excluded.offered, gateway = excluded.gateway,
@@ -124,7 +133,9 @@ fn insert(connection: &Connection, handshake: &RefusedHandshake) -> Result<(i64,
             handshake.first_at.0,
             handshake.last_at.0,
             i64::try_from(handshake.count).unwrap_or(i64::MAX),
-        ], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            judged_by(handshake),
+        ], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
     Ok(returned)
 }
 

@@ -17,6 +17,7 @@ on_every_adapter!(
     the_list_has_pages_and_can_be_filtered,
     a_row_is_dismissed_and_comes_back_with_the_next_refusal,
     a_change_of_a_chargers_settings_deletes_its_rows,
+    a_refusal_that_was_judged_before_a_change_of_the_settings_is_no_row,
     a_row_ends_30_days_after_its_latest_refusal,
     a_new_row_has_an_event_and_a_flood_has_few,
     the_store_in_memory_gives_the_same_rows,
@@ -32,6 +33,7 @@ pub(crate) fn refused(identity: &str, address: &str, at: i64) -> RefusedHandshak
         path: Some(format!("/ocpp/{identity}")),
         offered: Some("ocpp1.6".to_owned()),
         gateway: gateway(1),
+        judged_by: None,
         first_at: Timestamp(at),
         last_at: Timestamp(at),
         count: 1,
@@ -233,6 +235,48 @@ fn a_change_of_a_chargers_settings_deletes_its_rows<A: Adapter>() {
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].charger_id.as_deref(), Some("CP-2"));
     assert_eq!(store.charger_profiles().unwrap().len(), 1);
+}
+
+/// A gateway learns of a change seconds later, and reports what it has refused until then.
+fn a_refusal_that_was_judged_before_a_change_of_the_settings_is_no_row<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    judged_before_and_after(&store);
+    assert_eq!(announced(&store).len(), 5, "what is no row has no event");
+    judged_before_and_after(&MemoryDirectory::default());
+}
+
+fn judged_before_and_after(store: &(impl Handshakes + ChargerAdmin)) {
+    let before = put_profile(store, &ChargerProfile::new("CP-0")).version;
+    let version = put_profile(store, &ChargerProfile::new("cp-1")).version;
+    let judged = |identity: &str, at: i64, judged_by: Option<u64>| RefusedHandshake {
+        judged_by,
+        ..refused(identity, "192.0.2.1", at)
+    };
+    let ids = || -> Vec<Option<String>> {
+        let rows = all(store).into_iter();
+        rows.map(|row| row.charger_id).collect()
+    };
+    let id = |id: &str| Some(id.to_owned());
+    let refusals = [
+        judged("CP-1", 1, Some(before)),
+        // Nobody has changed its settings since.
+        judged("CP-0", 2, Some(before)),
+        judged("CP-2", 3, Some(before)),
+        judged("", 4, Some(before)),
+    ];
+    store.add_refused(&refusals).unwrap();
+    assert_eq!(ids(), [None, id("CP-2"), id("CP-0")]);
+    // What is judged by the settings is a row, and so is what no settings are a reason for.
+    let again = [
+        judged("CP-1", 5, Some(version)),
+        RefusedHandshake {
+            reason: "no OCPP version offered".to_owned(),
+            ..judged("CP-1", 6, None)
+        },
+    ];
+    store.add_refused(&again).unwrap();
+    assert_eq!(ids()[..2], [id("CP-1"), id("CP-1")]);
 }
 
 fn a_row_ends_30_days_after_its_latest_refusal<A: Adapter>() {
