@@ -73,6 +73,7 @@ mod row;
 mod schema;
 mod server;
 mod sessions;
+mod shared_clock;
 mod shares;
 mod sign_in_limit;
 mod sites;

@@ -187,6 +187,7 @@ impl AppState {
         let deps = self.alerts.as_ref().filter(|deps| deps.config.enabled)?;
         let sources = alerts::evaluator::Sources {
             alerts: Arc::clone(&deps.alerts),
+            clock: Arc::clone(&deps.clock),
             queries: self.store.clone()?,
             log: self.event_log.clone()?,
             handshakes: self.handshakes.clone(),

@@ -7,9 +7,9 @@ use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
 use central::ports::Transfer;
 use central::ports::{
-    Alerts, ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters,
-    DirectorySource, Disconnects, EventLog, Handshakes, LetterRetries, LocalLists, Maintenance,
-    PasswordRotations, Processes, QueryStore, Store, Tokens, Users, Webhooks,
+    Alerts, ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DatabaseClock,
+    DeadLetters, DirectorySource, Disconnects, EventLog, Handshakes, LetterRetries, LocalLists,
+    Maintenance, PasswordRotations, Processes, QueryStore, Store, Tokens, Users, Webhooks,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub(crate) struct Database {
     pub(crate) api_keys: Arc<dyn ApiKeys>,
     pub(crate) users: Arc<dyn Users>,
     pub(crate) batches: Arc<dyn Batches>,
+    pub(crate) clock: Arc<dyn DatabaseClock>,
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) command_queue: Arc<dyn CommandQueue>,
     pub(crate) rotations: Arc<dyn PasswordRotations>,
@@ -87,6 +88,7 @@ impl Database {
             api_keys: Arc::clone(&store) as _,
             users: Arc::clone(&store) as _,
             batches: Arc::clone(&store) as _,
+            clock: Arc::clone(&store) as _,
             commands: Arc::clone(&store) as _,
             command_queue: Arc::clone(&store) as _,
             rotations: Arc::clone(&store) as _,

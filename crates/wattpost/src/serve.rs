@@ -391,6 +391,7 @@ async fn serve(
     let alerts = match roles.has_api() {
         true => Some(api::AlertDeps {
             alerts: Arc::clone(&database.alerts),
+            clock: Arc::clone(&database.clock),
             config: settings.alerts.clone(),
             mailer: api::Mailer::new(&settings.alerts.mail).map_err(anyhow::Error::msg)?,
         }),
@@ -730,6 +731,7 @@ fn webhooks(settings: &Settings, database: &Database) -> Result<api::WebhookDeps
     Ok(api::WebhookDeps {
         webhooks: Arc::clone(&database.webhooks),
         log: Arc::clone(&database.event_log),
+        clock: Arc::clone(&database.clock),
         client: Arc::new(client.map_err(anyhow::Error::msg)?),
     })
 }

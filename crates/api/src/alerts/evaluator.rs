@@ -31,7 +31,8 @@ use central::model::{
 };
 use central::pipeline::{PartChange, ProcessState, ToldParts};
 use central::ports::{
-    Alerts, EventFilter, EventLog, EventsFound, Handshakes, QueryError, Unavailable, Webhooks,
+    Alerts, DatabaseClock, EventFilter, EventLog, EventsFound, Handshakes, QueryError, Unavailable,
+    Webhooks,
 };
 use central::query::{
     ChargerDetail, ChargerFilter, HandshakeFilter, PAGE_MAX, Page, PageRequest, QueryStore,
@@ -71,6 +72,7 @@ const DAY_MS: i64 = 24 * 3_600_000;
 #[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) alerts: Arc<dyn Alerts>,
+    pub(crate) clock: Arc<dyn DatabaseClock>,
     pub(crate) queries: Arc<dyn QueryStore>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) handshakes: Option<Arc<dyn Handshakes>>,
@@ -87,7 +89,8 @@ pub(crate) async fn run(sources: Sources, config: AlertConfig, stop: Cancellatio
 
 async fn run_with(sources: Sources, config: AlertConfig, timing: Timing, stop: CancellationToken) {
     let interval = config.interval();
-    let lease = Arc::new(Lease::new(Arc::clone(&sources.alerts), timing));
+    let (alerts, clock) = (Arc::clone(&sources.alerts), Arc::clone(&sources.clock));
+    let lease = Arc::new(Lease::new(alerts, clock, timing));
     // Also after a panic of a round.
     let ended = stop.child_token();
     let _ended = ended.clone().drop_guard();

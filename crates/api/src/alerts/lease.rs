@@ -4,10 +4,12 @@
 //! take longer than the lease where the database is slow; so the lease is extended beside the rounds. Where extending is too
 //! slow as well, two processes could take it from each other for ever: one that has lost it takes it back for a while only
 //! if it has not been extended for [`Timing::yields`].
+//!
+//! Its times are of the database's clock: the processes may be on machines whose clocks are minutes apart.
 
+use crate::shared_clock::SharedClock;
 use central::Timestamp;
-use central::ports::{Alerts, Unavailable};
-use common::clock::now_ms;
+use central::ports::{Alerts, DatabaseClock, Unavailable};
 use common::lock::lock;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -47,6 +49,7 @@ impl Default for Timing {
 /// The lease, as this process has it.
 pub(super) struct Lease {
     alerts: Arc<dyn Alerts>,
+    clock: SharedClock,
     pub(super) holder: Uuid,
     pub(super) timing: Timing,
     state: Mutex<State>,
@@ -60,9 +63,14 @@ struct State {
 }
 
 impl Lease {
-    pub(super) fn new(alerts: Arc<dyn Alerts>, timing: Timing) -> Self {
+    pub(super) fn new(
+        alerts: Arc<dyn Alerts>,
+        clock: Arc<dyn DatabaseClock>,
+        timing: Timing,
+    ) -> Self {
         Self {
             alerts,
+            clock: SharedClock::new(clock),
             holder: Uuid::new_v4(),
             timing,
             state: Mutex::default(),
@@ -72,10 +80,11 @@ impl Lease {
     /// Takes the lease or extends it, for a round that begins. Returns what the last holder remembered; `None` if another
     /// process has it. Blocks.
     pub(super) fn take(&self) -> Result<Option<String>, Unavailable> {
-        let now = Timestamp(now_ms());
+        // Also if the clock cannot be read: the lease is then not extended for a round that hangs.
+        lock(&self.state).round_began = Some(Instant::now());
+        let now = self.clock.now()?;
         let yields = {
-            let mut state = lock(&self.state);
-            state.round_began = Some(Instant::now());
+            let state = lock(&self.state);
             let is_recent = |at: Instant| at.elapsed() < self.timing.yields_for;
             !state.is_held && state.lost_at.is_some_and(is_recent)
         };
@@ -124,7 +133,8 @@ impl Lease {
     }
 
     fn extend(&self) {
-        let until = later(Timestamp(now_ms()), self.timing.lease);
+        let Ok(now) = self.clock.now() else { return };
+        let until = later(now, self.timing.lease);
         if let Ok(false) = self.alerts.extend_alerts(self.holder, until) {
             self.lost();
         }

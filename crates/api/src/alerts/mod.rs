@@ -10,7 +10,7 @@ pub use config::AlertConfig;
 pub use mail::{MailConfig, MailTls, Mailer};
 pub use routes::{RuleView, rule_views};
 
-use central::ports::Alerts;
+use central::ports::{Alerts, DatabaseClock};
 use std::sync::Arc;
 
 /// What alerts need.
@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub struct AlertDeps {
     /// The alerts and silences.
     pub alerts: Arc<dyn Alerts>,
+    /// The clock of the database, which all processes that evaluate share.
+    pub clock: Arc<dyn DatabaseClock>,
     /// The settings.
     pub config: AlertConfig,
     /// Sends mails; `None`: none are sent.

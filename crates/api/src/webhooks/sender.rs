@@ -9,6 +9,7 @@
 //! ```
 //! Before each attempt, the sender reads the lease and the version of the webhook. So a change by a person holds for each
 //! attempt that begins after it; and where a clock has jumped and two processes were given the lease, one of them stops.
+//! Leases, and when a webhook is due, are of the database's clock; what a receiver is sent has the time of this machine.
 //!
 //! An event is sent before the cursor is recorded: after a kill between the two it is sent again, with the same id.
 
@@ -16,6 +17,7 @@ use super::client::{Attempted, Client, Message};
 use super::retry::{self, Answer, Earlier, Failures, Next};
 use super::signature;
 use crate::events::Shown;
+use crate::shared_clock::SharedClock;
 use bytes::Bytes;
 use central::Timestamp;
 use central::model::{
@@ -23,8 +25,8 @@ use central::model::{
     WebhookId, WebhookRetry, WebhookSecrets,
 };
 use central::ports::{
-    ClaimedWebhook, EventBounds, EventFilter, EventLog, EventPage, EventsFound, StepRecorded,
-    Unavailable, UnavailableKind, WebhookStep, Webhooks,
+    ClaimedWebhook, DatabaseClock, EventBounds, EventFilter, EventLog, EventPage, EventsFound,
+    StepRecorded, Unavailable, UnavailableKind, WebhookStep, Webhooks,
 };
 use common::clock;
 use metrics::{counter, gauge};
@@ -54,7 +56,7 @@ const _: () = assert!(UNKNOWN_TYPE.as_millis() < WEBHOOK_IDLE_MS_MAX as u128);
 const PAGE: usize = 20;
 /// Calls of the database at once at most, so that webhooks leave connections to requests.
 const DATABASE_CALLS_MAX: usize = 2;
-/// An attempt begins only if its lease counts for so much longer than the attempt: clocks of processes may differ by so much.
+/// An attempt begins only if its lease counts for so much longer than the attempt: its readings of the database's clock may be late by so much.
 const MARGIN: Duration = Duration::from_secs(2);
 /// How often the webhook that is furthest behind is looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -66,6 +68,8 @@ pub struct WebhookDeps {
     pub webhooks: Arc<dyn Webhooks>,
     /// The log of events.
     pub log: Arc<dyn EventLog>,
+    /// The clock of the database, which all senders share.
+    pub clock: Arc<dyn DatabaseClock>,
     /// Sends one message.
     pub client: Arc<Client>,
 }
@@ -73,6 +77,7 @@ pub struct WebhookDeps {
 /// Sends until `stop`, then gives its leases back.
 pub(crate) async fn run(deps: WebhookDeps, stop: CancellationToken) {
     let sender = Arc::new(Sender {
+        clock: SharedClock::new(Arc::clone(&deps.clock)),
         deps,
         calls: Arc::new(Semaphore::new(DATABASE_CALLS_MAX)),
         stop,
@@ -118,6 +123,7 @@ pub(crate) async fn run(deps: WebhookDeps, stop: CancellationToken) {
 struct Sender {
     deps: WebhookDeps,
     calls: Arc<Semaphore>,
+    clock: SharedClock,
     stop: CancellationToken,
 }
 
@@ -136,12 +142,14 @@ impl Sender {
             return Ok(0);
         }
         let (lease, limit) = (Uuid::new_v4(), free.len());
-        let until = self.lease_end();
+        let sender = Arc::clone(self);
         let claimed = self.call(move |deps| {
-            let now = Timestamp(clock::now_ms());
-            deps.webhooks.claim_webhooks(lease, now, until, limit)
+            let now = sender.clock.now()?;
+            let until = sender.lease_end(now);
+            let claimed = deps.webhooks.claim_webhooks(lease, now, until, limit)?;
+            Ok((until, claimed))
         });
-        let claimed = claimed.await?;
+        let (until, claimed) = claimed.await?;
         let count = claimed.len();
         for (webhook, permit) in claimed.into_iter().zip(free) {
             let turn = Turn::new(Arc::clone(self), lease, until, webhook);
@@ -153,12 +161,9 @@ impl Sender {
         Ok(count)
     }
 
-    /// When a lease ends that is taken now: after an attempt, and the time to record it.
-    fn lease_end(&self) -> Timestamp {
-        later(
-            Timestamp(clock::now_ms()),
-            self.deps.client.time_max() + 2 * MARGIN,
-        )
+    /// When a lease ends that is taken `now`: after an attempt, and the time to record it.
+    fn lease_end(&self, now: Timestamp) -> Timestamp {
+        later(now, self.deps.client.time_max() + 2 * MARGIN)
     }
 
     /// Runs a call of the database on a blocking thread.
@@ -253,7 +258,7 @@ impl Turn {
                     let id = self.id;
                     tracing::warn!(%id, %error, "a webhook waits: the database cannot be used");
                     // It would be claimed again at once if only a part of the database cannot be used.
-                    self.step.progress.due_at = later(Timestamp(clock::now_ms()), AFTER_A_FAILURE);
+                    self.step.progress.due_at = later(self.sender.clock.known(), AFTER_A_FAILURE);
                     Then::End
                 }
             };
@@ -285,7 +290,7 @@ impl Turn {
                 return Ok(Then::End);
             }
             if self.is_to_be_recorded() || !self.has_time() {
-                let until = self.sender.lease_end();
+                let until = self.sender.lease_end(self.sender.clock.known());
                 if self.record(Some(until)).await? != StepRecorded::Recorded {
                     return Ok(Then::Lost);
                 }
@@ -308,14 +313,14 @@ impl Turn {
             return Ok(Then::GoOn);
         }
         if !has_events && self.step.attempts.is_empty() {
-            self.step.progress.due_at = later(Timestamp(clock::now_ms()), UNSELECTED);
+            self.step.progress.due_at = later(self.sender.clock.known(), UNSELECTED);
         }
         Ok(Then::End)
     }
 
     /// The webhook selects a type of event that this version does not know: it stays where it is in the log.
     fn leave_to_a_newer_version(&mut self) {
-        let now = Timestamp(clock::now_ms());
+        let now = self.sender.clock.known();
         let error = "it selects a type of event that this version of Wattpost does not know";
         let progress = &mut self.step.progress;
         progress.last_error = Some((now, error.to_owned()));
@@ -367,7 +372,7 @@ impl Turn {
         tracing::error!(%id, %error, "a webhook has missed events");
         counter!("wattpost_webhooks_gaps_total").increment(1);
         let progress = &mut self.step.progress;
-        progress.last_error = Some((Timestamp(clock::now_ms()), error));
+        progress.last_error = Some((self.sender.clock.known(), error));
         progress.retry = None;
         progress.cursor = next;
         Ok(())
@@ -390,7 +395,7 @@ impl Turn {
     /// Whether the lease counts until an attempt that begins now is recorded.
     fn has_time(&self) -> bool {
         let needed = self.sender.deps.client.time_max() + MARGIN;
-        later(Timestamp(clock::now_ms()), needed) <= self.held_until
+        later(self.sender.clock.known(), needed) <= self.held_until
     }
 
     /// Sends one event once. Returns whether it was delivered.
@@ -417,8 +422,8 @@ impl Turn {
 
     /// Keeps what came of an attempt, for the next record.
     fn note(&mut self, event: &Event, at: Timestamp, attempted: &Attempted) {
+        let now = self.sender.clock.known();
         let progress = &mut self.step.progress;
-        let now = Timestamp(clock::now_ms());
         let before = progress.retry.filter(|retry| retry.event == event.id);
         let earlier = before.map(|retry| Earlier {
             failures: Failures {
@@ -479,8 +484,9 @@ impl Turn {
     async fn record(&mut self, hold_until: Option<Timestamp>) -> Result<StepRecorded, Unavailable> {
         self.step.hold_until = hold_until;
         let (id, lease, step) = (self.id, self.lease, self.step.clone());
+        let sender = Arc::clone(&self.sender);
         let recorded = self.sender.call(move |deps| {
-            let now = Timestamp(clock::now_ms());
+            let now = sender.clock.now()?;
             deps.webhooks.record_webhook(id, lease, &step, now)
         });
         let recorded = recorded.await?;

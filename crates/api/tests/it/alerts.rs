@@ -72,6 +72,7 @@ async fn start_api() -> World {
     for_s.insert("ChargerOffline".to_owned(), 7);
     let deps = ApiDeps {
         alerts: Some(AlertDeps {
+            clock: Arc::clone(&store) as _,
             alerts: store,
             config: config_of_alerts,
             mailer: None,

@@ -101,6 +101,7 @@ impl World {
             users: Some(users),
             alerts: Some(AlertDeps {
                 alerts: Arc::clone(&store) as _,
+                clock: Arc::clone(&store) as _,
                 config: AlertConfig {
                     enabled: false,
                     ..AlertConfig::default()
@@ -109,6 +110,7 @@ impl World {
             }),
             webhooks: Some(WebhookDeps {
                 webhooks: Arc::clone(&store) as _,
+                clock: Arc::clone(&store) as _,
                 log: store,
                 client: Arc::new(client),
             }),

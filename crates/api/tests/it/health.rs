@@ -159,6 +159,7 @@ async fn every_route_in_the_index_exists() {
     let client = WebhookClient::new(WebhookConfig::default().client()).expect("a client");
     let alerts = AlertDeps {
         alerts: Arc::clone(&database) as _,
+        clock: Arc::clone(&database) as _,
         config: AlertConfig {
             enabled: false,
             ..AlertConfig::default()
@@ -167,6 +168,7 @@ async fn every_route_in_the_index_exists() {
     };
     let webhooks = WebhookDeps {
         webhooks: Arc::clone(&database) as _,
+        clock: Arc::clone(&database) as _,
         log: database as _,
         client: Arc::new(client),
     };

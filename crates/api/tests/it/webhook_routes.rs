@@ -37,6 +37,7 @@ async fn start_api() -> World {
         webhooks: Some(WebhookDeps {
             webhooks: Arc::clone(&store) as _,
             log: Arc::clone(&store) as _,
+            clock: Arc::clone(&store) as _,
             client: Arc::new(client),
         }),
         ..deps(&Arc::default())

@@ -16,7 +16,8 @@ use central::model::{
     WebhookSecret, WebhookSettings, WebhookState,
 };
 use central::ports::{
-    ChangeRequest, EventLog, NewWebhook, Once, StepRecorded, Token, Tokens, WebhookStep, Webhooks,
+    ChangeRequest, DatabaseClock, EventLog, NewWebhook, Once, StepRecorded, Token, Tokens,
+    Unavailable, WebhookStep, Webhooks,
 };
 use central::query::{AuditFilter, PageRequest, QueryStore};
 use hmac::{Hmac, KeyInit, Mac as _};
@@ -172,7 +173,7 @@ struct World {
 }
 
 /// What the tests use of a database.
-trait Database: Webhooks + EventLog + Tokens + QueryStore {}
+trait Database: Webhooks + EventLog + Tokens + QueryStore + DatabaseClock {}
 impl Database for SqliteStore {}
 impl Database for PostgresStore {}
 
@@ -321,10 +322,20 @@ fn settings(is_loopback_allowed: bool) -> WebhookConfig {
 
 async fn send_by(at: &Place, client: WebhookClient) -> Api {
     let store = block_in_place(|| at.open());
+    let clock = Arc::clone(&store) as _;
+    send_from(store, clock, client).await
+}
+
+async fn send_from(
+    store: Arc<dyn Database>,
+    clock: Arc<dyn DatabaseClock>,
+    client: WebhookClient,
+) -> Api {
     let deps = ApiDeps {
         webhooks: Some(WebhookDeps {
             webhooks: Arc::clone(&store) as _,
             log: store,
+            clock,
             client: Arc::new(client),
         }),
         ..deps(&Arc::default())
@@ -855,6 +866,54 @@ async fn clock_that_was_ahead_postpones_nothing() {
         until("the record", || world.webhook(id).waiting == 0).await;
         assert_eq!(receiver.tokens(), names(0, 2));
     }
+}
+
+/// The clock of a database whose machine is so many milliseconds ahead of this one.
+struct Apart(i64);
+
+impl DatabaseClock for Apart {
+    fn time(&self) -> Result<Timestamp, Unavailable> {
+        Ok(Timestamp(now().0 + self.0))
+    }
+}
+
+/// Leases are of the database's clock: a process whose machine is ten minutes apart takes none that another one has, and has
+/// its own while it sends.
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_of_a_machine_that_is_minutes_apart_breaks_no_lease() {
+    for apart_ms in [600_000, -600_000] {
+        for world in World::each() {
+            let receiver = Receiver::start(|_| Does::Answer(200)).await;
+            let (held, free) = (world.add_for(&receiver), world.add_for(&receiver));
+            world.log(&names(0, 1));
+            let time = Apart(apart_ms).time().expect("a clock");
+            // Another sender has the first webhook for a minute by the database's clock.
+            let lease = Uuid::new_v4();
+            let until = time.plus_millis(60_000);
+            let claimed = world.ask(|store| store.claim_webhooks(lease, time, until, 1));
+            let claimed = claimed.expect("the database");
+            assert_eq!((claimed.len(), claimed[0].id), (1, held));
+            let client = WebhookClient::new(settings(true).client()).expect("a client");
+            let store = block_in_place(|| world.at.open());
+            let _api = send_from(store, Arc::new(Apart(apart_ms)), client).await;
+            until_sent(&world, free).await;
+            // The other one is due for longer, and would have been sent first.
+            let webhook = &claimed[0];
+            let is_held = world.ask(|store| store.is_webhook_held(held, lease, webhook.version));
+            assert_eq!(is_held, Ok(true), "{apart_ms}");
+            assert_eq!(receiver.tokens(), ["T-000"]);
+            // It is given back, and sent for at once.
+            let step = step(webhook.version, webhook.progress.clone());
+            let recorded = world.ask(|store| store.record_webhook(held, lease, &step, time));
+            assert_eq!(recorded, Ok(StepRecorded::Recorded));
+            until_sent(&world, held).await;
+            assert_eq!(receiver.tokens(), ["T-000", "T-000"]);
+        }
+    }
+}
+
+async fn until_sent(world: &World, id: WebhookId) {
+    until("the record", || world.webhook(id).waiting == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

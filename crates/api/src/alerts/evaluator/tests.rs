@@ -188,6 +188,7 @@ impl World {
         };
         Sources {
             alerts: Arc::clone(way) as Arc<dyn Alerts>,
+            clock: Arc::clone(&self.store) as Arc<dyn DatabaseClock>,
             queries: Arc::clone(&self.store) as Arc<dyn QueryStore>,
             log: Arc::clone(&self.store) as Arc<dyn EventLog>,
             handshakes: None,
@@ -260,7 +261,11 @@ async fn until(what: impl Fn() -> bool) -> bool {
 /// An evaluator whose rounds a test makes.
 fn evaluator(world: &World, way: &Arc<Way>, is_full: &Arc<AtomicBool>) -> Evaluator {
     let sources = world.sources(way, is_full);
-    let lease = Arc::new(Lease::new(Arc::clone(&sources.alerts), Timing::default()));
+    let lease = Arc::new(Lease::new(
+        Arc::clone(&sources.alerts),
+        Arc::clone(&sources.clock),
+        Timing::default(),
+    ));
     Evaluator {
         sources,
         config: config(),
@@ -372,6 +377,37 @@ async fn a_process_that_stops_or_hangs_is_replaced() {
         began.elapsed()
     );
     last.cancel();
+}
+
+/// The clock of a database whose machine is so many milliseconds ahead of this one.
+struct Apart(i64);
+
+impl DatabaseClock for Apart {
+    fn time(&self) -> Result<Timestamp, Unavailable> {
+        Ok(Timestamp(now_ms() + self.0))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_clock_is_minutes_apart_breaks_no_lease() {
+    for apart_ms in [600_000, -600_000] {
+        let world = World::new();
+        let of = |way: Arc<Way>| Lease::new(way, Arc::new(Apart(apart_ms)), timing(5_000));
+        let (one, other) = (of(world.way(Duration::ZERO)), of(world.way(Duration::ZERO)));
+        assert!(one.take().expect("it answers").is_some());
+        assert!(other.take().expect("it answers").is_none(), "{apart_ms}");
+        // One that another process has for 5 seconds by the database's clock.
+        let time = Apart(apart_ms).time().expect("a clock");
+        one.release();
+        let third = Uuid::from_u128(9);
+        let leased = world
+            .store
+            .lease_alerts(third, time, time.plus_millis(5_000));
+        assert!(leased.expect("it answers").is_some());
+        assert!(other.take().expect("it answers").is_none(), "{apart_ms}");
+        world.store.release_alerts(third).expect("it answers");
+        assert!(other.take().expect("it answers").is_some());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
