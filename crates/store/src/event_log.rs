@@ -20,6 +20,8 @@ mod session;
 
 pub(crate) use compose::{Added, Letter, Objects, compose};
 pub(crate) use page::{EXPIRED_ROWS, EventColumns, LOG_ROWS_READ, PAGE_BYTES, page_of, read_until};
-pub(crate) use queue::{COUNTED_MAX, Change, Queued, of_progress, of_records};
+pub(crate) use queue::{
+    COUNTED_MAX, Change, NEWER_KEPT, Queued, known, log_removed, newer, of_progress, of_records,
+};
 pub(crate) use round::{QUEUE_ROWS_READ, Round};
 pub(crate) use session::{SESSION_ROWS_CHECKED, Session};

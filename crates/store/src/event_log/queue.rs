@@ -13,6 +13,31 @@ use uuid::Uuid;
 /// Rows of the queue that are counted at most.
 pub(crate) const COUNTED_MAX: i64 = 10_000;
 
+/// Entries of newer programs that are kept at most; of more, the newest are.
+pub(crate) const NEWER_KEPT: i64 = 10_000;
+
+/// The condition of SQL for the entries that this program knows. One that a newer program has queued waits for that program:
+/// while a deployment is upgraded, either may move entries to the log.
+pub(crate) fn known() -> String {
+    let codes = Change::ALL.map(|change| change.code().to_string());
+    format!("kind IN ({})", codes.join(", "))
+}
+
+/// The condition of SQL for the other entries.
+pub(crate) fn newer() -> String {
+    format!("NOT ({})", known())
+}
+
+/// Reports that entries of newer programs were removed.
+pub(crate) fn log_removed(removed: u64) {
+    if removed > 0 {
+        tracing::error!(
+            removed,
+            "changes that a newer version has queued have no event: more than {NEWER_KEPT} were waiting for it"
+        );
+    }
+}
+
 /// The action of security events, in every version.
 const SECURITY: &str = "SecurityEventNotification";
 /// The actions that report the state of firmware; the second one is of the security whitepaper for 1.6.

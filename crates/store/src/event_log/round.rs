@@ -20,18 +20,10 @@ pub(crate) struct Round {
 
 impl Round {
     /// Chooses at most `limit` entries from these rows of the queue, which are in their order.
-    pub(crate) fn of(rows: &[(i64, Option<Queued>)], limit: usize) -> Self {
+    pub(crate) fn of(rows: &[(i64, Queued)], limit: usize) -> Self {
         let mut round = Self::default();
         let mut chosen = HashSet::new();
         for (no, entry) in rows {
-            let Some(entry) = entry else {
-                tracing::warn!(
-                    no,
-                    "an entry of the queue of events is of a newer version; it is left out of the log"
-                );
-                round.taken.push(*no);
-                continue;
-            };
             if chosen.contains(entry) {
                 round.taken.push(*no);
             } else if round.entries.len() < limit {
@@ -162,10 +154,10 @@ mod tests {
     use super::*;
     use central::ports::SEQUENCED_MAX;
 
-    fn rows(numbers: &[(i64, i64)]) -> Vec<(i64, Option<Queued>)> {
+    fn rows(numbers: &[(i64, i64)]) -> Vec<(i64, Queued)> {
         numbers
             .iter()
-            .map(|(no, transaction)| (*no, Some(Queued::transaction(*transaction))))
+            .map(|(no, transaction)| (*no, Queued::transaction(*transaction)))
             .collect()
     }
 

@@ -10,9 +10,9 @@ use crate::audit::{self, AuditRow};
 use crate::commands::{COLUMNS as COMMAND_COLUMNS, JOINS};
 use crate::dead_letters;
 use crate::event_log::{
-    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, LOG_ROWS_READ, Letter, Objects,
-    PAGE_BYTES, QUEUE_ROWS_READ, Queued, Round, SESSION_ROWS_CHECKED, Session, compose, page_of,
-    read_until,
+    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, LOG_ROWS_READ, Letter, NEWER_KEPT,
+    Objects, PAGE_BYTES, QUEUE_ROWS_READ, Queued, Round, SESSION_ROWS_CHECKED, Session, compose,
+    known, log_removed, newer, page_of, read_until,
 };
 use crate::handshakes::HandshakeRow;
 use crate::paging::at_most;
@@ -82,10 +82,13 @@ pub(super) async fn push_parts(
 impl EventLog for PostgresStore {
     fn sequence_events(&self, now: Timestamp) -> Result<Sequenced, Unavailable> {
         let is_empty = self.read(async |connection| {
-            sqlx::query_scalar("SELECT NOT EXISTS (SELECT FROM event_queue)")
-                .fetch_one(connection)
-                .await
-                .map_err(error::refusal)
+            sqlx::query_scalar(AssertSqlSafe(format!(
+                "SELECT NOT EXISTS (SELECT FROM event_queue WHERE {})",
+                known()
+            )))
+            .fetch_one(connection)
+            .await
+            .map_err(error::refusal)
         })?;
         if is_empty {
             return Ok(Sequenced::Done {
@@ -98,11 +101,14 @@ impl EventLog for PostgresStore {
 
     fn queued_events(&self) -> Result<u64, Unavailable> {
         let count: i64 = self.read(async |connection| {
-            sqlx::query_scalar("SELECT count(*) FROM (SELECT FROM event_queue LIMIT $1) q")
-                .bind(COUNTED_MAX)
-                .fetch_one(connection)
-                .await
-                .map_err(error::refusal)
+            sqlx::query_scalar(AssertSqlSafe(format!(
+                "SELECT count(*) FROM (SELECT FROM event_queue WHERE {} LIMIT $1) q",
+                known()
+            )))
+            .bind(COUNTED_MAX)
+            .fetch_one(connection)
+            .await
+            .map_err(error::refusal)
         })?;
         Ok(count.unsigned_abs())
     }
@@ -209,6 +215,9 @@ async fn sequence(connection: &mut PgConnection, now: Timestamp) -> Result<Seque
             },
         }
     };
+    if !round.has_more {
+        remove_newer(connection).await?;
+    }
     write(connection, &added).await?;
     sqlx::query("DELETE FROM event_queue WHERE no = ANY($1)")
         .bind(&round.taken)
@@ -231,14 +240,33 @@ type QueueRow = (
     i64,
 );
 
-async fn queued(connection: &mut PgConnection) -> Result<Vec<(i64, Option<Queued>)>, Refusal> {
-    let rows: Vec<QueueRow> = sqlx::query_as(
-        "SELECT no, kind, charger_no, number, connector, id, at FROM event_queue ORDER BY no LIMIT $1",
-    )
-    .bind(QUEUE_ROWS_READ)
-    .fetch_all(connection)
-    .await
-    .map_err(error::refusal)?;
+/// Bounds what newer programs have queued and no program takes, such as after a return to this version.
+async fn remove_newer(connection: &mut PgConnection) -> Result<(), Refusal> {
+    let newer = newer();
+    let sql = format!(
+        "DELETE FROM event_queue WHERE {newer} AND no <=
+             (SELECT no FROM event_queue WHERE {newer} ORDER BY no DESC LIMIT 1 OFFSET $1)"
+    );
+    let removed = sqlx::query(AssertSqlSafe(sql))
+        .bind(NEWER_KEPT)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    log_removed(removed.rows_affected());
+    Ok(())
+}
+
+async fn queued(connection: &mut PgConnection) -> Result<Vec<(i64, Queued)>, Refusal> {
+    let sql = format!(
+        "SELECT no, kind, charger_no, number, connector, id, at FROM event_queue WHERE {}
+         ORDER BY no LIMIT $1",
+        known()
+    );
+    let rows: Vec<QueueRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(QUEUE_ROWS_READ)
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
     let entry = |(no, code, charger_no, number, connector, id, at): QueueRow| {
         let entry = Change::from_code(code).map(|change| Queued {
             change,
@@ -248,9 +276,9 @@ async fn queued(connection: &mut PgConnection) -> Result<Vec<(i64, Option<Queued
             id,
             at,
         });
-        (no, entry)
+        entry.map(|entry| (no, entry))
     };
-    Ok(rows.into_iter().map(entry).collect())
+    Ok(rows.into_iter().filter_map(entry).collect())
 }
 
 async fn objects(

@@ -4,8 +4,9 @@
 use super::query::{chargers, records, transactions};
 use super::{SqliteStore, commands};
 use crate::event_log::{
-    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, LOG_ROWS_READ, Letter, Objects,
-    QUEUE_ROWS_READ, Queued, Round, SESSION_ROWS_CHECKED, Session, compose, page_of, read_until,
+    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, LOG_ROWS_READ, Letter, NEWER_KEPT,
+    Objects, QUEUE_ROWS_READ, Queued, Round, SESSION_ROWS_CHECKED, Session, compose, known,
+    log_removed, newer, page_of, read_until,
 };
 use crate::paging::at_most;
 use crate::refusal::Refusal;
@@ -63,7 +64,8 @@ impl EventLog for SqliteStore {
     fn sequence_events(&self, now: Timestamp) -> Result<Sequenced, Unavailable> {
         // The query alone needs no write lock.
         let is_empty = self.readers.read(|connection| {
-            let mut any = connection.prepare_cached("SELECT 1 FROM event_queue LIMIT 1")?;
+            let sql = format!("SELECT 1 FROM event_queue WHERE {} LIMIT 1", known());
+            let mut any = connection.prepare_cached(&sql)?;
             Ok(!any.exists([])?)
         });
         if is_empty.map_err(Refusal::into_unavailable)? {
@@ -78,7 +80,10 @@ impl EventLog for SqliteStore {
     fn queued_events(&self) -> Result<u64, Unavailable> {
         self.read_log(|connection| {
             let count: i64 = connection
-                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM event_queue LIMIT ?1)")?
+                .prepare_cached(&format!(
+                    "SELECT count(*) FROM (SELECT 1 FROM event_queue WHERE {} LIMIT ?1)",
+                    known()
+                ))?
                 .query_row([COUNTED_MAX], |row| row.get(0))?;
             Ok(count.unsigned_abs())
         })
@@ -193,6 +198,9 @@ fn sequence(connection: &Connection, now: Timestamp) -> Result<Sequenced, Refusa
             },
         }
     };
+    if !round.has_more {
+        remove_newer(connection)?;
+    }
     write(connection, &added)?;
     let mut remove = connection.prepare_cached("DELETE FROM event_queue WHERE no = ?1")?;
     for no in &round.taken {
@@ -204,10 +212,25 @@ fn sequence(connection: &Connection, now: Timestamp) -> Result<Sequenced, Refusa
     })
 }
 
-fn queued(connection: &Connection) -> Result<Vec<(i64, Option<Queued>)>, Refusal> {
-    let mut statement = connection.prepare_cached(
-        "SELECT no, kind, charger_no, number, connector, id, at FROM event_queue ORDER BY no LIMIT ?1",
-    )?;
+/// Bounds what newer programs have queued and no program takes, such as after a return to this version.
+fn remove_newer(connection: &Connection) -> Result<(), Refusal> {
+    let newer = newer();
+    let removed = connection
+        .prepare_cached(&format!(
+            "DELETE FROM event_queue WHERE {newer} AND no <=
+                 (SELECT no FROM event_queue WHERE {newer} ORDER BY no DESC LIMIT 1 OFFSET ?1)"
+        ))?
+        .execute([NEWER_KEPT])?;
+    log_removed(removed as u64);
+    Ok(())
+}
+
+fn queued(connection: &Connection) -> Result<Vec<(i64, Queued)>, Refusal> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT no, kind, charger_no, number, connector, id, at FROM event_queue WHERE {}
+         ORDER BY no LIMIT ?1",
+        known()
+    ))?;
     let rows = statement.query_map([QUEUE_ROWS_READ], |row| {
         let id: Option<[u8; 16]> = row.get(5)?;
         let (charger_no, number, connector, at) =
@@ -220,9 +243,12 @@ fn queued(connection: &Connection) -> Result<Vec<(i64, Option<Queued>)>, Refusal
             id: id.map(Uuid::from_bytes),
             at,
         });
-        Ok((row.get(0)?, entry))
+        let no = row.get(0)?;
+        Ok(entry.map(|entry| (no, entry)))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(rows
+        .filter_map(Result::transpose)
+        .collect::<Result<_, _>>()?)
 }
 
 fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Objects, Refusal> {

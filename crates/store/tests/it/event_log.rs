@@ -29,6 +29,7 @@ on_every_adapter!(
     a_status_has_an_event_when_it_differs_or_was_reported_on_another_connection,
     commands_dead_letters_and_changes_of_tokens_have_events,
     each_state_of_firmware_is_an_event,
+    what_a_newer_version_has_queued_waits_for_it_and_stops_nothing,
     changes_of_the_pipeline_are_events_of_the_transaction_that_stores_them,
     an_object_that_cannot_be_read_holds_back_no_other_event,
     a_long_payload_of_a_command_is_not_in_its_events,
@@ -238,6 +239,46 @@ fn each_state_of_firmware_is_an_event<A: Adapter>() {
         "charger_id": "CP-1", "status": "Downloading", "at": at(1).to_string(),
     });
     assert_eq!(json(first.unwrap()), expected);
+}
+
+fn what_a_newer_version_has_queued_waits_for_it_and_stops_nothing<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let queue_newer = |count: u32, first: u32| {
+        database.execute(&format!(
+            "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < {} - 1)
+             INSERT INTO event_queue (kind, number, at) SELECT 200, {first} + n, 0 FROM n",
+            count
+        ));
+    };
+    let waiting = || -> (usize, u64) {
+        let numbers = database
+            .query("SELECT number AS value FROM event_queue WHERE kind = 200 ORDER BY number");
+        let first = numbers.first().map_or(0, |first| first.parse().unwrap());
+        (numbers.len(), first)
+    };
+    // More than one round reads.
+    queue_newer(5_100, 1);
+    assert_eq!(store.queued_events().unwrap(), 0);
+    let installed = |seq: u64, status: &str| {
+        let payload = format!(r#"{{"status":"{status}"}}"#);
+        let at = seq.cast_signed();
+        call(
+            id(0, seq),
+            "CP-1",
+            at,
+            "FirmwareStatusNotification",
+            &payload,
+        )
+    };
+    apply(&store, &[installed(1, "Downloaded")]).unwrap();
+    assert_eq!(names(&all(&store)), ["firmware.status"]);
+    assert_eq!(waiting(), (5_100, 1));
+    // No newer version comes back for them: their number is bounded.
+    queue_newer(5_000, 5_101);
+    apply(&store, &[installed(2, "Installed")]).unwrap();
+    assert_eq!(names(&all(&store)), ["firmware.status"; 2]);
+    assert_eq!(waiting(), (10_000, 101));
 }
 
 fn changes_of_the_pipeline_are_events_of_the_transaction_that_stores_them<A: Adapter>() {
