@@ -24,8 +24,41 @@ impl Retention {
     }
 }
 
-/// Rows of the audit log that one slice deletes at most.
-pub(crate) const AUDIT_ROWS: i32 = 5_000;
+/// How many rows the next slice of the retention has. One that takes long makes the following ones smaller, so that a slow
+/// disk, large rows or a busy database make nobody wait for longer.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    rows: usize,
+    rows_max: usize,
+    time: Duration,
+}
+
+/// Rows of the first slice.
+const ROWS_FIRST: usize = 64;
+
+impl Pace {
+    /// Slices of at most so many rows, which aim at this time.
+    pub(crate) const fn new(rows_max: usize, time: Duration) -> Self {
+        Self {
+            rows: ROWS_FIRST,
+            rows_max,
+            time,
+        }
+    }
+
+    /// The rows of the next slice.
+    pub(crate) const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adapts the size to the time that a slice has taken.
+    pub(crate) fn took(&mut self, took: Duration) {
+        self.rows = match took > self.time {
+            true => (self.rows / 2).max(1),
+            false => (self.rows * 2).min(self.rows_max),
+        };
+    }
+}
 
 /// For each hour that a process runs, its retention goes on by this many hours at most.
 const HOURS_FOR_ONE: u64 = 24;
@@ -79,6 +112,18 @@ mod tests {
     use super::*;
 
     const HOUR_MILLIS: i64 = 3_600_000;
+
+    #[test]
+    fn slices_that_take_long_become_smaller_and_grow_again() {
+        let mut pace = Pace::new(200, Duration::from_millis(20));
+        let mut after = |ms| {
+            pace.took(Duration::from_millis(ms));
+            pace.rows()
+        };
+        assert_eq!([after(1), after(20), after(1)], [128, 200, 200]);
+        assert_eq!([after(21), after(900), after(1)], [100, 50, 100]);
+        assert_eq!((0..20).map(|_| after(21)).last(), Some(1));
+    }
 
     #[test]
     fn the_retention_goes_on_by_a_day_for_each_hour_that_the_process_ran() {

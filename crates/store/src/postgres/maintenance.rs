@@ -7,9 +7,10 @@
 use super::schema::{self, CheckError};
 use super::{PostgresStore, error, numbers};
 use crate::refusal::Refusal;
-use crate::retention::AUDIT_ROWS;
+use crate::retention::Pace;
 use central::ports::{Maintenance, Unavailable};
 use central::{GatewayId, Seq, Timestamp};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -18,10 +19,14 @@ const DAY_MILLIS: i64 = 86_400_000;
 const PARENTS: [&str; 2] = ["messages", "meter_values"];
 
 /// Upper bound of the rows of a table that one slice of the retention deletes.
-const EXPIRE_ROWS: i32 = 5_000;
+const EXPIRE_ROWS: usize = 5_000;
 
-/// Rows of the list of transactions that one slice of the retention looks at. It locks their chargers.
-const EXPIRE_TRANSACTIONS: i32 = 500;
+/// Rows of the list of transactions that one slice of the retention looks at, at most. It locks their chargers.
+const EXPIRE_TRANSACTIONS: usize = 500;
+
+/// A slice of the retention that takes longer is followed by smaller ones: who waits for one of its locks, and for the
+/// vacuum, waits so long. Deletions of PostgreSQL make no writer wait by themselves, so there is no pause between slices.
+const SLICE_TIME: Duration = Duration::from_millis(100);
 
 /// What one maintenance round did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,18 +136,12 @@ impl PostgresStore {
         for parent in PARENTS {
             done.moved_in += self.move_rows(parent, "outside", now)?.0;
         }
-        loop {
-            let mut expired = self.expire(now, retain_days)?.unsigned_abs();
-            expired += self
-                .expire_commands(now, days(retention.commands_days))?
-                .unsigned_abs();
-            if retention.audit_days > 0 {
-                expired += self.expire_audit(now, retention.audit_days)?;
-            }
-            if expired == 0 {
-                break;
-            }
-            done.expired += expired;
+        done.expired += sliced(|rows| self.expire(now, retain_days, rows))?;
+        done.expired += sliced(|rows| self.expire_discarded(now, retain_days, rows))?;
+        let commands_days = days(retention.commands_days);
+        done.expired += sliced(|rows| self.expire_commands(now, commands_days, rows))?;
+        if retention.audit_days > 0 {
+            done.expired += sliced(|rows| self.expire_audit(now, retention.audit_days, rows))?;
         }
         if retention.transactions_days > 0 {
             done.expired += self.expire_transactions(now, days(retention.transactions_days))?;
@@ -229,34 +228,57 @@ impl PostgresStore {
         })
     }
 
-    fn expire(&self, now: Timestamp, retain_days: i32) -> Result<i64, Unavailable> {
-        self.read(async |connection| {
-            sqlx::query_scalar(
-                "SELECT wattpost_expire($1, $2, $3) + wattpost_expire_discarded($1, $2, $3)",
-            )
-            .bind(now.as_millis())
-            .bind(retain_days)
-            .bind(EXPIRE_ROWS)
-            .fetch_one(connection)
-            .await
-            .map_err(error::refusal)
-        })
+    fn expire(&self, now: Timestamp, retain_days: i32, rows: i32) -> Result<u64, Unavailable> {
+        self.expire_with("SELECT wattpost_expire($1, $2, $3)", now, retain_days, rows)
     }
 
-    fn expire_commands(&self, now: Timestamp, retain_days: i32) -> Result<i64, Unavailable> {
+    fn expire_discarded(
+        &self,
+        now: Timestamp,
+        retain_days: i32,
+        rows: i32,
+    ) -> Result<u64, Unavailable> {
+        let sql = "SELECT wattpost_expire_discarded($1, $2, $3)";
+        self.expire_with(sql, now, retain_days, rows)
+    }
+
+    fn expire_commands(
+        &self,
+        now: Timestamp,
+        retain_days: i32,
+        rows: i32,
+    ) -> Result<u64, Unavailable> {
+        let sql = "SELECT wattpost_expire_commands($1, $2, $3)";
+        self.expire_with(sql, now, retain_days, rows)
+    }
+
+    /// Calls a function of the schema that deletes at most so many rows of each table, and returns how many it has deleted.
+    fn expire_with(
+        &self,
+        sql: &'static str,
+        now: Timestamp,
+        retain_days: i32,
+        rows: i32,
+    ) -> Result<u64, Unavailable> {
         self.read(async |connection| {
-            sqlx::query_scalar("SELECT wattpost_expire_commands($1, $2, $3)")
+            sqlx::query_scalar(sql)
                 .bind(now.as_millis())
                 .bind(retain_days)
-                .bind(EXPIRE_ROWS)
+                .bind(rows)
                 .fetch_one(connection)
                 .await
+                .map(i64::unsigned_abs)
                 .map_err(error::refusal)
         })
     }
 
     /// Deletes the oldest entries of the audit log. The application's role may delete them without a function.
-    fn expire_audit(&self, now: Timestamp, retain_days: u32) -> Result<u64, Unavailable> {
+    fn expire_audit(
+        &self,
+        now: Timestamp,
+        retain_days: u32,
+        rows: i32,
+    ) -> Result<u64, Unavailable> {
         self.read(async |connection| {
             sqlx::query(
                 "DELETE FROM audit_log WHERE ctid = ANY (ARRAY(
@@ -266,7 +288,7 @@ impl PostgresStore {
             )
             .bind(now.as_millis())
             .bind(i64::from(retain_days))
-            .bind(i64::from(AUDIT_ROWS))
+            .bind(i64::from(rows))
             .execute(connection)
             .await
             .map(|done| done.rows_affected())
@@ -278,7 +300,9 @@ impl PostgresStore {
     fn expire_transactions(&self, now: Timestamp, retain_days: i32) -> Result<u64, Unavailable> {
         let mut after = Some((i64::MIN, Uuid::nil()));
         let mut all = 0;
+        let mut pace = Pace::new(EXPIRE_TRANSACTIONS, SLICE_TIME);
         while let Some((at, key)) = after {
+            let (rows, began) = (of_slice(&pace), Instant::now());
             let (gone, next_at, next_key): (i64, Option<i64>, Option<Uuid>) =
                 self.read(async |connection| {
                     sqlx::query_as(
@@ -286,18 +310,39 @@ impl PostgresStore {
                     )
                     .bind(now.as_millis())
                     .bind(retain_days)
-                    .bind(EXPIRE_TRANSACTIONS)
+                    .bind(rows)
                     .bind(at)
                     .bind(key)
                     .fetch_one(connection)
                     .await
                     .map_err(error::refusal)
                 })?;
+            pace.took(began.elapsed());
             all += gone.unsigned_abs();
             after = next_at.zip(next_key);
         }
         Ok(all)
     }
+}
+
+/// Deletes with `delete` until nothing is left; it gets the number of rows of a slice.
+fn sliced(mut delete: impl FnMut(i32) -> Result<u64, Unavailable>) -> Result<u64, Unavailable> {
+    let mut pace = Pace::new(EXPIRE_ROWS, SLICE_TIME);
+    let mut all = 0;
+    loop {
+        let began = Instant::now();
+        let gone = delete(of_slice(&pace))?;
+        if gone == 0 {
+            return Ok(all);
+        }
+        all += gone;
+        pace.took(began.elapsed());
+    }
+}
+
+/// The rows of the next slice, for the functions of the schema.
+fn of_slice(pace: &Pace) -> i32 {
+    i32::try_from(pace.rows()).unwrap_or(i32::MAX)
 }
 
 /// The days of a retention for the functions of the schema.

@@ -6,6 +6,7 @@
 use super::SqliteStore;
 use super::numbers::{BLOCK_BITS, SEQ_MAX, message_no};
 use crate::refusal::Refusal;
+use crate::retention::Pace;
 use central::ports::Unavailable;
 use central::{Seq, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -15,9 +16,10 @@ const DAY_MILLIS: i64 = 86_400_000;
 const SPAN_MILLIS: i64 = 300_000;
 /// Values of later days have a wrong time: the day on which they were stored decides.
 const FUTURE_DAYS: i64 = 8;
-/// Rows of a slice: at first, and at most.
-const ROWS_FIRST: usize = 64;
+/// Rows of a slice at most.
 const ROWS_MAX: usize = 2_000;
+/// Rows of a slice where a row may have 10 MiB.
+const PARTS_MAX: usize = 64;
 /// Bytes of payloads in a slice, since each of their pages is freed. A larger one has a slice of its own.
 const SLICE_BYTES_MAX: i64 = 1 << 20;
 /// A slice that takes longer is followed by smaller ones.
@@ -28,24 +30,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The name in `settings` of the time up to which the last round has applied the retention.
 const CLOCK_NOTE: &str = "retention_clock";
 
-/// How many rows the next slice has.
-struct Pace {
-    rows: usize,
-}
-
-impl Pace {
-    const fn new() -> Self {
-        Self { rows: ROWS_FIRST }
-    }
-
-    /// Leaves the database to the writer, and adapts the size.
-    fn after(&mut self, took: Duration) {
-        self.rows = match took > SLICE_TIME {
-            true => (self.rows / 2).max(1),
-            false => (self.rows * 2).min(ROWS_MAX),
-        };
-        std::thread::sleep((took * PAUSE_FACTOR).min(PAUSE_MAX));
-    }
+/// Leaves the database to the writer, and adapts the size.
+fn pause(pace: &mut Pace, took: Duration) {
+    pace.took(took);
+    std::thread::sleep((took * PAUSE_FACTOR).min(PAUSE_MAX));
 }
 
 /// Deletes with `delete` what `find` has found, until nothing is found. `find` gets the number of rows of a slice.
@@ -54,12 +42,12 @@ fn sliced<T>(
     mut find: impl FnMut(&Connection, usize) -> Result<Option<T>, Refusal>,
     mut delete: impl FnMut(&Connection, &T) -> Result<usize, Refusal>,
 ) -> Result<u64, Unavailable> {
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(ROWS_MAX, SLICE_TIME);
     let mut all = 0;
     loop {
         let found = store
             .readers
-            .read(|connection| find(connection, pace.rows))
+            .read(|connection| find(connection, pace.rows()))
             .map_err(Refusal::into_unavailable)?;
         let Some(found) = found else {
             return Ok(all);
@@ -70,7 +58,7 @@ fn sliced<T>(
             Ok((began, done))
         })?;
         all += done as u64;
-        pace.after(took.elapsed());
+        pause(&mut pace, took.elapsed());
     }
 }
 
@@ -295,7 +283,7 @@ impl SqliteStore {
             self,
             |connection, rows| {
                 // A dead letter may have 10 MiB.
-                let rows = rows.min(ROWS_FIRST);
+                let rows = rows.min(PARTS_MAX);
                 let found: Vec<i64> = connection
                     .prepare_cached(&find)?
                     .query_map(params![before, rows as i64], |row| row.get(0))?
@@ -340,11 +328,11 @@ impl SqliteStore {
     /// Deletes states of which all sessions, and those that they are paired with, have ended and were last heard of before
     /// `before`, with what belongs to them.
     fn expire_transactions(&self, before: i64) -> Result<u64, Unavailable> {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(ROWS_MAX, SLICE_TIME);
         let mut after = (i64::MIN, Vec::new());
         let mut gone = 0;
         loop {
-            let rows = pace.rows;
+            let rows = pace.rows();
             let found: Vec<(i64, Vec<u8>, i64)> = self
                 .readers
                 .read(|connection| {
@@ -375,7 +363,7 @@ impl SqliteStore {
                 Ok((began, done))
             })?;
             gone += done as u64;
-            pace.after(began.elapsed());
+            pause(&mut pace, began.elapsed());
         }
     }
 
