@@ -20,7 +20,9 @@ mod settings;
 pub mod sites;
 
 pub use charger::{CHARGER_ALERTS, ChargerAlert};
-pub use settings::{OutOfRange, RESTARTS_MAX, RESTARTS_WITHIN_S_MAX, Thresholds};
+pub use settings::{
+    COUNTED_TIMES_MAX, OutOfRange, RESTARTS_MAX, RESTARTS_WITHIN_S_MAX, Thresholds,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -708,7 +710,7 @@ pub const PIPELINE_ALERTS: &[PipelineAlert] = &[
         keep_firing_s: 15 * MINUTE,
         summary: "{{ $value | humanizePercentage }} of the API's answers of the last hour were errors of the server",
         at_stake: "Programs that use the API must try again. Chargers notice nothing.",
-        to_do: "The log of the API processes; 503 `away` means that the database is unavailable.",
+        to_do: "The log of the API processes; 503 `unavailable` means that the database does not answer.",
     },
     // The evaluation itself
     PipelineAlert {

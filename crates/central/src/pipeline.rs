@@ -122,8 +122,9 @@ impl Observed {
         }
     }
 
-    /// A name that no other process has.
-    pub(crate) fn full_name(&self) -> String {
+    /// A name that no other process has: role, id and machine. Alerts about the process have it as their subject.
+    #[must_use]
+    pub fn full_name(&self) -> String {
         format!("{} {} on {}", self.role(), self.report.id, self.report.host)
     }
 

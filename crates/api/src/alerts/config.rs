@@ -92,6 +92,19 @@ mod tests {
             complaint(r#"{"rules":{"clock_error_s":0}}"#),
             "alerts.rules.clock_error_s is 0; it must be from 1 to 86400"
         );
+        // More times than are kept of a charger would never be counted.
+        assert_eq!(
+            complaint(r#"{"rules":{"flapping_connects":61}}"#),
+            "alerts.rules.flapping_connects is 61; it must be from 1 to 60"
+        );
+        let said = complaint(r#"{"rules":{"within_s":{"NotDurableClosed":5}}}"#);
+        for word in [
+            "alerts.rules.within_s",
+            "NotDurableClosed = 5",
+            "from 20 to 3600 seconds",
+        ] {
+            assert!(said.contains(word), "{said}");
+        }
         let said = complaint(r#"{"rules":{"off":["ChargerOflline"]}}"#);
         for word in [
             "alerts.rules.off",

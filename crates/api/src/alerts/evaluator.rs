@@ -722,7 +722,7 @@ impl Evaluator {
             .filter_map(|one| Some(one.report.gateway.as_ref()?.connected))
             .sum();
         held.memory.fleet.note(now, connected, &self.config.rules);
-        let letters = held.recent.dead_letters(now);
+        let letters = held.recent.dead_letters(now, &self.config.rules);
         let has_broker = self.sources.overview.has_broker();
         let parts = central::pipeline::pipeline(now, has_broker, &observed, &database).parts;
         // Without both, reports of others do not arrive.

@@ -8,9 +8,11 @@ mod security;
 mod stuck;
 
 pub use security::{Noted, SECURITY_EVENT};
+pub use stuck::Stays;
 
 use super::machine::{Finding, names_of};
-use super::{Severity, Thresholds};
+use super::pipeline::time;
+use super::{COUNTED_TIMES_MAX, Severity, Thresholds};
 use crate::model::{
     ChargerKey, ChargerView, ConnectionState, ConnectorView, RefusedHandshakeView, Registration,
     TransactionView, UNKNOWN, Webhook,
@@ -28,6 +30,8 @@ const HOUR: i64 = 60 * MINUTE;
 const DANGEROUS: [&str; 3] = ["GroundFailure", "HighTemperature", "PowerMeterFailure"];
 /// Times of one charger that are kept at most.
 const TIMES_MAX: usize = 64;
+// More are counted than any setting asks for; otherwise an alert would never fire.
+const _: () = assert!(COUNTED_TIMES_MAX < TIMES_MAX as u64);
 /// Chargers and sessions of which something is kept at most.
 const KEPT_MAX: usize = 200_000;
 /// Commands whose outcome is uncertain that are kept at most.
@@ -117,10 +121,10 @@ impl Recent {
         self.letters.push_back(at);
     }
 
-    /// Messages that became dead letters within the last 15 minutes, up to 10,000.
+    /// Messages that became dead letters within the time of `DeadLetters`, up to 10,000.
     #[must_use]
-    pub fn dead_letters(&self, now: Timestamp) -> usize {
-        let since = now.plus_millis(-15 * MINUTE);
+    pub fn dead_letters(&self, now: Timestamp, settings: &Thresholds) -> usize {
+        let since = now.plus_millis(-settings.within_ms("DeadLetters"));
         self.letters.iter().filter(|at| **at >= since).count()
     }
 
@@ -160,9 +164,8 @@ impl Recent {
     fn count(
         times: &HashMap<ChargerKey, VecDeque<Timestamp>>,
         key: &ChargerKey,
-        now: Timestamp,
+        since: Timestamp,
     ) -> usize {
-        let since = now.plus_millis(-HOUR);
         times
             .get(key)
             .map_or(0, |times| times.iter().filter(|at| **at >= since).count())
@@ -311,14 +314,18 @@ pub fn of_charger(
         }),
     }
     let key = ChargerKey::of(id);
-    let connects = Recent::count(&recent.connects, &key, now);
+    let within_ms = settings.within_ms("ChargerFlapping");
+    let connects = Recent::count(&recent.connects, &key, now.plus_millis(-within_ms));
     if connects > settings.flapping_connects as usize {
-        let words = format!("{id} has connected {connects} times within an hour");
+        let within = time(within_ms);
+        let words = format!("{id} has connected {connects} times within {within}");
         found.push(finding("ChargerFlapping", Severity::Ticket, words));
     }
-    let boots = Recent::count(&recent.boots, &key, now);
+    let within_ms = settings.within_ms("BootLoop");
+    let boots = Recent::count(&recent.boots, &key, now.plus_millis(-within_ms));
     if boots > settings.boot_loop_boots as usize {
-        let words = format!("{id} has booted {boots} times within an hour");
+        let within = time(within_ms);
+        let words = format!("{id} has booted {boots} times within {within}");
         found.push(finding("BootLoop", Severity::Ticket, words));
     }
     let silent_ms = i64::from(settings.charger_silent_s) * SECOND;
@@ -551,27 +558,30 @@ impl Recent {
                 continue;
             }
             let counts = self.refusals.entry(row.no).or_default();
-            // So that ten minutes have room, however often chargers are judged.
-            let is_due = |(at, _): &(Timestamp, u64)| now.0 - at.0 >= 15 * SECOND || now < *at;
+            // So that the whole time has room, however often chargers are judged.
+            let within_ms = settings.within_ms("WrongPassword");
+            let since = now.plus_millis(-within_ms);
+            let is_due = |(at, _): &(Timestamp, u64)| now.0 - at.0 >= within_ms / 40 || now < *at;
             if counts.back().is_none_or(is_due) {
                 counts.push_back((now, row.count));
             }
-            // The count at the begin of the last 10 minutes stays.
-            while counts.len() > 1 && counts[1].0 <= now.plus_millis(-10 * MINUTE) {
+            // The count at the begin of that time stays.
+            while counts.len() > 1 && counts[1].0 <= since {
                 counts.pop_front();
             }
             if counts.len() > TIMES_MAX {
                 counts.remove(1);
             }
-            // All refusals of a row that began within the 10 minutes are in them.
-            let before = match row.first_at >= now.plus_millis(-10 * MINUTE) {
+            // All refusals of a row that began within that time are in it.
+            let before = match row.first_at >= since {
                 true => 0,
                 false => counts.front().map_or(row.count, |(_, count)| *count),
             };
             let refused = row.count.saturating_sub(before);
             if refused > u64::from(settings.wrong_password_refusals) {
                 let words = format!(
-                    "{id} was refused {refused} times within 10 minutes for its password, from {}",
+                    "{id} was refused {refused} times within {} for its password, from {}",
+                    time(within_ms),
                     row.address
                 );
                 found.push(finding("WrongPassword", Severity::Ticket, words));

@@ -33,7 +33,7 @@ pub struct Seen<'a> {
     pub database: &'a DatabaseSeen,
     /// Acknowledged records that nothing explains; `None` if it is not known.
     pub missing: Option<u64>,
-    /// Messages that became dead letters within the last 15 minutes; `None` if it is not known.
+    /// Messages that became dead letters within the time of `DeadLetters`; `None` if it is not known.
     pub dead_letters: Option<usize>,
     /// What the processes reported before.
     pub history: &'a History,
@@ -59,10 +59,12 @@ pub fn judged(seen: &Seen<'_>) -> BTreeSet<&'static str> {
 pub fn findings(seen: &Seen<'_>, fleet: &Fleet, settings: &Thresholds) -> Vec<Finding> {
     let mut found = Vec::new();
     let names = Names::of(seen.processes);
-    seen.of_messages(&mut found);
+    seen.of_messages(settings, &mut found);
     for one in seen.processes {
         match one.state() {
-            ProcessState::Running => seen.of_process(one, &names.short(one), &mut found),
+            ProcessState::Running => {
+                seen.of_process(one, &names.short(one), settings, &mut found);
+            }
             ProcessState::Gone if !is_replaced(seen.processes, one) => {
                 let words = format!("{} does not report", names.short(one));
                 found.push(Finding::new("PartGone", Severity::Page, words).about(one.full_name()));
@@ -71,7 +73,7 @@ pub fn findings(seen: &Seen<'_>, fleet: &Fleet, settings: &Thresholds) -> Vec<Fi
         }
     }
     seen.of_restarts(settings, &mut found);
-    seen.of_storing(&mut found);
+    seen.of_storing(settings, &mut found);
     if let Some(connected) = fleet.dropped(settings) {
         let words = format!(
             "only {connected} chargers are connected; more than {} % have gone within half an hour",
@@ -119,7 +121,7 @@ impl Seen<'_> {
         (long > BURN && short > BURN).then_some(long)
     }
 
-    fn of_messages(&self, found: &mut Vec<Finding>) {
+    fn of_messages(&self, settings: &Thresholds, found: &mut Vec<Finding>) {
         let mut page = |name, words| found.push(Finding::new(name, Severity::Page, words));
         if let Some(missing) = self.missing.filter(|missing| *missing > 0) {
             page(
@@ -148,7 +150,10 @@ impl Seen<'_> {
             );
         }
         if let Some(letters) = self.dead_letters.filter(|letters| *letters > 0) {
-            let words = format!("{letters} messages became dead letters within 15 minutes");
+            let words = format!(
+                "{letters} messages became dead letters within {}",
+                time(settings.within_ms("DeadLetters"))
+            );
             if letters > DEAD_LETTERS {
                 page("DeadLetters", words.clone());
             }
@@ -161,8 +166,9 @@ impl Seen<'_> {
             );
             found.push(Finding::new("ApiErrors", Severity::Ticket, words));
         }
-        let handshakes = self.grown_in_all("handshakes", 5 * MINUTE);
-        let put_off = self.grown_in_all("handshakes_503", 5 * MINUTE);
+        let storm_ms = settings.within_ms("ConnectStorm");
+        let handshakes = self.grown_in_all("handshakes", storm_ms);
+        let put_off = self.grown_in_all("handshakes_503", storm_ms);
         if handshakes > 0.0 && put_off / handshakes > STORM_SHARE {
             let words = format!(
                 "{} of the handshakes are put off with 503",
@@ -170,7 +176,8 @@ impl Seen<'_> {
             );
             found.push(Finding::new("ConnectStorm", Severity::Ticket, words));
         }
-        let wrong = self.grown_in_all("auth_failures", 15 * MINUTE) / (15.0 * 60.0);
+        let wrong_ms = settings.within_ms("WrongPasswords");
+        let wrong = self.grown_in_all("auth_failures", wrong_ms) * 1_000.0 / wrong_ms as f64;
         if wrong > WRONG_PASSWORDS {
             let words = format!("{wrong:.1} handshakes a second have a wrong or no password");
             found.push(Finding::new("WrongPasswords", Severity::Info, words));
@@ -181,7 +188,13 @@ impl Seen<'_> {
         clippy::too_many_lines,
         reason = "one condition after another, in the order of the catalogue"
     )]
-    fn of_process(&self, one: &Observed, name: &str, found: &mut Vec<Finding>) {
+    fn of_process(
+        &self,
+        one: &Observed,
+        name: &str,
+        settings: &Thresholds,
+        found: &mut Vec<Finding>,
+    ) {
         use Severity::{Page, Ticket};
         let subject = one.full_name();
         let figure = |key: &str| one.report.figure(key);
@@ -196,7 +209,11 @@ impl Seen<'_> {
             );
             add("JournalFull", Page, words);
         }
-        let closed = self.grown(one, "closed_not_durable", 15 * MINUTE);
+        let closed = self.grown(
+            one,
+            "closed_not_durable",
+            settings.within_ms("NotDurableClosed"),
+        );
         if closed > 0.0 {
             let words = format!(
                 "{name} closed {closed:.0} connections because messages could not be made durable"
@@ -261,7 +278,7 @@ impl Seen<'_> {
             }
         }
         if self.has_broker {
-            self.of_broker(one, name, &mut add);
+            self.of_broker(one, name, settings, &mut add);
         }
         if is("durable", 0.0) {
             let words = format!(
@@ -269,7 +286,7 @@ impl Seen<'_> {
             );
             add("DatabaseNotDurable", Page, words);
         }
-        if self.grown(one, "paced", 5 * MINUTE) > 0.0 {
+        if self.grown(one, "paced", settings.within_ms("Paced")) > 0.0 {
             let words = format!("{name} delays answers, because storing does not keep up");
             add("Paced", Ticket, words);
         }
@@ -293,6 +310,7 @@ impl Seen<'_> {
         &self,
         one: &Observed,
         name: &str,
+        settings: &Thresholds,
         add: &mut impl FnMut(&'static str, Severity, String),
     ) {
         use Severity::{Page, Ticket};
@@ -311,7 +329,8 @@ impl Seen<'_> {
                 format!("RabbitMQ accepts no messages of {name} because of its memory or disk");
             add("BrokerBlocked", Page, words);
         }
-        if self.grown(one, "broker_refusals", 5 * MINUTE) > 0.0 {
+        let refusals_ms = settings.within_ms("BrokerRefuses");
+        if self.grown(one, "broker_refusals", refusals_ms) > 0.0 {
             add(
                 "BrokerRefuses",
                 Page,
@@ -368,7 +387,7 @@ impl Seen<'_> {
     }
 
     /// What is known only of all processes together.
-    fn of_storing(&self, found: &mut Vec<Finding>) {
+    fn of_storing(&self, settings: &Thresholds, found: &mut Vec<Finding>) {
         use Severity::{Page, Ticket};
         let most = |key: &str| {
             let all = self.running().filter_map(|one| one.report.figure(key));
@@ -407,7 +426,7 @@ impl Seen<'_> {
                     found.push(Finding::new("BrokerQueueDeep", Ticket, words));
                 }
             }
-            let returned = self.grown_in_all("broker_returned", 15 * MINUTE);
+            let returned = self.grown_in_all("broker_returned", settings.within_ms("Unroutable"));
             if returned >= 1.0 {
                 let words = format!("RabbitMQ had no queue for {returned:.0} messages");
                 found.push(Finding::new("Unroutable", Ticket, words));
@@ -437,11 +456,24 @@ impl Seen<'_> {
             let words = "10,000 changes or more are not in the log of events yet".to_owned();
             found.push(Finding::new("EventsLate", Ticket, words));
         }
-        let off = self.grown_in_all("webhooks_off", HOUR);
+        let off_ms = settings.within_ms("WebhookSwitchedOff");
+        let off = self.grown_in_all("webhooks_off", off_ms);
         if off > 0.0 {
-            let words = format!("{off:.0} webhooks were switched off within an hour");
+            let words = format!(
+                "{off:.0} webhooks were switched off within {}",
+                time(off_ms)
+            );
             found.push(Finding::new("WebhookSwitchedOff", Ticket, words));
         }
+    }
+}
+
+/// A time in words.
+pub(super) fn time(ms: i64) -> String {
+    match ms {
+        HOUR => "an hour".to_owned(),
+        ms if ms % MINUTE == 0 => format!("{} minutes", ms / MINUTE),
+        ms => format!("{} s", ms / SECOND),
     }
 }
 

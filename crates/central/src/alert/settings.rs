@@ -9,6 +9,45 @@ use std::collections::BTreeMap;
 pub const RESTARTS_MAX: u64 = 15;
 /// The largest value of the setting `restarts_within_s`: a day.
 pub const RESTARTS_WITHIN_S_MAX: u64 = 86_400;
+/// The largest value of the setting `flapping_connects`, and of `boot_loop_boots`.
+pub const COUNTED_TIMES_MAX: u64 = 60;
+
+/// An alert about what has happened within a time that can be set.
+struct Window {
+    name: &'static str,
+    /// The time if it is not set, in seconds.
+    default_s: u32,
+    /// The shortest time. What is counted from reports needs two of the samples that are kept.
+    least_s: u32,
+}
+
+/// The longest time in `within_s`, in seconds: what processes have reported, and events, are kept for an hour.
+const WITHIN_S_MAX: u32 = 3_600;
+/// The shortest time for what is counted from reports, in seconds.
+const REPORTED_S_MIN: u32 = 20;
+
+const fn window(name: &'static str, default_s: u32, least_s: u32) -> Window {
+    Window {
+        name,
+        default_s,
+        least_s,
+    }
+}
+
+/// All alerts that `within_s` can name.
+const WINDOWS: &[Window] = &[
+    window("BootLoop", 3_600, 1),
+    window("BrokerRefuses", 300, REPORTED_S_MIN),
+    window("ChargerFlapping", 3_600, 1),
+    window("ConnectStorm", 300, REPORTED_S_MIN),
+    window("DeadLetters", 900, 1),
+    window("NotDurableClosed", 900, REPORTED_S_MIN),
+    window("Paced", 300, REPORTED_S_MIN),
+    window("Unroutable", 900, REPORTED_S_MIN),
+    window("WebhookSwitchedOff", 3_600, REPORTED_S_MIN),
+    window("WrongPassword", 600, 1),
+    window("WrongPasswords", 900, REPORTED_S_MIN),
+];
 
 /// The settings of the evaluation. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +60,9 @@ pub struct Thresholds {
     pub for_s: BTreeMap<String, u32>,
     /// The same for the seconds for which a condition must not hold before its alert ends.
     pub keep_firing_s: BTreeMap<String, u32>,
+    /// Seconds within which events count, by the name of an alert whose condition counts them. Default: the time that the
+    /// condition names. 1 to 3,600; at least 20 where reports of processes are compared.
+    pub within_s: BTreeMap<String, u32>,
     /// `ChargerFlapping`: connections within an hour. Default 6; 1 to 60.
     pub flapping_connects: u32,
     /// `BootLoop`: boots within an hour. Default 3; 1 to 60.
@@ -76,6 +118,7 @@ impl Default for Thresholds {
             off: Vec::new(),
             for_s: BTreeMap::new(),
             keep_firing_s: BTreeMap::new(),
+            within_s: BTreeMap::new(),
             flapping_connects: 6,
             boot_loop_boots: 3,
             unknown_charger_refusals: 3,
@@ -111,8 +154,18 @@ impl Thresholds {
     pub fn out_of_range(&self) -> Option<OutOfRange> {
         const WEEK: u64 = 604_800;
         [
-            ("flapping_connects", self.flapping_connects, 1, 60),
-            ("boot_loop_boots", self.boot_loop_boots, 1, 60),
+            (
+                "flapping_connects",
+                self.flapping_connects,
+                1,
+                COUNTED_TIMES_MAX,
+            ),
+            (
+                "boot_loop_boots",
+                self.boot_loop_boots,
+                1,
+                COUNTED_TIMES_MAX,
+            ),
             (
                 "unknown_charger_refusals",
                 self.unknown_charger_refusals,
@@ -192,7 +245,28 @@ impl Thresholds {
                 }
             }
         }
+        for (name, seconds) in &self.within_s {
+            let Some(window) = WINDOWS.iter().find(|window| window.name == name) else {
+                let names: Vec<&str> = WINDOWS.iter().map(|window| window.name).collect();
+                let right = format!("one of {}", names.join(", "));
+                return Some(("within_s", format!("{name:?}"), right));
+            };
+            if !(window.least_s..=WITHIN_S_MAX).contains(seconds) {
+                let right = format!("from {} to {WITHIN_S_MAX} seconds", window.least_s);
+                return Some(("within_s", format!("{name} = {seconds}"), right));
+            }
+        }
         None
+    }
+
+    /// The milliseconds within which the events count that the condition of this alert is about; 0 for an alert that counts
+    /// none.
+    #[must_use]
+    pub fn within_ms(&self, name: &str) -> i64 {
+        let default = || WINDOWS.iter().find(|window| window.name == name);
+        let set = self.within_s.get(name).copied();
+        let seconds = set.or_else(|| default().map(|window| window.default_s));
+        i64::from(seconds.unwrap_or_default()) * 1_000
     }
 
     /// Whether this alert is evaluated.
@@ -239,6 +313,32 @@ mod tests {
         let of = |severity| settings.for_ms(&rule("BrokerLost", severity).unwrap());
         assert_eq!((of(Severity::Ticket), of(Severity::Page)), (5_000, 9_000));
         assert_eq!(settings.wrong_name(), None);
+    }
+
+    #[test]
+    fn a_time_within_which_events_count_has_the_bounds_of_its_alert() {
+        let with = |name: &str, seconds| Thresholds {
+            within_s: [(name.to_owned(), seconds)].into(),
+            ..Thresholds::default()
+        };
+        for window in WINDOWS {
+            assert!(rules().any(|rule| rule.name == window.name));
+            let ms = i64::from(window.default_s) * 1_000;
+            assert_eq!(Thresholds::default().within_ms(window.name), ms);
+            assert_eq!(with(window.name, 30).within_ms(window.name), 30_000);
+            for (seconds, is_right) in [
+                (window.least_s - 1, false),
+                (window.least_s, true),
+                (WITHIN_S_MAX, true),
+                (WITHIN_S_MAX + 1, false),
+            ] {
+                let wrong = with(window.name, seconds).wrong_name();
+                assert_eq!(wrong.is_none(), is_right, "{wrong:?}");
+            }
+        }
+        let wrong = with("BrokerLost", 30).wrong_name().unwrap();
+        assert_eq!((wrong.0, wrong.1.as_str()), ("within_s", "\"BrokerLost\""));
+        assert!(wrong.2.contains("BrokerRefuses"), "{}", wrong.2);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::Timestamp;
 use crate::alert::machine::Finding;
 use crate::alert::{Severity, Thresholds};
 use crate::model::{ConnectorView, UNKNOWN};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The name of the rule.
 const NAME: &str = "ConnectorStuck";
@@ -20,15 +22,56 @@ pub(super) struct Stay {
     pub(super) seen: bool,
 }
 
+/// Since when connectors have a status that is judged by its time, as it is stored: by the subject of the alert.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stays(BTreeMap<String, (String, Timestamp)>);
+
+/// Connectors of which the time is stored at most: those with the earliest times. 20,000 are about a megabyte.
+const STORED_MAX: usize = 20_000;
+
+/// The statuses that are judged.
+const JUDGED: [&str; 2] = ["Preparing", "Finishing"];
+
 /// The statuses that are judged, and for how many seconds a connector may have them.
 fn allowed_s(settings: &Thresholds) -> [(&'static str, u32); 2] {
     [
-        ("Preparing", settings.preparing_s),
-        ("Finishing", settings.finishing_s),
+        (JUDGED[0], settings.preparing_s),
+        (JUDGED[1], settings.finishing_s),
     ]
 }
 
 impl Recent {
+    /// Since when connectors have their status, to be stored.
+    #[must_use]
+    pub fn stays(&self) -> Stays {
+        let mut all: Vec<(&String, &Stay)> = self.stays.iter().collect();
+        if all.len() > STORED_MAX {
+            all.sort_unstable_by_key(|(subject, stay)| (stay.since, *subject));
+            all.truncate(STORED_MAX);
+        }
+        let stored = all.into_iter().map(|(subject, stay)| {
+            let stay = (stay.status.to_owned(), stay.since);
+            (subject.clone(), stay)
+        });
+        Stays(stored.collect())
+    }
+
+    /// Goes on with what is stored. A time in the future, of a clock that was wrong, is now.
+    pub fn restore_stays(&mut self, stored: &Stays, now: Timestamp) {
+        for (subject, (status, since)) in &stored.0 {
+            let status = JUDGED.into_iter().find(|judged| *judged == status);
+            if let Some(status) = status.filter(|_| self.stays.len() < KEPT_MAX) {
+                let stay = Stay {
+                    status,
+                    since: (*since).min(now),
+                    seen: true,
+                };
+                self.stays.insert(subject.clone(), stay);
+            }
+        }
+    }
+
     /// The finding of a connector. `finding` makes one about its charger.
     pub(super) fn of_stay(
         &mut self,
@@ -109,6 +152,49 @@ mod tests {
         );
         end_stays(recent);
         names(&found)
+    }
+
+    #[test]
+    fn the_time_of_a_status_goes_on_over_a_restart() {
+        let mut recent = Recent::default();
+        assert_eq!(at(&mut recent, 0, "Preparing"), []);
+        let stored = serde_json::to_string(&recent.stays()).expect("JSON");
+        let restarted = |now: Timestamp| {
+            let mut recent = Recent::default();
+            let stays = serde_json::from_str(&stored).expect("what was written can be read");
+            recent.restore_stays(&stays, now);
+            recent
+        };
+        let mut recent = restarted(NOW.plus_millis(14 * MINUTE));
+        let stuck = [("ConnectorStuck", Severity::Ticket, true)];
+        assert_eq!(at(&mut recent, 15, "Preparing"), stuck);
+        // What it was when nobody looked is not known: another status begins now.
+        let mut recent = restarted(NOW.plus_millis(14 * MINUTE));
+        assert_eq!(at(&mut recent, 200, "Finishing"), []);
+        // The clock was wrong, and is right now.
+        let mut recent = restarted(NOW.plus_millis(-60 * MINUTE));
+        assert_eq!(at(&mut recent, -46, "Preparing"), []);
+        assert_eq!(at(&mut recent, -45, "Preparing"), stuck);
+        assert_eq!(
+            serde_json::from_str::<Stays>("{}").unwrap(),
+            Stays::default()
+        );
+    }
+
+    #[test]
+    fn of_too_many_connectors_the_earliest_times_are_stored() {
+        let mut recent = Recent::default();
+        for number in 0..=STORED_MAX {
+            let stay = Stay {
+                status: JUDGED[0],
+                since: Timestamp(number as i64),
+                seen: true,
+            };
+            recent.stays.insert(format!("CP-{number} 0/1"), stay);
+        }
+        let Stays(stored) = recent.stays();
+        assert_eq!(stored.len(), STORED_MAX);
+        assert!(!stored.contains_key(&format!("CP-{STORED_MAX} 0/1")));
     }
 
     #[test]
