@@ -260,6 +260,25 @@ impl Overview {
         lock(&self.known).for_chargers(lag_ms_max, Timestamp(now_ms()))
     }
 
+    /// Which process this is, and whether the reports of others can come to it over RabbitMQ now.
+    pub(crate) fn own(&self) -> (Uuid, bool) {
+        let own = (self.deps.own)();
+        let connected = own.figure("broker_connected");
+        let is_connected = connected.is_some_and(|connected| connected >= 0.5);
+        (own.id, self.deps.has_broker && is_connected)
+    }
+
+    /// Makes all reports older by so much.
+    #[cfg(test)]
+    pub(crate) fn grow_old(&self, by: Duration) {
+        for entry in lock(&self.known).processes.values_mut() {
+            entry.heard = entry
+                .heard
+                .checked_sub(by)
+                .expect("the machine runs for longer");
+        }
+    }
+
     /// Whether records go through RabbitMQ.
     pub(crate) const fn has_broker(&self) -> bool {
         self.deps.has_broker

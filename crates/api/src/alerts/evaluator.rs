@@ -19,7 +19,7 @@ use super::mail::{self, Accepted, Failing, Mail};
 use super::{AlertConfig, Mailer};
 use crate::pipeline::Overview;
 use central::Timestamp;
-use central::alert::chargers::{self, Noted, Recent, SECURITY_EVENT, Uncertain};
+use central::alert::chargers::{self, Noted, Recent, SECURITY_EVENT, Stays, Uncertain};
 use central::alert::figures::History;
 use central::alert::machine::{Finding, Machine, Round, Stage, Step};
 use central::alert::pipeline::{self, Fleet, Seen};
@@ -29,7 +29,7 @@ use central::model::{
     Alert, AlertState, ChargerKey, Event, EventId, EventType, SILENCE_KEPT_MS, Silence,
     TransactionView,
 };
-use central::pipeline::{PartChange, ProcessState, ToldParts};
+use central::pipeline::{Observed, PartChange, ProcessState, ToldParts};
 use central::ports::{
     Alerts, DatabaseClock, EventFilter, EventLog, EventsFound, Handshakes, QueryError, Unavailable,
     Webhooks,
@@ -66,6 +66,11 @@ const SILENCES_EVERY: Duration = Duration::from_secs(30);
 const PART_CHANGES_MAX: usize = 256;
 /// Alerts of which a round writes lines to the log at most.
 const LOGGED_MAX: usize = 20;
+/// For so many milliseconds after reports of other processes can come again, the newest may be those of before: each sends one
+/// every 5 seconds.
+const HEARS_AGAIN_MS: i64 = 10_000;
+/// Alerts that a process can find although it knows only of itself: another process may show that there is no cause.
+const OF_OTHERS: [&str; 3] = ["PartGone", "NoConsumer", "FleetDrop"];
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// What the evaluation reads and writes.
@@ -241,6 +246,8 @@ struct Held {
     /// Alerts that have ended and whose end is to be mailed.
     ended: BTreeMap<Uuid, Alert>,
     failing: Failing,
+    /// When no report of another process could come, the last time.
+    deaf_at: Option<Timestamp>,
 }
 
 /// What is stored besides the alerts.
@@ -255,6 +262,24 @@ struct Memory {
     mails: Accepted,
     /// Which parts of the pipeline are told not to work.
     parts: ToldParts,
+    /// Since when connectors have a status in which they must not stay.
+    stays: Stays,
+    /// What a newer program has stored, which this one does not know: it is stored again as it is.
+    #[serde(flatten)]
+    others: BTreeMap<String, serde_json::Value>,
+}
+
+impl Memory {
+    /// The memory that is stored; one that cannot be read begins anew.
+    fn read(text: &str) -> Self {
+        let read = serde_json::from_str(text);
+        read.unwrap_or_else(|error| {
+            if !text.is_empty() {
+                tracing::warn!(%error, "the memory of the alerts cannot be read; it begins anew");
+            }
+            Self::default()
+        })
+    }
 }
 
 /// The chargers as the database shows them, and of which it shows what is so now.
@@ -394,9 +419,10 @@ impl Evaluator {
         let stored_memory = memory.to_owned();
         let memory = Memory {
             holder: Some(self.lease.holder),
-            ..serde_json::from_str(memory).unwrap_or_default()
+            ..Memory::read(memory)
         };
         let mut recent = Recent::default();
+        recent.restore_stays(&memory.stays, now);
         for alert in &stored {
             let is_open = alert.state == AlertState::Firing && alert.acknowledged.is_none();
             if is_open
@@ -464,6 +490,7 @@ impl Evaluator {
             unsaved: Unsaved::default(),
             ended: BTreeMap::new(),
             failing: Failing::default(),
+            deaf_at: None,
         }
     }
 
@@ -649,6 +676,7 @@ impl Evaluator {
             chargers::of_charger(detail, known, recent, has_alert, rules, now, found);
         }
         chargers::end_stays(recent);
+        held.memory.stays = recent.stays();
         chargers::of_long_offline(details, has_alert, rules, now, found);
         let fires = |site: &str| machine.fires("SiteOffline", Severity::Page, site);
         sites::of_sites(details, known, fires, rules, now, found);
@@ -718,15 +746,28 @@ impl Evaluator {
         }
         held.history.forget(now);
         held.memory.mails.forget(&self.config.mail, now);
-        let connected = running()
-            .filter_map(|one| Some(one.report.gateway.as_ref()?.connected))
-            .sum();
-        held.memory.fleet.note(now, connected, &self.config.rules);
-        let letters = held.recent.dead_letters(now, &self.config.rules);
         let has_broker = self.sources.overview.has_broker();
+        let (own, hears) = self.sources.overview.own();
+        let is_other = |one: &Observed| {
+            one.report.id != own
+                && matches!(one.state(), ProcessState::Running | ProcessState::Gone)
+        };
+        let knows_others = || has_broker || observed.iter().any(is_other);
+        if !is_there && !hears && knows_others() {
+            held.deaf_at = Some(now);
+        }
+        let is_deaf = held
+            .deaf_at
+            .is_some_and(|at| (0..HEARS_AGAIN_MS).contains(&(now.0 - at.0)));
+        if !is_deaf {
+            let connected = running()
+                .filter_map(|one| Some(one.report.gateway.as_ref()?.connected))
+                .sum();
+            held.memory.fleet.note(now, connected, &self.config.rules);
+        }
+        let letters = held.recent.dead_letters(now, &self.config.rules);
         let parts = central::pipeline::pipeline(now, has_broker, &observed, &database).parts;
-        // Without both, reports of others do not arrive.
-        let is_judged = |part: &str| is_there || has_broker || part == "database";
+        let is_judged = |part: &str| !is_deaf || ["database", "rabbitmq"].contains(&part);
         let changes = held.memory.parts.note(now, &parts, is_judged);
         central::pipeline::keep_changes(&mut held.unsaved.parts, changes, PART_CHANGES_MAX);
         let seen = Seen {
@@ -743,10 +784,11 @@ impl Evaluator {
             findings: pipeline::findings(&seen, &held.memory.fleet, &self.config.rules),
             judged: pipeline::judged(&seen),
         };
-        if !is_there && !seen.has_broker {
-            // Reports of others come from the database alone: that they are old says nothing of their processes.
-            round.findings.retain(|one| one.name != "PartGone");
-            round.judged.remove("PartGone");
+        if is_deaf {
+            // That no report of another process comes says nothing of that process.
+            let own = observed.iter().find(|one| one.report.id == own);
+            let own = own.map_or_else(String::new, Observed::full_name);
+            held.keep_of_others(&own, &mut round);
         }
         if let Some((since, error)) = &held.failing.since {
             let words = format!("no mail of an alert is accepted: {error}");
@@ -839,6 +881,36 @@ impl Held {
         self.ended.retain(|id, _| is_left(id));
     }
 
+    /// What a process finds that knows only of itself: what it reports. An alert about others, or about all together,
+    /// neither begins because nothing is known, nor ends.
+    fn keep_of_others(&self, own: &str, round: &mut Round) {
+        round.findings.retain(|one| match one.name {
+            "RestartLoop" => one.subject == own,
+            name => !OF_OTHERS.contains(&name),
+        });
+        let is_of_others = |alert: &&Alert| {
+            let is_found = |one: &Finding| {
+                (one.name, one.severity, &one.subject)
+                    == (&alert.name, alert.severity, &alert.subject)
+            };
+            alert.state != AlertState::Resolved
+                && alert.subject != own
+                && alert.name != "DatabaseLost"
+                && !round.findings.iter().any(is_found)
+        };
+        let not_known = self.machine.alerts().filter(is_of_others);
+        let not_known = not_known.filter_map(|alert| {
+            let rule = rule(&alert.name, alert.severity)?;
+            let finding = Finding::new(rule.name, rule.severity, String::new());
+            (rule.about == "pipeline").then(|| Finding {
+                holds: false,
+                ..finding.about(alert.subject.clone())
+            })
+        });
+        let not_known: Vec<Finding> = not_known.collect();
+        round.findings.extend(not_known);
+    }
+
     /// Adds the site of the charger.
     fn locate(&self, finding: &mut Finding) {
         if let Some(charger) = finding
@@ -858,6 +930,7 @@ impl Held {
     /// Takes over what this process has evaluated without the database. `known`: the alerts that are stored.
     fn adopt(&mut self, before: &Self, known: &BTreeSet<Uuid>, now: Timestamp) {
         self.failing = before.failing.clone();
+        self.deaf_at = before.deaf_at;
         let parts = before.unsaved.parts.clone();
         self.unsaved.parts = self.memory.parts.adopt(now, parts);
         for alert in before.machine.alerts() {

@@ -631,3 +631,137 @@ async fn an_outage_of_the_database_is_told_once_by_the_process_that_evaluates_af
     up_at(&mut one, 40);
     assert_eq!(told_parts(&world), all);
 }
+
+/// A connector that has said so for so long, and nothing else.
+fn prepares(recent: &mut Recent, since: Timestamp) {
+    let text = format!(r#"{{"CP-1 0/1":["Preparing",{}]}}"#, since.0);
+    let stays: Stays = serde_json::from_str(&text).expect("as it is stored");
+    recent.restore_stays(&stays, since);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_goes_on_with_the_memory_and_keeps_what_it_does_not_know() {
+    let world = World::new();
+    let way = world.way(Duration::ZERO);
+    let mut one = evaluator(&world, &way, &Arc::default());
+    one.turn();
+    let since = Timestamp(now_ms() - 60_000);
+    let mut held = one.held.take().expect("it has the lease");
+    prepares(&mut held.recent, since);
+    held.memory.stays = held.recent.stays();
+    // As a newer program stores it.
+    let later = serde_json::json!({"what": ["nobody", 1]});
+    held.memory.others.insert("later".to_owned(), later.clone());
+    assert!(one.store(&mut held, Timestamp(now_ms())));
+    one.held = Some(held);
+    let stays = one.held.as_ref().expect("it evaluates").recent.stays();
+    one.lease.release();
+    let mut two = evaluator(&world, &way, &Arc::default());
+    let memory = two.lease.take().expect("it answers").expect("it is free");
+    let begun = two.begin(&memory, Timestamp(now_ms())).expect("it answers");
+    assert_eq!(begun.recent.stays(), stays);
+    two.turn();
+    two.lease.release();
+    let memory = two.lease.take().expect("it answers").expect("it is free");
+    let stored: serde_json::Value = serde_json::from_str(&memory).expect("JSON");
+    assert_eq!(stored["later"], later);
+    assert_eq!(stored["holder"], two.lease.holder.to_string());
+}
+
+fn report(role: ProcessRole, id: u128, figures: &[(&str, f64)]) -> ProcessReport {
+    let figures = figures
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), *value));
+    ProcessReport {
+        id: Uuid::from_u128(id),
+        role,
+        host: "host".to_owned(),
+        version: "1".to_owned(),
+        started_at: Timestamp(1),
+        at: Timestamp(now_ms()),
+        has_stopped: false,
+        parts: Vec::new(),
+        gateway: (role == ProcessRole::Gateway).then(|| central::model::GatewayReport {
+            id: central::GatewayId(Uuid::from_u128(id)),
+            connected: 30,
+            written: 0,
+            durable: 0,
+            delivered: 0,
+            undelivered_bytes: 0,
+            bytes_max: 1,
+            oldest_age_ms: None,
+            route: None,
+            listeners: Vec::new(),
+        }),
+        consumed_records: None,
+        queues: None,
+        figures_milli: ProcessReport::in_milli(&figures.collect()),
+        restarts: Vec::new(),
+    }
+}
+
+/// Without the database and RabbitMQ, a process hears nothing of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_hears_of_no_other_one_tells_only_of_itself() {
+    let world = World::new();
+    let way = world.way(Duration::ZERO);
+    let is_connected = Arc::new(AtomicBool::new(true));
+    let connected = Arc::clone(&is_connected);
+    let own = move || {
+        let is_connected = f64::from(u8::from(connected.load(Ordering::Relaxed)));
+        let figures = [("broker_connected", is_connected)];
+        report(ProcessRole::Api, 1, &figures)
+    };
+    let mut one = evaluator(&world, &way, &Arc::default());
+    one.sources.overview = Arc::new(Overview::new(crate::PipelineDeps {
+        processes: Arc::clone(&world.store) as Arc<dyn central::ports::Processes>,
+        own: Arc::new(own),
+        has_broker: true,
+    }));
+    for name in ["FleetDrop", "PartGone", "NoConsumer", "BrokerLost"] {
+        one.config.rules.for_s.insert(name.to_owned(), 0);
+        one.config.rules.keep_firing_s.insert(name.to_owned(), 0);
+    }
+    let hear_others = |evaluator: &Evaluator| {
+        let overview = &evaluator.sources.overview;
+        overview.hear(report(ProcessRole::Gateway, 2, &[("journal_full", 1.0)]));
+        overview.hear(report(ProcessRole::Consumer, 3, &[("consuming", 1.0)]));
+    };
+    let began = now_ms();
+    let round = |evaluator: &mut Evaluator, second: i64| -> BTreeSet<String> {
+        let mut held = evaluator.held.take().expect("it evaluates");
+        evaluator.evaluate(&mut held, false, Timestamp(began + second * 1_000));
+        let firing = held
+            .machine
+            .alerts()
+            .filter(|alert| alert.state == AlertState::Firing)
+            .map(|alert| alert.name.clone())
+            .collect();
+        evaluator.held = Some(held);
+        firing
+    };
+    let names = |names: &[&str]| -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    };
+    hear_others(&one);
+    one.turn();
+    way.is_away.store(true, Ordering::Relaxed);
+    assert_eq!(round(&mut one, 1), names(&["JournalFull"]));
+    is_connected.store(false, Ordering::Relaxed);
+    one.sources.overview.grow_old(Duration::from_secs(60));
+    // What was wrong with another process goes on; what is not heard of it is nothing.
+    let alone = names(&["BrokerLost", "JournalFull"]);
+    assert_eq!(round(&mut one, 2), alone);
+    assert_eq!(round(&mut one, 60), alone);
+    // The first reports have not come yet.
+    is_connected.store(true, Ordering::Relaxed);
+    assert_eq!(round(&mut one, 62), names(&["JournalFull"]));
+    hear_others(&one);
+    assert_eq!(round(&mut one, 75), names(&["JournalFull"]));
+    // It hears, and nobody speaks.
+    one.sources.overview.grow_old(Duration::from_secs(60));
+    assert_eq!(
+        round(&mut one, 90),
+        names(&["FleetDrop", "NoConsumer", "PartGone"])
+    );
+}
