@@ -407,4 +407,19 @@ mod tests {
         let flapping = waits(|ms| 3 + (ms as usize / 10) % 2).await;
         assert!(about(flapping, 1_000), "{flapping}");
     }
+
+    /// What release 0.1.0 gives, without and with a member that a later release may add.
+    #[test]
+    fn the_state_of_a_gateway_of_another_build_is_read() {
+        for later in ["", r#","later":{"what":["nobody",1]}"#] {
+            let kept = format!(
+                r#"{{"last_epoch":1795991081521,"newest":1795991082514,"recorded_start":3,"refused_start":2{later}}}"#
+            );
+            let state: State = serde_json::from_str(&kept).unwrap();
+            assert_eq!(state.last_epoch, Epoch(1_795_991_081_521));
+            assert_eq!(state.newest, Timestamp(1_795_991_082_514));
+            assert_eq!((state.recorded_start, state.refused_start), (3, 2));
+        }
+        assert!(serde_json::from_str::<State>(r#"{"last_epoch":1}"#).is_err());
+    }
 }

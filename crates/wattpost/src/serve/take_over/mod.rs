@@ -174,4 +174,31 @@ mod tests {
             serde_json::from_str(r#"{"protocol":1,"role":"serve","version":"0.1.0"}"#).unwrap();
         assert!(earlier.check_schema().is_ok());
     }
+
+    /// What release 0.1.0 sends, each with a member that a later release may add.
+    const KEPT: [&str; 3] = [
+        r#"{"protocol":1,"role":"gateway","version":"0.1.0","schema":31,"later":[1]}"#,
+        r#"{"state":"{}","closed_at":7,"connections":2,"closed":0,"later":{"what":null}}"#,
+        r#"{"charger_id":"CP-1","epoch":5,"state":{"station":{}},"later":"x"}"#,
+    ];
+
+    #[test]
+    fn messages_of_earlier_and_later_builds_are_read_and_those_of_another_protocol_refused() {
+        let greeting: Greeting = serde_json::from_str(KEPT[0]).unwrap();
+        assert!(Greeting::of("gateway").check(&greeting).is_ok());
+        let content: GatewayContent = serde_json::from_str(KEPT[1]).unwrap();
+        assert_eq!((content.closed_at.0, content.connections), (7, 2));
+        let connection: ConnectionContent = serde_json::from_str(KEPT[2]).unwrap();
+        assert_eq!((&*connection.charger_id, connection.epoch), ("CP-1", 5));
+        assert_eq!(connection.state.get(), r#"{"station":{}}"#);
+        let other = Greeting {
+            protocol: PROTOCOL + 1,
+            ..greeting
+        };
+        let refused = Greeting::of("gateway")
+            .check(&other)
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("systemctl restart"), "{refused}");
+    }
 }
