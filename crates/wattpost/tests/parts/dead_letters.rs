@@ -65,4 +65,5 @@ fn message_that_is_no_record_is_listed_retried_and_discarded() {
     assert!(body.contains(&id) && body.contains("a test"), "{body}");
     let (_, body) = api.get("/api/v1/dead-letters");
     assert!(!body.contains("not a record at all"), "{body}");
+    wait_for_alert(&api, "DeadLetters", false);
 }

@@ -3,6 +3,7 @@
 
 use crate::charger::Charger;
 use crate::deployment::{Deployment, Role, TIMEOUT, servers, until};
+use crate::pipeline::{ALERTS_AT_ONCE, wait_for_alert};
 use std::path::PathBuf;
 use testbed::{Postgres, psql};
 
@@ -141,7 +142,7 @@ fn server_with_fsync_off_is_reported() {
     for sql in ["ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"] {
         postgres.superuser_psql(sql).expect("alter it");
     }
-    let deployment = Deployment::with_broker("", "");
+    let deployment = Deployment::with_broker(ALERTS_AT_ONCE, "");
     let flag = format!("--database-url={url}");
     deployment.run("migrate", &[&flag]);
     assert!(until(TIMEOUT, || {
@@ -162,6 +163,7 @@ fn server_with_fsync_off_is_reported() {
             .is_some_and(|detail| detail.contains("fsync = on"))
     };
     assert!(until(TIMEOUT, is_reported));
+    wait_for_alert(&serve, "DatabaseNotDurable", true);
     assert!(
         servers().postgres.is_running(),
         "the shared server is not the one under test"

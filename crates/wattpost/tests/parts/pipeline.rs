@@ -3,7 +3,9 @@
 use crate::charger::Charger;
 use crate::deployment::{Deployment, Role, TIMEOUT, until};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use testbed::RabbitMq;
 
 /// The answer, which comes within a second whatever is away.
 fn pipeline(api: &Role) -> Value {
@@ -77,8 +79,9 @@ pub(crate) const ALERTS_AT_ONCE: &str = r#"
 interval_ms = 500
 charger_interval_ms = 1000
 [alerts.rules]
-for_s = { "BrokerLost/ticket" = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, ChargerOffline = 0, BrokerQueueDeep = 0, BrokerRefuses = 0 }
-keep_firing_s = { BrokerLost = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, BrokerQueueDeep = 0, BrokerRefuses = 0 }
+for_s = { "BrokerLost/ticket" = 0, BrokerBlocked = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, ChargerOffline = 0, ChargersNotJudged = 0, BrokerQueueDeep = 0, BrokerRefuses = 0, BypassActive = 0, DirectoryUnknown = 0 }
+keep_firing_s = { BrokerLost = 0, BrokerBlocked = 0, NoConsumer = 0, DatabaseLost = 0, PartGone = 0, ChargersNotJudged = 0, BrokerQueueDeep = 0, BrokerRefuses = 0, BypassActive = 0, DirectoryUnknown = 0, DeadLetters = 0, DatabaseNotDurable = 0 }
+within_s = { BrokerRefuses = 20, DeadLetters = 20 }
 charger_known_s = 0
 "#;
 
@@ -202,7 +205,9 @@ fn each_part_is_shown_as_down_while_it_fails_and_as_working_after_that() {
 
 #[test]
 fn a_queue_that_fills_up_without_a_consumer_is_told_and_ends_when_it_is_emptied() {
-    let settings = format!("[gateway]\nbroker_grace_s = 1\n{ALERTS_AT_ONCE}");
+    // A consumer that has just started does not consume yet, as its first report says.
+    let rules = ALERTS_AT_ONCE.replacen("NoConsumer = 0", "NoConsumer = 8", 1);
+    let settings = format!("[gateway]\nbroker_grace_s = 1\n{rules}lag_s_max = 2\n");
     let deployment = Deployment::new(&settings);
     let start = |role: &str| {
         let mut command = deployment.command(role, role);
@@ -213,7 +218,7 @@ fn a_queue_that_fills_up_without_a_consumer_is_told_and_ends_when_it_is_emptied(
     };
     let gateway = start("gateway");
     let mut consumer = start("consumer");
-    let mut api = start("api");
+    let api = start("api");
     heartbeats(&gateway, "A", 5);
     wait_for(&api, &WORKING, TIMEOUT);
     consumer.stop();
@@ -232,13 +237,57 @@ fn a_queue_that_fills_up_without_a_consumer_is_told_and_ends_when_it_is_emptied(
     assert!(is_refused);
     wait_for_alert(&api, "BrokerRefuses", true);
     wait_for_alert(&api, "BrokerQueueDeep", true);
+    wait_for_alert(&api, "ChargersNotJudged", true);
     consumer.restart();
     wait_for_alert(&api, "NoConsumer", false);
     wait_for_alert(&api, "BrokerQueueDeep", false);
-    // It has grown within the last 5 minutes; another evaluation has not seen that.
-    api.stop();
-    api.restart();
     wait_for_alert(&api, "BrokerRefuses", false);
+}
+
+#[test]
+fn a_memory_alarm_of_rabbitmq_is_told_and_ends_with_it() {
+    // Its own RabbitMQ, because the alarm stops all who publish.
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("alarmed-rabbit");
+    let _ = std::fs::remove_dir_all(&dir);
+    let rabbit = RabbitMq::start(&dir).expect("start RabbitMQ");
+    let settings = format!("[gateway]\nbroker_grace_s = 1\n{ALERTS_AT_ONCE}");
+    let deployment = Deployment::with_broker(&settings, &rabbit.url());
+    deployment.run("migrate", &[]);
+    let gateway = deployment.start("gateway", "gateway");
+    let _consumer = deployment.start("consumer", "consumer");
+    let api = deployment.start("api", "api");
+    heartbeats(&gateway, "A", 5);
+    wait_for(&api, &WORKING, TIMEOUT);
+    // Another gateway does not know which chargers there are.
+    let mut command = deployment.command("gateway", "second");
+    let nowhere = "postgres://wattpost@127.0.0.1:1/none";
+    command.env("WATTPOST__DATABASE__URL", nowhere);
+    let mut second = deployment.start_command(command, "second");
+    wait_for_alert(&api, "DirectoryUnknown", true);
+    second.kill();
+    let _second = deployment.start("gateway", "second");
+    wait_for_alert(&api, "DirectoryUnknown", false);
+    rabbit.set_memory_alarm(true).expect("raise the alarm");
+    // RabbitMQ tells those who publish.
+    let is_blocked = until(GONE_WITHIN, || {
+        heartbeats(&gateway, "B", 1);
+        gateway.metric("wattpost_broker_blocked") > 0.0
+    });
+    assert!(is_blocked);
+    let all = ["BrokerBlocked", "BypassActive"];
+    for name in all {
+        wait_for_alert(&api, name, true);
+    }
+    rabbit.set_memory_alarm(false).expect("clear the alarm");
+    // The next deliveries find out that RabbitMQ works again.
+    let is_back = until(TIMEOUT, || {
+        heartbeats(&gateway, "C", 1);
+        state(&pipeline(&api), "bypass") == "idle"
+    });
+    assert!(is_back, "{:#}", pipeline(&api));
+    for name in all {
+        wait_for_alert(&api, name, false);
+    }
 }
 
 #[test]

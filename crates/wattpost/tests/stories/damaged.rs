@@ -9,7 +9,8 @@ use std::time::Duration;
 
 const MESSAGES: usize = 400;
 const SETTINGS: &str = "[journal]\nbytes_max = \"16 MiB\"\nsegment_bytes = \"64 KiB\"\n\
-    [gateway]\nresend_replay_bytes_max = 65536\n";
+    [gateway]\nresend_replay_bytes_max = 65536\n\
+    [alerts]\ninterval_ms = 500\n[alerts.rules]\nkeep_firing_s = { JournalDamaged = 0 }\n";
 
 /// Runs `wattpost journal …`; returns exit code and output.
 fn journal(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
@@ -23,6 +24,14 @@ fn journal(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     (output.status.code().expect("an exit code"), printed)
+}
+
+/// Whether there is an alert `JournalDamaged` in this state.
+fn is_alert(deployment: &Deployment, state: &str) -> bool {
+    let path = format!("/api/v1/alerts?name=JournalDamaged&state={state}");
+    let (_, body) = deployment.get(&path);
+    let page: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    page["items"].as_array().is_some_and(|all| !all.is_empty())
 }
 
 fn stored(deployment: &Deployment) -> usize {
@@ -98,6 +107,8 @@ fn damaged_record_is_reported_at_once_and_all_others_are_delivered() {
             && deployment.metric("wattpost_gateway_journal_unreadable_total") > 0.0
     };
     assert!(until(Duration::from_secs(60), is_counted));
+    let fires = || is_alert(&deployment, "firing");
+    assert!(until(Duration::from_secs(60), fires), "no JournalDamaged");
     // Chargers are served meanwhile, and the records before the damage are stored.
     let mut other = Charger::connect(deployment.ocpp, "CP-2", "ocpp1.6");
     let answer = other.call("late", "DataTransfer", r#"{"vendorId":"v"}"#);
@@ -158,6 +169,9 @@ fn damaged_record_is_reported_at_once_and_all_others_are_delivered() {
         stored(&deployment),
         deployment.get("/health")
     );
+    let has_ended = || is_alert(&deployment, "resolved");
+    let has_ended = until(Duration::from_secs(60), has_ended);
+    assert!(has_ended, "JournalDamaged has not ended");
     let dead_letters = deployment.run("deadletters list", &["--json"]);
     let dead_letters: Vec<serde_json::Value> = dead_letters
         .lines()

@@ -18,6 +18,7 @@ mod role;
 #[expect(dead_code, reason = "the tests of the roles use the rest")]
 mod webhook_receiver;
 
+mod alert_causes;
 mod alert_rules;
 mod alerts;
 mod api_keys;
