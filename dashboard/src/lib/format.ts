@@ -164,3 +164,6 @@ export function curl(method: string, path: string, body?: unknown, headers: Reco
   parts.push(quote(location.origin + path));
   return parts.join(' ');
 }
+
+/** The end of the id of a gateway: its beginning is a time, which gateways that were set up together have in common. */
+export const gatewayName = (id: string): string => id.slice(-6);
