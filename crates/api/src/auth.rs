@@ -32,7 +32,9 @@ pub(crate) const STALE_MAX: Duration = Duration::from_secs(15 * 60);
 /// Uses of keys are written once in this many refreshes.
 const WRITE_USES_EVERY: u32 = 12;
 /// How long the start waits for the keys.
-const START_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same while chargers wait for a process that takes over. Until the keys are read, requests that need one get 503.
+pub(crate) const TAKEN_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,15 +181,12 @@ impl Keys {
     }
 
     /// Reads the keys and users for the first time. Returns their number; `None` if the database is unavailable.
-    pub(crate) async fn load(self: &Arc<Self>) -> Option<usize> {
-        if tokio::time::timeout(START_TIMEOUT, self.refresh())
-            .await
-            .is_err()
-        {
+    pub(crate) async fn load(self: &Arc<Self>, limit: Duration) -> Option<usize> {
+        if tokio::time::timeout(limit, self.refresh()).await.is_err() {
             self.replace(Err(Unavailable {
                 component: "database",
                 kind: UnavailableKind::Unreachable,
-                detail: format!("no answer within {} s", START_TIMEOUT.as_secs()),
+                detail: format!("no answer within {} ms", limit.as_millis()),
             }));
         }
         let known = self.known();

@@ -214,6 +214,7 @@ async fn authentication(
     users: Option<Arc<dyn Users>>,
     config: &ApiConfig,
     local_addr: SocketAddr,
+    limit: Duration,
 ) -> Result<Arc<auth::Keys>, StartError> {
     let is_of_this_machine = local_addr.ip().to_canonical().is_loopback();
     let opens_without_keys = is_of_this_machine || config.open_without_keys;
@@ -223,7 +224,7 @@ async fn authentication(
         opens_without_keys,
         !config.open_without_keys,
     ));
-    match keys.load().await {
+    match keys.load(limit).await {
         None => warn!(
             %local_addr,
             "the API keys are not known; requests that need one are refused until the database is available"
@@ -273,7 +274,7 @@ impl Api {
         let failed = |source| StartError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let listener = listener.into_std().map_err(failed)?;
-        Self::start_on(listener, config, deps).await
+        Self::start_within(listener, config, deps, auth::START_TIMEOUT).await
     }
 
     /// As [`Api::start`], on a socket that listens already: another process has served it.
@@ -283,7 +284,17 @@ impl Api {
     pub async fn start_on(
         listener: std::net::TcpListener,
         config: ApiConfig,
+        deps: ApiDeps,
+    ) -> Result<Self, StartError> {
+        Self::start_within(listener, config, deps, auth::TAKEN_OVER_TIMEOUT).await
+    }
+
+    /// Starts serving; waits for the keys for `keys_limit`.
+    async fn start_within(
+        listener: std::net::TcpListener,
+        config: ApiConfig,
         mut deps: ApiDeps,
+        keys_limit: Duration,
     ) -> Result<Self, StartError> {
         config.check()?;
         let listen = config.listen;
@@ -295,7 +306,9 @@ impl Api {
         let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
         let keys = match deps.keys.take() {
             Some(source) => {
-                let keys = authentication(source, deps.users.take(), &config, local_addr).await?;
+                let keys =
+                    authentication(source, deps.users.take(), &config, local_addr, keys_limit);
+                let keys = keys.await?;
                 let (kept, stopped) = (Arc::clone(&keys), stop.graceful.clone());
                 tasks.spawn(restart::task("API keys", move || {
                     Arc::clone(&kept).keep_current(stopped.clone())

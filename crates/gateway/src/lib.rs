@@ -57,7 +57,7 @@ use crate::delivery::ack_gate::AckGate;
 use crate::delivery::status::DeliveryStatus;
 use crate::delivery::verify::Verified;
 use crate::delivery::{Delivery, ack_gate, forwarder, verify};
-use crate::directory::{Change, Directory};
+use crate::directory::{Change, Directory, FirstLoad};
 use crate::flow::{Flow, pace, watch};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
@@ -495,7 +495,10 @@ fn prepare(
     // Before any record gets a time.
     clock::hold(resumed.newest);
     let clock = Arc::new(ClockCheck::new(config.clock_off_max(), resumed.newest));
-    clock.ask(&*directory);
+    let is_taken_over = carried.is_some();
+    if !is_taken_over {
+        clock.ask(&*directory);
+    }
     let chargers = resumed.memories.len();
     tracing::info!(
         records = resumed.records,
@@ -522,6 +525,11 @@ fn prepare(
         &data_dir,
         Duration::from_secs(config.directory_refresh_s),
         Duration::from_millis(config.token_timeout_ms),
+        match is_taken_over {
+            // The process before has kept it until now, and chargers wait.
+            true => FirstLoad::TAKEN_OVER,
+            false => FirstLoad::USUAL,
+        },
     );
     let (config, metrics) = (Arc::new(config), Arc::new(Metrics::new()));
     let registry = Arc::new(registry);

@@ -264,18 +264,20 @@ async fn serve(
         false => None,
     };
     let data_dir = &settings.data_dir;
+    // This process has just served with these settings, and chargers wait.
+    let is_again = carried.is_some();
     let mut restarts = opened.as_ref().map(|_| match carried {
         None => Restarts::started(data_dir, database::now()),
         Some(_) => Restarts::taken_over(data_dir, database::now()),
     });
     // A server that does not answer must not delay a stop.
     let (mut database, pending_migration) = tokio::select! {
-        opened = open_database(settings, roles) => opened?,
+        opened = open_database(settings, roles, is_again) => opened?,
         () = stop.recv() => {
             return Ok(Ended::Exit(stopped_early(settings, roles, restarts.as_ref())));
         }
     };
-    if settings.has_broker() {
+    if settings.has_broker() && !is_again {
         tokio::select! {
             checked = check_broker(settings) => checked?,
             () = stop.recv() => {
@@ -672,10 +674,16 @@ fn stopped_early(settings: &Settings, roles: Roles, restarts: Option<&Restarts>)
 ///
 /// # Errors
 /// When waiting cannot help: a wrong password, a missing database, missing tables.
-async fn open_database(settings: &Settings, roles: Roles) -> Result<(Database, PendingMigration)> {
+///
+/// With `is_again` this process has used it until now: it is not migrated.
+async fn open_database(
+    settings: &Settings,
+    roles: Roles,
+    is_again: bool,
+) -> Result<(Database, PendingMigration)> {
     let settings = settings.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let is_done = roles != Roles::All || crate::migrate::at_start(&settings)?;
+        let is_done = is_again || roles != Roles::All || crate::migrate::at_start(&settings)?;
         let database = database::open(&settings, Use::Serve)?;
         Ok((database, PendingMigration::new(&settings, is_done)))
     });

@@ -38,10 +38,26 @@ use tokio::sync::Semaphore;
 const FILE: &str = "directory.json";
 /// Wrong passwords make the directory be read again this often at most.
 const REREAD_PAUSE: Duration = Duration::from_secs(1);
-/// How long the start waits for the source without a kept snapshot.
-const FIRST_LOAD: Duration = Duration::from_secs(10);
-/// How long the start waits for the source with a kept snapshot.
-const FIRST_LOAD_KEPT: Duration = Duration::from_secs(1);
+/// How long a start waits for the source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FirstLoad {
+    /// With a kept snapshot.
+    kept: Duration,
+    /// Without one.
+    none: Duration,
+}
+
+impl FirstLoad {
+    pub(crate) const USUAL: Self = Self {
+        kept: Duration::from_secs(1),
+        none: Duration::from_secs(10),
+    };
+    /// While the chargers of the process before wait.
+    pub(crate) const TAKEN_OVER: Self = Self {
+        kept: Duration::from_millis(200),
+        none: Duration::from_secs(1),
+    };
+}
 
 /// The gateway's directory.
 pub(crate) struct Directory {
@@ -87,6 +103,7 @@ impl Directory {
         data_dir: &Path,
         refresh: Duration,
         lookup_timeout: Duration,
+        first_load: FirstLoad,
     ) -> Arc<Self> {
         let file = data_dir.join(FILE);
         let mut confirmed = None;
@@ -110,8 +127,8 @@ impl Directory {
             }
         };
         let wait_max = match kept.revision {
-            Some(_) => FIRST_LOAD_KEPT,
-            None => FIRST_LOAD,
+            Some(_) => first_load.kept,
+            None => first_load.none,
         };
         let directory = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(kept),

@@ -91,6 +91,7 @@ fn open(source: &Arc<Source>, dir: &Path) -> Arc<Directory> {
         dir,
         Duration::from_secs(1),
         Duration::from_secs(1),
+        FirstLoad::USUAL,
     )
 }
 
@@ -246,6 +247,7 @@ async fn changes_of_a_slow_first_load_are_reported_too() {
         dir.path(),
         Duration::from_millis(10),
         Duration::from_secs(1),
+        FirstLoad::TAKEN_OVER,
     );
     assert!(
         directory.charger(&ChargerKey::of("cp-1")).is_some(),
@@ -302,7 +304,7 @@ async fn log_ins_with_new_passwords_share_one_load_while_the_database_hangs() {
     });
     let (refresh, deadline) = (Duration::from_secs(60), Duration::from_millis(50));
     let asked = Arc::clone(&source);
-    let directory = Directory::open(asked, None, dir.path(), refresh, deadline);
+    let directory = Directory::open(asked, None, dir.path(), refresh, deadline, FirstLoad::USUAL);
     let log_ins: Vec<_> = (0..20)
         .map(|_| {
             let directory = Arc::clone(&directory);

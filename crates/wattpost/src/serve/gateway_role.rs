@@ -22,6 +22,11 @@ use tokio::task::JoinHandle;
 /// Records that were in RabbitMQ's queues at the last stop may arrive during this time, before they count as missing.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// How long the batch that is being applied may take at a stop.
+const APPLIER_CLOSED: Duration = Duration::from_secs(5);
+/// The same at a take-over, while chargers wait. The new process delivers the batch again.
+const APPLIER_HANDED: Duration = Duration::from_millis(500);
+
 /// How long a connection may take to be between two messages, before it is closed at a take-over.
 const FREEZE: Duration = Duration::from_secs(1);
 
@@ -192,7 +197,7 @@ impl GatewayRole {
             .await
             .context("stop for another process")?;
         let journal = self.journal.clone();
-        self.close().await?;
+        self.close_within(APPLIER_HANDED).await?;
         Ok((handed, Seq(journal.durable_seq())))
     }
 
@@ -239,10 +244,14 @@ impl GatewayRole {
     /// # Errors
     /// When the journal cannot be synced.
     pub(crate) async fn close(self) -> Result<u64> {
+        self.close_within(APPLIER_CLOSED).await
+    }
+
+    async fn close_within(self, patience: Duration) -> Result<u64> {
         self.comparing.abort();
         self.reporting.abort();
         self.asking.abort();
-        close_applier(self.applier).await;
+        close_applier_within(self.applier, patience).await;
         let status = self.journal.status();
         let journal = self.journal;
         let closed = tokio::task::spawn_blocking(move || journal.close()).await;
@@ -256,11 +265,12 @@ impl GatewayRole {
 /// Closes the applier, but does not wait long for a database that hangs: records that are not applied are still in the
 /// journal or in RabbitMQ.
 pub(crate) async fn close_applier(applier: Arc<Applier>) {
+    close_applier_within(applier, APPLIER_CLOSED).await;
+}
+
+async fn close_applier_within(applier: Arc<Applier>, patience: Duration) {
     let closing = tokio::task::spawn_blocking(move || applier.close());
-    if tokio::time::timeout(Duration::from_secs(5), closing)
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(patience, closing).await.is_err() {
         tracing::warn!(
             "the database does not answer; records that are not applied are kept for the next start"
         );

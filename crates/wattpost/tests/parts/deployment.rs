@@ -94,6 +94,12 @@ impl Deployment {
         (deployment, rabbit, postgres)
     }
 
+    /// As [`Deployment::new`], with PostgreSQL behind a proxy.
+    pub(crate) fn through_proxy_of_database(settings: &str) -> (Self, Proxy) {
+        let (deployment, _, proxy) = Self::through_proxies(settings);
+        (deployment, proxy)
+    }
+
     /// As [`Deployment::new`], with RabbitMQ behind a proxy.
     pub(crate) fn through_proxy(settings: &str) -> (Self, Proxy) {
         let tenant = servers().add_tenant(&unused_name());
