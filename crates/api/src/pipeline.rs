@@ -389,6 +389,8 @@ impl Known {
         let ago = Instant::now().saturating_duration_since(heard);
         let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(0);
         let heard_at = Timestamp(now_ms().saturating_sub(ago_ms));
+        // Two reports of this process may be of one millisecond.
+        let is_own = self.own == Some(report.id);
         let Some(entry) = self.processes.get_mut(&report.id) else {
             if self.processes.len() >= PROCESSES_MAX {
                 let oldest = self.processes.iter().min_by_key(|(_, entry)| entry.heard);
@@ -409,7 +411,8 @@ impl Known {
             self.processes.insert(entry.report.id, entry);
             return;
         };
-        let is_same = (report.started_at, report.at) == (entry.report.started_at, entry.report.at);
+        let is_same =
+            !is_own && (report.started_at, report.at) == (entry.report.started_at, entry.report.at);
         if heard < entry.heard || is_same {
             // The database has an older report, or the same again, which says only whether the gateway was retired since.
             entry.is_retired |= is_retired;

@@ -434,7 +434,12 @@ async fn one_key_leaves_half_of_the_database_calls_to_others() {
         codes.push(answer.await.expect("no panic").error().0);
     }
     codes.sort();
-    assert_eq!(codes, ["busy", "crowded", "timeout"]);
+    // The last one has a share as soon as the second gives up, and then waits for a call for a moment.
+    assert_eq!((codes[0].as_str(), codes[2].as_str()), ("busy", "timeout"));
+    assert!(
+        ["busy", "crowded"].contains(&codes[1].as_str()),
+        "{codes:?}"
+    );
     switch.set(Behaviour::Answers);
     until("the end of the queries", || switch.blocked() == 0).await;
     for secret in &secrets {

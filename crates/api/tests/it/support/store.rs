@@ -3,6 +3,7 @@
 use central::memory::{BeforeQuery, MemoryRows};
 use central::ports::Unavailable;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 /// What happens to each query.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +22,9 @@ pub(crate) struct Switch {
     state: Mutex<State>,
     changed: Condvar,
 }
+
+/// A query blocks for so long at most: the runtime of a test that has failed waits for it.
+const BLOCKED_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct State {
@@ -43,8 +47,15 @@ impl Switch {
         let mut state = self.state.lock().expect("not poisoned");
         while state.behaviour == Behaviour::Blocks {
             state.blocked += 1;
-            state = self.changed.wait(state).expect("not poisoned");
+            let (woken, waited) = self
+                .changed
+                .wait_timeout(state, BLOCKED_MAX)
+                .expect("not poisoned");
+            state = woken;
             state.blocked -= 1;
+            if waited.timed_out() {
+                break;
+            }
         }
         let behaviour = state.behaviour.clone();
         drop(state);
