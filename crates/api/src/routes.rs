@@ -1157,6 +1157,51 @@ mod tests {
         );
     }
 
+    /// The addresses of the API that a text names, without their queries.
+    fn addresses(text: &str) -> impl Iterator<Item = &str> {
+        text.match_indices("/api/v1/").map(|(at, _)| {
+            let rest = &text[at..];
+            let is_part = |c: char| c.is_ascii_alphanumeric() || "/-_{}".contains(c);
+            let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+            rest[..end].trim_end_matches('/')
+        })
+    }
+
+    /// Whether it is the path of a route, or the beginning of one, with anything in place of the parameters.
+    fn is_known(address: &str) -> bool {
+        ROUTES.iter().any(|route| {
+            let mut known = route.path.split('/');
+            address.split('/').all(|part| {
+                known
+                    .next()
+                    .is_some_and(|known| known == part || known.starts_with('{'))
+            })
+        })
+    }
+
+    #[test]
+    fn texts_for_operators_name_only_routes_that_exist() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut unknown = Vec::new();
+        let mut named = 0;
+        for dir in ["docs", "docs/adr", "crates/central/src/alert"] {
+            for entry in std::fs::read_dir(root.join(dir)).expect("a directory") {
+                let path = entry.expect("an entry").path();
+                let Ok(text) = std::fs::read_to_string(&path) else {
+                    continue;
+                };
+                for address in addresses(&text) {
+                    named += 1;
+                    if !is_known(address) {
+                        unknown.push(format!("{}: {address}", path.display()));
+                    }
+                }
+            }
+        }
+        assert!(named > 100, "{named}");
+        assert_eq!(unknown, [String::new(); 0]);
+    }
+
     fn row(route: &Route) -> String {
         let parameters: String = route
             .parameters

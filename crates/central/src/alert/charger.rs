@@ -62,7 +62,7 @@ pub const CHARGER_ALERTS: &[ChargerAlert] = &[
         clears: "it has been connected for 2 minutes",
         is_of_charger: true,
         at_stake: "It is not controlled, and drivers may not be able to charge. It keeps the messages of its transactions.",
-        to_do: "Check its power and its modem or network. `GET /api/v1/chargers/{id}/timeline` shows its last messages.",
+        to_do: "Check its power and its modem or network. `GET /api/v1/messages?charger=ID` has its messages, and its page in the dashboard a timeline.",
     },
     ChargerAlert {
         name: "ChargersLongOffline",
