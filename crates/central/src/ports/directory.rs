@@ -33,7 +33,7 @@ pub trait DirectorySource: Send + Sync + 'static {
     /// One token that is not in the snapshot.
     ///
     /// # Errors
-    /// When it cannot be read now; the policy then decides.
+    /// When the source cannot be asked now; the policy then decides. A token whose stored row is damaged is blocked.
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable>;
 
     /// Open transactions of tokens that may be in one only, as far as they began at `since` or later and were accepted:

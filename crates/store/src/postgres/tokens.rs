@@ -7,7 +7,9 @@ use super::{PostgresStore, audit, error};
 use crate::directory::to_text;
 use crate::paging::{after_token, at_most, cut_readable};
 use crate::refusal::Refusal;
-use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, readable, token, token_entry};
+use crate::tokens::{
+    COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, gateway_token, readable, token, token_entry,
+};
 use central::Timestamp;
 use central::import::{self, Applied, Line, Verdict};
 use central::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
@@ -30,7 +32,7 @@ fn token_key(id: &str) -> String {
 impl Tokens for PostgresStore {
     fn stored_token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
         let key = token_key(id);
-        self.read(async |connection| find(connection, COLUMNS, &key).await)
+        self.read(async |connection| stored(connection, &key).await)
     }
 
     fn last_use(&self, id: &str) -> Result<Option<TokenUse>, Unavailable> {
@@ -71,7 +73,7 @@ impl Tokens for PostgresStore {
         let key = token_key(id);
         self.write(async |connection| {
             lock(connection).await?;
-            let before = find(connection, COLUMNS, &key).await?;
+            let before = stored(connection, &key).await?;
             let after = match decide(before.as_ref()) {
                 TokenChange::Keep => return Ok(()),
                 TokenChange::Put(token) => Some(token),
@@ -153,7 +155,8 @@ async fn lock(connection: &mut PgConnection) -> Result<(), Refusal> {
 
 /// A token as a gateway needs it.
 pub(super) async fn one(connection: &mut PgConnection, id: &str) -> Result<Option<Token>, Refusal> {
-    find(connection, COLUMNS_WITHOUT_NOTE, &token_key(id)).await
+    let row = find(connection, COLUMNS_WITHOUT_NOTE, &token_key(id)).await?;
+    Ok(row.map(|row| gateway_token(row).1))
 }
 
 /// All tokens as a gateway needs them.
@@ -163,21 +166,25 @@ pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<(String, To
         .fetch_all(connection)
         .await
         .map_err(error::refusal)?;
-    Ok(rows.into_iter().filter_map(readable).collect())
+    Ok(rows.into_iter().map(gateway_token).collect())
+}
+
+async fn stored(connection: &mut PgConnection, key: &str) -> Result<Option<Token>, Refusal> {
+    let row = find(connection, COLUMNS, key).await?;
+    Ok(row.map(token).transpose()?.map(|(_, token)| token))
 }
 
 async fn find(
     connection: &mut PgConnection,
     columns: &str,
     key: &str,
-) -> Result<Option<Token>, Refusal> {
+) -> Result<Option<TokenRow>, Refusal> {
     let sql = format!("SELECT {columns} FROM tokens WHERE key = $1");
-    let row: Option<TokenRow> = sqlx::query_as(AssertSqlSafe(sql))
+    sqlx::query_as(AssertSqlSafe(sql))
         .bind(key)
         .fetch_optional(connection)
         .await
-        .map_err(error::refusal)?;
-    Ok(row.map(token).transpose()?.map(|(_, token)| token))
+        .map_err(error::refusal)
 }
 
 /// The stored tokens of these lines, by their keys.

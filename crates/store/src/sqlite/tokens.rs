@@ -6,7 +6,9 @@ use super::{SqliteStore, audit};
 use crate::directory::to_text;
 use crate::paging::{after_token, at_most, cut_readable};
 use crate::refusal::Refusal;
-use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, readable, token, token_entry};
+use crate::tokens::{
+    COLUMNS, COLUMNS_WITHOUT_NOTE, TokenRow, gateway_token, readable, token, token_entry,
+};
 use central::Timestamp;
 use central::import::{self, Applied, Line, Verdict};
 use central::model::{ListedToken, Origin, Token, TokenUse, UnknownTokenView};
@@ -134,7 +136,8 @@ fn import(
 
 /// A token as a gateway needs it.
 pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<Token>, Refusal> {
-    find(connection, COLUMNS_WITHOUT_NOTE, &Token::key_of(id))
+    let row = find(connection, COLUMNS_WITHOUT_NOTE, &Token::key_of(id))?;
+    Ok(row.map(|row| gateway_token(row).1))
 }
 
 /// All tokens as a gateway needs them.
@@ -143,20 +146,19 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<(String, Token)>, Refus
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map([], |row| row.try_into())?;
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
-    Ok(rows.into_iter().filter_map(readable).collect())
+    Ok(rows.into_iter().map(gateway_token).collect())
 }
 
 fn stored(connection: &Connection, key: &str) -> Result<Option<Token>, Refusal> {
-    find(connection, COLUMNS, key)
+    let row = find(connection, COLUMNS, key)?;
+    Ok(row.map(token).transpose()?.map(|(_, token)| token))
 }
 
-fn find(connection: &Connection, columns: &str, key: &str) -> Result<Option<Token>, Refusal> {
+fn find(connection: &Connection, columns: &str, key: &str) -> Result<Option<TokenRow>, Refusal> {
     let sql = format!("SELECT {columns} FROM tokens WHERE key = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
-    let row = statement
-        .query_row([key], |row| row.try_into())
-        .optional()?;
-    Ok(row.map(token).transpose()?.map(|(_, token)| token))
+    let row = statement.query_row([key], |row| row.try_into());
+    Ok(row.optional()?)
 }
 
 fn put(connection: &Connection, token: &Token) -> Result<(), Refusal> {

@@ -7,7 +7,8 @@ use crate::common::{
 use crate::{batches, handshakes, users};
 use central::local_list::Wish;
 use central::model::{
-    ApiKey, ApiSecret, ChargerKey, ChargerProfile, Registration, Scope, Token, UserPasswordHash,
+    ApiKey, ApiSecret, ChargerKey, ChargerProfile, Registration, Scope, Token, TokenStatus,
+    UserPasswordHash,
 };
 use central::ports::{
     ApiKeys, Batches, ChangeRequest, ChargerAdmin, DirectorySource, Handshakes, LocalListFilter,
@@ -22,7 +23,7 @@ use uuid::Uuid;
 
 on_every_adapter!(
     the_settings_of_a_charger_hide_no_other,
-    a_gateway_gets_all_chargers_and_tokens_that_can_be_read,
+    a_gateway_gets_all_chargers_and_tokens,
     an_entry_of_the_audit_log_hides_no_other,
     a_refused_handshake_hides_no_other,
     an_unknown_token_hides_no_other,
@@ -84,7 +85,7 @@ fn the_settings_of_a_charger_hide_no_other<A: Adapter>() {
     }
 }
 
-fn a_gateway_gets_all_chargers_and_tokens_that_can_be_read<A: Adapter>() {
+fn a_gateway_gets_all_chargers_and_tokens<A: Adapter>() {
     let database = A::new();
     let store = database.open();
     let guarded = ChargerProfile {
@@ -94,13 +95,22 @@ fn a_gateway_gets_all_chargers_and_tokens_that_can_be_read<A: Adapter>() {
     };
     put_profile(&store, &guarded);
     put_profile(&store, &ChargerProfile::new("CP-2"));
-    for id in ["TAG-1", "TAG-2"] {
-        store.put_token(&Token::accepted(id), &origin()).unwrap();
+    let grouped = Token {
+        group_id: Some("GROUP".to_owned()),
+        ..Token::accepted("TAG-1")
+    };
+    for token in [
+        &grouped,
+        &Token::accepted("TAG-2"),
+        &Token::accepted("TAG-3"),
+    ] {
+        store.put_token(token, &origin()).unwrap();
     }
     database.execute(
         "UPDATE charger_profiles SET registration = 'quarantined', check_mode = 'lenient' WHERE key = 'cp-1'",
     );
     database.execute("UPDATE tokens SET status = 'on_leave' WHERE key = 'tag-1'");
+    database.execute("UPDATE tokens SET concurrent = 'twice' WHERE key = 'tag-3'");
     let snapshot = store.load(None).unwrap().unwrap();
     // Its password still guards it, and nobody can charge at it.
     let pending = ChargerProfile {
@@ -110,12 +120,22 @@ fn a_gateway_gets_all_chargers_and_tokens_that_can_be_read<A: Adapter>() {
     assert_eq!(snapshot.chargers[&ChargerKey::of("CP-1")], pending);
     let other = &snapshot.chargers[&ChargerKey::of("CP-2")];
     assert_eq!(other, &ChargerProfile::new("CP-2"));
-    assert_eq!(snapshot.tokens.keys().collect::<Vec<_>>(), ["tag-2"]);
-    names(store.token("TAG-1"), "TAG-1");
-    assert_eq!(
-        store.token("TAG-2").unwrap(),
-        Some(Token::accepted("TAG-2"))
-    );
+    // A token that nobody has added may be accepted by policy, so one that cannot be read is blocked.
+    let blocked = |token| Token {
+        status: TokenStatus::Blocked,
+        ..token
+    };
+    let expected = [
+        blocked(grouped),
+        Token::accepted("TAG-2"),
+        blocked(Token::accepted("TAG-3")),
+    ];
+    assert_eq!(snapshot.tokens.len(), expected.len());
+    for token in expected {
+        assert_eq!(snapshot.tokens[&token.key()], token);
+        assert_eq!(store.token(&token.id).unwrap(), Some(token));
+    }
+    names(store.stored_token("TAG-1"), "TAG-1");
 }
 
 fn an_entry_of_the_audit_log_hides_no_other<A: Adapter>() {
