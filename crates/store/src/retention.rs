@@ -1,6 +1,7 @@
 //! How long rows are kept, and the time by which that is decided, the same for both databases.
 
 use central::Timestamp;
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,23 +26,24 @@ impl Retention {
 }
 
 /// How many rows the next slice of the retention has. One that takes long makes the following ones smaller, so that a slow
-/// disk, large rows or a busy database make nobody wait for longer.
+/// disk, large rows or a busy database make nobody wait for longer. It has a lower bound, because a part of the time does not
+/// depend on the rows: where that part alone takes too long, smaller slices gain nothing, and the retention would not keep up.
 #[derive(Debug)]
 pub(crate) struct Pace {
     rows: usize,
-    rows_max: usize,
+    bounds: RangeInclusive<usize>,
     time: Duration,
 }
 
-/// Rows of the first slice.
+/// Rows of the first slice, within the bounds.
 const ROWS_FIRST: usize = 64;
 
 impl Pace {
-    /// Slices of at most so many rows, which aim at this time.
-    pub(crate) const fn new(rows_max: usize, time: Duration) -> Self {
+    /// Slices of a number of rows within these bounds, which aim at this time.
+    pub(crate) fn new(bounds: RangeInclusive<usize>, time: Duration) -> Self {
         Self {
-            rows: ROWS_FIRST,
-            rows_max,
+            rows: ROWS_FIRST.clamp(*bounds.start(), *bounds.end()),
+            bounds,
             time,
         }
     }
@@ -54,8 +56,8 @@ impl Pace {
     /// Adapts the size to the time that a slice has taken.
     pub(crate) fn took(&mut self, took: Duration) {
         self.rows = match took > self.time {
-            true => (self.rows / 2).max(1),
-            false => (self.rows * 2).min(self.rows_max),
+            true => (self.rows / 2).max(*self.bounds.start()),
+            false => (self.rows * 2).min(*self.bounds.end()),
         };
     }
 }
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn slices_that_take_long_become_smaller_and_grow_again() {
-        let mut pace = Pace::new(200, Duration::from_millis(20));
+        let mut pace = Pace::new(1..=200, Duration::from_millis(20));
         let mut after = |ms| {
             pace.took(Duration::from_millis(ms));
             pace.rows()
@@ -123,6 +125,18 @@ mod tests {
         assert_eq!([after(1), after(20), after(1)], [128, 200, 200]);
         assert_eq!([after(21), after(900), after(1)], [100, 50, 100]);
         assert_eq!((0..20).map(|_| after(21)).last(), Some(1));
+    }
+
+    #[test]
+    fn a_database_whose_every_call_takes_long_gets_slices_of_the_lower_bound() {
+        let mut pace = Pace::new(500..=5_000, Duration::from_millis(100));
+        assert_eq!(pace.rows(), 500, "the first one");
+        let mut after = |ms| {
+            pace.took(Duration::from_millis(ms));
+            pace.rows()
+        };
+        assert_eq!([after(1), after(1), after(150)], [1_000, 2_000, 1_000]);
+        assert_eq!((0..20).map(|_| after(150)).last(), Some(500));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::retention::Pace;
 use central::ports::{Maintenance, Unavailable};
 use central::{GatewayId, Seq, Timestamp};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -18,11 +19,11 @@ const DAY_MILLIS: i64 = 86_400_000;
 /// The tables that are partitioned by day.
 const PARENTS: [&str; 2] = ["messages", "meter_values"];
 
-/// Upper bound of the rows of a table that one slice of the retention deletes.
-const EXPIRE_ROWS: usize = 5_000;
+/// Bounds of the rows of a table that one slice of the retention deletes.
+const EXPIRE_ROWS: RangeInclusive<usize> = 500..=5_000;
 
-/// Rows of the list of transactions that one slice of the retention looks at, at most. It locks their chargers.
-const EXPIRE_TRANSACTIONS: usize = 500;
+/// Bounds of the rows of the list of transactions that one slice of the retention looks at. It locks their chargers.
+const EXPIRE_TRANSACTIONS: RangeInclusive<usize> = 50..=500;
 
 /// A slice of the retention that takes longer is followed by smaller ones: who waits for one of its locks, and for the
 /// vacuum, waits so long. Deletions of PostgreSQL make no writer wait by themselves, so there is no pause between slices.

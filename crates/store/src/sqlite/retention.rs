@@ -42,7 +42,7 @@ fn sliced<T>(
     mut find: impl FnMut(&Connection, usize) -> Result<Option<T>, Refusal>,
     mut delete: impl FnMut(&Connection, &T) -> Result<usize, Refusal>,
 ) -> Result<u64, Unavailable> {
-    let mut pace = Pace::new(ROWS_MAX, SLICE_TIME);
+    let mut pace = Pace::new(1..=ROWS_MAX, SLICE_TIME);
     let mut all = 0;
     loop {
         let found = store
@@ -328,7 +328,7 @@ impl SqliteStore {
     /// Deletes states of which all sessions, and those that they are paired with, have ended and were last heard of before
     /// `before`, with what belongs to them.
     fn expire_transactions(&self, before: i64) -> Result<u64, Unavailable> {
-        let mut pace = Pace::new(ROWS_MAX, SLICE_TIME);
+        let mut pace = Pace::new(1..=ROWS_MAX, SLICE_TIME);
         let mut after = (i64::MIN, Vec::new());
         let mut gone = 0;
         loop {
