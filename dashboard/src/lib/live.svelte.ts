@@ -17,6 +17,9 @@ const PAINT_MS = 250;
 /** Events that are held while paused. With more, the lists are read again instead. */
 const HELD_MAX = 20_000;
 
+/** A page that nobody sees gives its connection back after so long: a browser has six to one address, for all its tabs. */
+const UNSEEN_MS = 10_000;
+
 type Listener = (events: WattpostEvent[]) => void;
 export type LiveState = 'connecting' | 'live' | 'reconnecting' | 'paused';
 
@@ -48,6 +51,9 @@ class Live {
   #paint: ReturnType<typeof setTimeout> | null = null;
   #retry: ReturnType<typeof setTimeout> | null = null;
   #retryMs = 500;
+  #unseen: ReturnType<typeof setTimeout> | null = null;
+  /** It has given its connection back, and takes one when the page is seen. */
+  #rests = false;
   #listeners = new Set<Listener>();
 
   /** Calls this with each batch of events. Returns what ends it. */
@@ -75,6 +81,35 @@ class Live {
     this.#source = null;
     if (this.#retry) clearTimeout(this.#retry);
     this.#retry = null;
+    this.#rests = false;
+  }
+
+  /** Follows whether somebody sees the page. Returns what ends it. */
+  followSight(): () => void {
+    const change = () => {
+      this.#see();
+      if (document.hidden) this.#restSoon();
+      else if (this.#rests) void this.start();
+    };
+    document.addEventListener('visibilitychange', change);
+    return () => {
+      document.removeEventListener('visibilitychange', change);
+      this.#see();
+    };
+  }
+
+  #see(): void {
+    if (this.#unseen) clearTimeout(this.#unseen);
+    this.#unseen = null;
+  }
+
+  #restSoon(): void {
+    this.#unseen ??= setTimeout(() => {
+      this.#unseen = null;
+      this.stop();
+      this.#rests = true;
+      if (!this.#paused) this.state = 'reconnecting';
+    }, UNSEEN_MS);
   }
 
   get lastId(): string | null {
@@ -107,6 +142,7 @@ class Live {
   #open(): void {
     const source = new EventSource(`/api/v1/events?after=${encodeURIComponent(this.#last ?? 'latest')}`);
     this.#source = source;
+    if (document.hidden) this.#restSoon();
     source.onopen = () => {
       this.#retryMs = 500;
       this.lostAt = null;

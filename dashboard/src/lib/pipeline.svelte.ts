@@ -79,7 +79,7 @@ class PipelineFeed {
     const gateways = now.parts.find((part) => part.part === 'gateways');
     const sample: Sample = {
       at: Date.now(),
-      waiting: waits.length ? waits.reduce((sum, value) => sum + value, 0) : null,
+      waiting: waits.length && isCounted(now) ? waits.reduce((sum, value) => sum + value, 0) : null,
       rate: gateways?.in_per_s ?? null,
       worst: now.parts.some((part) => part.state === 'down') ? 'down' : now.parts.every((part) => part.state === 'works') ? 'works' : 'unknown',
     };

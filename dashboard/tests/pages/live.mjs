@@ -233,3 +233,32 @@ test('the dashboard listens to every type of event that the API has', async () =
   const [, list] = /TYPES = \[([^\]]*)\]/.exec(source);
   assert.deepEqual([...list.matchAll(/'([^']+)'/g)].map(([, type]) => type).sort(), [...new Set(types)].sort());
 });
+
+test('tabs that nobody sees leave the connections of the browser to the others, and have missed nothing when they are seen', async () => {
+  const first = await openPage(browser);
+  const tabs = [first];
+  const see = (page, isSeen) =>
+    page.evaluate((isSeen) => {
+      Object.defineProperty(document, 'hidden', { configurable: true, get: () => !isSeen });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, isSeen);
+  // A browser has six connections to one address.
+  for (let n = 0; n < 8; n += 1) {
+    const page = n === 0 ? first : await first.context().newPage();
+    if (n > 0) tabs.push(page);
+    await page.clock.install();
+    await page.goto(`${wattpost.url}/tokens`);
+    await page.getByRole('button', { name: /^Live|behind/i }).waitFor();
+    await see(page, false);
+    await page.clock.runFor(11_000);
+  }
+  const missed = 'SEEN-LATER';
+  const put = await fetch(`${wattpost.url}/api/v1/tokens/${missed}`, { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ status: 'Accepted' }) });
+  assert.ok(put.ok, await put.text());
+  for (const page of tabs) await see(page, true);
+  await first.getByRole('link', { name: missed }).or(first.getByText(missed)).first().waitFor();
+  await first.getByRole('button', { name: /^Live|behind/i }).waitFor();
+  for (const page of tabs.slice(1)) await page.close();
+  first.assertClean();
+  await first.context().close();
+});
