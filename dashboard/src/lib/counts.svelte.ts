@@ -91,7 +91,8 @@ export function countFleet(ticksMax: number): Counts {
     if (site) site.watts += transaction.power_w ?? 0;
   }
   const total = chargers.length;
-  return { total, connected, unknown, isUnknown: total > 0 && unknown === total, offline: total - connected - unknown, kinds, ticks, connectors, watts: unheard + unsure > 0 && unheard + unsure === fleet.open.size ? null : watts, silent, unheard, unsure, open: fleet.open.size, sites: [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || (a.site < b.site ? -1 : 1)) };
+  const isUnknown = total > 0 && unknown === total;
+  return { total, connected, unknown, isUnknown, offline: total - connected - unknown, kinds, ticks, connectors, watts: isUnknown || (unheard + unsure > 0 && unheard + unsure === fleet.open.size) ? null : watts, silent, unheard, unsure, open: fleet.open.size, sites: [...sites.values()].sort((a, b) => trouble(b) - trouble(a) || (a.site < b.site ? -1 : 1)) };
 }
 
 function siteOf(sites: Map<string, SiteCounts>, name: string | null | undefined): SiteCounts | undefined {

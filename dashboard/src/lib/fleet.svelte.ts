@@ -65,10 +65,10 @@ export function lastConnected({ connection }: Charger): boolean {
 /** A charger's connection in words, beside other things that are found. */
 export const CONNECTED: Record<Charger['connection'], string> = { open: 'charger, connected', closed: 'charger, not connected', unknown: 'charger, not known whether it is connected' };
 
-/** Why the connection of a charger is not known. */
-export function whyUnknown(): string {
+/** Why the connection of so many chargers is not known. */
+export function whyUnknown(chargers = 1): string {
   if (freshness.isBlind && freshness.unconfirmedSince) return `nothing was heard since ${time(new Date(freshness.unconfirmedSince).toISOString())}`;
-  return 'its gateway does not report';
+  return `${chargers === 1 ? 'its' : 'their'} gateway does not report`;
 }
 
 /** Whether what a charger has said last is so now: it is connected, as far as is known. */
