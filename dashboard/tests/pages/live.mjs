@@ -78,7 +78,7 @@ test('who is hit by a batch is not said to be connected while that is not known'
   await page.getByLabel(/^message/).fill('Heartbeat');
   await page.getByRole('button', { name: 'See who is hit' }).click();
   const dialog = page.getByRole('dialog');
-  await dialog.getByText('It is not known of 9 whether they are connected (its gateway does not report); each that is not connected counts as failed: SIM-00001').waitFor();
+  await dialog.getByText('It is not known of 9 whether they are connected (their gateway does not report); each that is not connected counts as failed: SIM-00001').waitFor();
   assert.deepEqual(await violations(page), []);
   await page.unrouteAll({ behavior: 'ignoreErrors' });
   page.assertClean();
