@@ -1199,7 +1199,7 @@ mod tests {
             }
         }
         assert!(named > 100, "{named}");
-        assert_eq!(unknown, [String::new(); 0]);
+        assert!(unknown.is_empty(), "{unknown:#?}");
     }
 
     fn row(route: &Route) -> String {
