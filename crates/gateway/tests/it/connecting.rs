@@ -120,7 +120,7 @@ async fn each_wrong_attempt_is_one_line_with_address_path_identity_offer_and_cur
         (
             b"\x16\x03\x01\x02\x00\x01".to_vec(),
             "400",
-            &["TLS on a port without TLS", "ws:// instead of wss://"],
+            &["TLS on a port without TLS", "`ws://` instead of `wss://`"],
         ),
         (b"\x05hello".to_vec(), "400", &["not an HTTP request"]),
         (
