@@ -564,6 +564,8 @@ fn strangers_wrong_passwords_and_a_lost_fleet_are_told_until_they_are_right() {
     let ended = "name=UnknownCharger&charger=NEW&state=resolved";
     alert(&deployment, ended);
 
+    // It was connected for a moment only.
+    alert(&deployment, "name=ChargerOffline&charger=CP-3&state=firing");
     let connect = || IDS.map(|id| Charger::connect(deployment.ocpp, id, "ocpp1.6"));
     let chargers = connect();
     let online = "/api/v1/chargers?online=true";
@@ -571,6 +573,11 @@ fn strangers_wrong_passwords_and_a_lost_fleet_are_told_until_they_are_right() {
     // Reports of the process have the number.
     let is_reported = || deployment.metric("wattpost_gateway_connections") == 3.0;
     assert!(until(WITHIN, is_reported));
+    // Only an evaluation that has seen them can miss them. This one ends a second after the first that has.
+    alert(
+        &deployment,
+        "name=ChargerOffline&charger=CP-3&state=resolved",
+    );
     drop(chargers);
     alert(&deployment, "name=FleetDrop&state=firing");
     let _chargers = connect();
