@@ -6,7 +6,7 @@ use crate::common::{World, soon, until};
 use argon2::password_hash::PasswordHasher;
 use central::Timestamp;
 use central::memory::MemoryDirectory;
-use central::model::{Actor, ActorKind, Origin, SettingsPatch};
+use central::model::{Actor, ActorKind, Origin, RefusedHandshakeView, SettingsPatch};
 use central::policy::UnknownCharger;
 use central::ports::{ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, Handshakes, Health};
 use central::query::{HandshakeFilter, PageRequest};
@@ -118,30 +118,43 @@ async fn with_an_empty_directory_the_policy_decides() {
     assert_eq!(charger.head.status, 404);
 }
 
-/// What an operator sees of a charger that may not connect.
-#[tokio::test]
-async fn a_refused_charger_is_stored_for_the_operator_within_seconds() {
+/// A gateway that admits no unknown charger, and where it stores whom it has refused.
+async fn rejecting() -> (World, Arc<MemoryDirectory>) {
     let handshakes = Arc::new(MemoryDirectory::default());
     let port = Arc::clone(&handshakes);
     let world = World::with(move |setup| {
         setup.policy.unknown_charger = UnknownCharger::Reject;
         setup.handshakes = Some(port);
-    })
-    .await;
+    });
+    (world.await, handshakes)
+}
+
+/// Whom it has refused, as soon as these are enough.
+async fn refused(
+    handshakes: &MemoryDirectory,
+    enough: impl Fn(&[RefusedHandshakeView]) -> bool,
+) -> Vec<RefusedHandshakeView> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let page = handshakes.refused(&HandshakeFilter::default(), &PageRequest::default());
+        let rows = page.expect("in memory").items;
+        if enough(&rows) {
+            return rows;
+        }
+        assert!(std::time::Instant::now() < deadline, "{rows:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What an operator sees of a charger that may not connect.
+#[tokio::test]
+async fn a_refused_charger_is_stored_for_the_operator_within_seconds() {
+    let (world, handshakes) = rejecting().await;
     for path in ["/ocpp/CP-1", "/ocpp/cp-1?key=secret", "/ocpp/"] {
         let lines = "Sec-WebSocket-Protocol: ocpp1.6\r\n";
         Charger::handshake(&world, request(path, lines).as_bytes()).await;
     }
-    let all = || {
-        let page = handshakes.refused(&HandshakeFilter::default(), &PageRequest::default());
-        page.expect("in memory").items
-    };
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while all().len() < 2 {
-        assert!(std::time::Instant::now() < deadline, "{:?}", all());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let rows = all();
+    let rows = refused(&handshakes, |rows| rows.len() >= 2).await;
     let of = |reason: &str| rows.iter().find(|row| row.reason == reason);
     let unknown = of("unknown charger").expect("a row");
     assert_eq!((unknown.count, unknown.status), (2, 404));
@@ -162,13 +175,7 @@ async fn a_refused_charger_is_stored_for_the_operator_within_seconds() {
 /// The refusal waits at the gateway when the charger is added, and the gateway does not know of it yet when the next one comes.
 #[tokio::test]
 async fn a_charger_that_was_added_is_not_listed_for_an_attempt_that_was_judged_before() {
-    let handshakes = Arc::new(MemoryDirectory::default());
-    let port = Arc::clone(&handshakes);
-    let world = World::with(move |setup| {
-        setup.policy.unknown_charger = UnknownCharger::Reject;
-        setup.handshakes = Some(port);
-    })
-    .await;
+    let (world, handshakes) = rejecting().await;
     let attempt = async |identity: &str| {
         let lines = "Sec-WebSocket-Protocol: ocpp1.6\r\n";
         let text = request(&format!("/ocpp/{identity}"), lines);
@@ -200,19 +207,9 @@ async fn a_charger_that_was_added_is_not_listed_for_an_attempt_that_was_judged_b
         .expect("in memory");
     attempt("CP-1").await;
     attempt("CP-2").await;
-    let all = || {
-        let page = handshakes.refused(&HandshakeFilter::default(), &PageRequest::default());
-        page.expect("in memory").items
-    };
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !all()
-        .iter()
-        .any(|row| row.charger_id.as_deref() == Some("CP-2"))
-    {
-        assert!(std::time::Instant::now() < deadline, "{:?}", all());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(all().len(), 1, "{:?}", all());
+    let of_next = |row: &RefusedHandshakeView| row.charger_id.as_deref() == Some("CP-2");
+    let rows = refused(&handshakes, |rows| rows.iter().any(of_next)).await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
 }
 
 async fn log_in(world: &World, identity: &str, password: &str) -> Charger {
